@@ -1,0 +1,1 @@
+"""One folder per target: description, runtime, build and run."""
