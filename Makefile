@@ -1,0 +1,68 @@
+# odl: every job a developer or a machine does here. `make` alone lists them.
+#
+# Every job begins with `make setup` (setup.sh: the virtual environment .venv, and programs that are missing)
+# and runs in that environment; nothing needs to be activated.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/odl-setup-done
+# Worker processes of the tests. Each computes on one thread: more would fight over the same cores.
+JOBS ?= 2
+TEST_OPTIONS ?=
+BENCH_OPTIONS ?=
+DEMO_OPTIONS ?=
+C_SOURCES = find kernels/isa targets -type f \( -name '*.c' -o -name '*.h' -o -name '*.cpp' \)
+
+.PHONY: help setup demo test lint types pytest golden bench format clean
+
+help: ## list the targets
+	@echo "odl: make TARGET"
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: $(STAMP) ## make .venv and install what is missing (quick when nothing is)
+
+$(STAMP): setup.sh setup.py pyproject.toml constraints.txt
+	./setup.sh
+	@touch $@
+
+demo: setup ## set-up, then the whole way: pretrain, compile, adapt on the host, compare with PyTorch
+	$(RUN) -m odl.demo $(DEMO_OPTIONS)
+
+test: setup lint types pytest ## set-up, then style, types and all tests
+
+lint: setup ## style of Python and C
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(C_SOURCES) -print0 | xargs -0 -r $(VENV)/bin/clang-format --dry-run --Werror
+
+format: setup ## bring Python and C into the project's format
+	$(RUN) -m ruff check --fix-only .
+	$(RUN) -m ruff format .
+	$(C_SOURCES) -print0 | xargs -0 -r $(VENV)/bin/clang-format -i
+
+# mypy looks for odl.codegen inside odl/, where the source tree does not have it. So build/types gets the layout
+# of the installed package, made of links, and mypy runs there; the file names it prints are turned back.
+TYPES := build/types
+types: setup ## mypy --strict over odl, kernels, codegen and targets
+	@rm -rf $(TYPES) && mkdir -p $(TYPES)/odl
+	@ln -s $(CURDIR)/odl/* $(CURDIR)/kernels $(CURDIR)/codegen $(CURDIR)/targets $(TYPES)/odl/
+	cd $(TYPES) && $(CURDIR)/$(RUN) -m mypy --config-file $(CURDIR)/pyproject.toml \
+		--cache-dir $(CURDIR)/.mypy_cache -p odl | sed -E 's,^odl/(kernels|codegen|targets)/,\1/,'
+
+pytest: setup ## the tests alone; TEST_OPTIONS="-k conv -x" for some of them
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist worksteal -p no:benchmark $(TEST_OPTIONS)
+
+golden: setup ## write the expected texts of the golden tests anew; read the diff before you commit it
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -p no:benchmark --update-golden $(TEST_OPTIONS)
+
+bench: setup ## measure speed (benchmarks/), one thread, nothing beside it
+	OMP_NUM_THREADS=1 $(RUN) -m pytest benchmarks --benchmark-columns=min,median,rounds $(BENCH_OPTIONS)
+
+clean: ## remove the virtual environment and everything that was built
+	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	find odl kernels codegen targets tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

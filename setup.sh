@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Brings this machine to where everything in the Makefile runs: programs from the system's package manager where
+# they are missing (Debian and its relatives, as root or with sudo), and the virtual environment .venv with the
+# tested Python packages. Run by `make setup`; safe to run again. Exit code 3: a program is missing and cannot be
+# installed.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+say() { echo "odl set-up: $*"; }
+fail() { say "$*" >&2; exit 3; }
+
+# Prints the first Python that is new enough and able to make virtual environments; fails if there is none.
+find_python() {
+    local name
+    for name in python3 python3.{11..15} /usr/bin/python3; do
+        if "$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then
+            echo "$name"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Prints an installed clang of release 14 or later, the tested one first; fails if there is none.
+find_clang() {
+    local name major
+    for name in clang-22 clang clang-{30..14}; do
+        major=$("$name" -dumpversion 2> /dev/null | cut -d. -f1) || continue
+        if [ "${major:-0}" -ge 14 ]; then
+            echo "$name"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Whether clang links a program with the sanitizers that the tests use; Debian packs their library by itself.
+clang_sanitizes() {
+    local clang program status=0
+    clang=$(find_clang) || return 1
+    program=$(mktemp)
+    "$clang" -fsanitize=address,undefined -x c -o "$program" - <<< 'int main(void) { return 0; }' \
+        2> /dev/null || status=1
+    rm -f "$program"
+    return "$status"
+}
+
+# Prints the Debian names of what this machine lacks, one a line, without the release number of clang.
+missing_programs() {
+    find_python > /dev/null || echo python3-venv
+    command -v gcc > /dev/null || echo gcc
+    printf '#include <math.h>\n#include <stdint.h>\n' | gcc -E -x c - > /dev/null 2>&1 || echo libc6-dev
+    find_clang > /dev/null || echo clang
+    clang_sanitizes || echo libclang-rt-dev
+    command -v espeak-ng > /dev/null || echo espeak-ng
+}
+
+# Prints the release of clang that is here; if none is, the tested one where apt has it, else the newest it has.
+clang_release() {
+    local clang release
+    if clang=$(find_clang); then
+        "$clang" -dumpversion | cut -d. -f1
+        return 0
+    fi
+    for release in 22 {30..14}; do
+        if apt-cache show "clang-$release" > /dev/null 2>&1; then
+            echo "$release"
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Installs what missing_programs named.
+install_programs() {
+    local as_root=() name release packages=()
+    command -v apt-get > /dev/null ||
+        fail "missing: $* (Debian's names; python >= 3.11, clang >= 14). Install them, then run make again."
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo > /dev/null || fail "no sudo here; as root, install: $* (clang >= 14)"
+        as_root=(sudo)
+    fi
+    "${as_root[@]}" apt-get update -q || say "apt-get update failed; going on with the package list at hand"
+    release=$(clang_release) || fail "apt has no clang >= 14; install one, then run make again"
+    for name in "$@"; do
+        case $name in
+            clang) packages+=("clang-$release") ;;
+            libclang-rt-dev) packages+=("libclang-rt-$release-dev") ;;
+            *) packages+=("$name") ;;
+        esac
+    done
+    say "installing with apt-get: ${packages[*]}"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -q -y --no-install-recommends "${packages[@]}" ||
+        fail "apt-get could not install: ${packages[*]}"
+}
+
+mapfile -t missing < <(missing_programs)
+if [ "${#missing[@]}" -gt 0 ]; then
+    install_programs "${missing[@]}"
+    mapfile -t missing < <(missing_programs)
+    [ "${#missing[@]}" -eq 0 ] || fail "still missing or too old: ${missing[*]} (python >= 3.11, clang >= 14)"
+fi
+
+python=$(find_python)
+say "$("$python" --version), $(find_clang), $(gcc --version | head -n 1)"
+if ! .venv/bin/python -m pip --version > /dev/null 2>&1; then
+    say "making the virtual environment .venv"
+    "$python" -m venv --clear .venv
+fi
+
+say "installing Python packages into .venv (a few minutes the first time; PyTorch is the large one)"
+pip=(.venv/bin/python -m pip --disable-pip-version-check install --constraint constraints.txt)
+"${pip[@]}" setuptools
+# The build uses the pinned setuptools just installed, hence no isolated build environment.
+"${pip[@]}" --no-build-isolation --editable '.[dev]'
+say "done"
