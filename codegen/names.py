@@ -1,0 +1,55 @@
+"""C identifiers and literals."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+
+_KEYWORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long "
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
+    "core cores main bool true false".split()
+)
+
+
+def identifier(name: str) -> str:
+    """A C identifier for a tensor's or node's name."""
+    text = re.sub(r"[^0-9A-Za-z_]", "_", name)
+    if not text or text[0].isdigit():
+        text = f"n{text}"
+    return f"{text}_" if text in _KEYWORDS else text
+
+
+def unique_identifiers(names: list[str]) -> dict[str, str]:
+    """An identifier for every name, all different; InputError never: clashes get a number."""
+    taken: set[str] = set()
+    result: dict[str, str] = {}
+    for name in names:
+        base = candidate = identifier(name)
+        number = 2
+        while candidate in taken:
+            candidate = f"{base}_{number}"
+            number += 1
+        taken.add(candidate)
+        result[name] = candidate
+    return result
+
+
+def float_literal(value: float) -> str:
+    """The shortest C literal that reads back as the same fp32 number."""
+    if math.isinf(value):
+        return "INFINITY" if value > 0 else "-INFINITY"
+    single = np.float32(value)
+    text = np.format_float_positional(single, unique=True, trim="-")
+    if abs(value) and not 1e-4 <= abs(value) < 1e7:
+        text = np.format_float_scientific(single, unique=True, trim="-")
+    if "." not in text and "e" not in text:
+        text += ".0"
+    return f"{text}f"
+
+
+def bytes_text(count: int) -> str:
+    """A count with thousands separators, as comments show it."""
+    return f"{count:,}"

@@ -1,0 +1,142 @@
+"""Template context of the programs in net.c: tensors at their addresses, constant shapes, commented kernel calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from odl.codegen.kernels import KernelSet
+from odl.codegen.names import float_literal, identifier, unique_identifiers
+from odl.graph.ir import DType, Value
+from odl.operators.base import Argument, KernelCall, Number, Runtime, Tensor
+from odl.plan.schedule import BoundNode, Program
+
+_TITLES = {
+    "step": "one training step",
+    "apply": "updates after a step that counts",
+    "skip": "after a step that overflowed",
+    "infer": "inference",
+    "refresh": "fp16 working copies from the master weights",
+}
+C_TYPES = {DType.F16: "odl_f16", DType.F32: "odl_f32", DType.U8: "uint8_t"}
+
+
+@dataclass(frozen=True)
+class _Names:
+    tensors: dict[str, str]
+    shapes: dict[str, str]
+    scratch: dict[str, str]
+
+
+def program_context(
+    index: int, name: str, program: Program, kernels: KernelSet, watches_overflow: bool
+) -> dict[str, Any]:
+    """Everything that net.c says about one program."""
+    called = [item for item in program.nodes if item.call is not None]
+    used = _used_values(called)
+    names = _Names(
+        unique_identifiers(used),
+        {item.node.name: f"{name}_{identifier(item.node.name)}_shape" for item in called},
+        {node: f"scratch_{identifier(node)}" for node in program.scratch},
+    )
+    tensors = [
+        {
+            "name": names.tensors[value],
+            "type": C_TYPES[program.graph.value(value).dtype],
+            "offset": program.offsets[value],
+        }
+        for value in used
+    ]
+    for item in called:
+        if item.node.name in program.scratch:
+            tensors.append(
+                {
+                    "name": names.scratch[item.node.name],
+                    "type": C_TYPES[_scratch_type(program, item)],
+                    "offset": program.scratch[item.node.name],
+                }
+            )
+    return {
+        "index": index,
+        "name": name,
+        "title": _TITLES[name],
+        "watches_overflow": watches_overflow,
+        "tensors": tensors,
+        "shapes": [_shape(item, names) for item in called],
+        "nodes": [_node(number, item, program, names, kernels) for number, item in enumerate(called)],
+    }
+
+
+def _used_values(called: Sequence[BoundNode]) -> list[str]:
+    used: dict[str, None] = {}
+    for item in called:
+        assert item.call is not None
+        for argument in item.call.arguments:
+            if isinstance(argument, Tensor) and argument.name not in (None, "scratch"):
+                used.setdefault(str(argument.name))
+    return list(used)
+
+
+def _scratch_type(program: Program, item: BoundNode) -> DType:
+    return program.graph.value(item.node.reads[0]).dtype
+
+
+def _shape(item: BoundNode, names: _Names) -> dict[str, Any]:
+    assert item.call is not None
+    return {"type": item.call.shape_type, "name": names.shapes[item.node.name], "fields": item.call.shape}
+
+
+def _node(
+    number: int, item: BoundNode, program: Program, names: _Names, kernels: KernelSet
+) -> dict[str, Any]:
+    call = item.call
+    assert call is not None
+    arguments = [f"&{names.shapes[item.node.name]}"]
+    arguments += [_argument(argument, item, names) for argument in call.arguments]
+    return {
+        "index": number,
+        "comment": describe(item, program),
+        "function": kernels.name(call),
+        "arguments": [*arguments, "core", "cores"],
+    }
+
+
+def _argument(argument: Argument, item: BoundNode, names: _Names) -> str:
+    if isinstance(argument, Number):
+        return float_literal(argument.value)
+    if isinstance(argument, Runtime):
+        return f"state.{argument.name}"
+    if argument.name is None:
+        return "NULL"
+    if argument.name == "scratch":
+        return names.scratch[item.node.name]
+    return names.tensors[argument.name]
+
+
+def describe(item: BoundNode, program: Program) -> str:
+    """Operator and shapes, for the comment above a call."""
+    node, graph = item.node, program.graph
+    inputs = " ".join(_dimensions(graph.value(name)) for name in node.reads[:1])
+    outputs = " ".join(_dimensions(graph.value(name)) for name in node.outputs[:1])
+    text = f"{node.name}: {type(node.operator).__name__} {inputs}"
+    if outputs:
+        text += f" -> {outputs}"
+    window = getattr(node.operator, "window", None)
+    if window is not None:
+        text += f", {window.kernel[0]}x{window.kernel[1]} window, stride {window.stride[0]}x{window.stride[1]}"
+        text += ", padding " + "/".join(str(side) for side in window.padding)
+    if item.macs:
+        text += f", {item.macs:,} MACs"
+    return text
+
+
+def _dimensions(value: Value) -> str:
+    """The tensor's dimensions in memory order."""
+    order = value.layout.permutation(len(value.shape))
+    return "x".join(str(value.shape[axis]) for axis in order)
+
+
+def kernel_calls(programs: Sequence[Program]) -> list[KernelCall]:
+    """Every kernel call of every program."""
+    return [item.call for program in programs for item in program.nodes if item.call is not None]

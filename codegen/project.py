@@ -1,0 +1,199 @@
+"""Writes the C project: net.h, net.c, weights.c, the kernels it uses, ISA headers, runtime, Makefile, manifest.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from odl.codegen.format import format_c
+from odl.codegen.kernels import KernelSet, environment
+from odl.codegen.manifest import manifest
+from odl.codegen.names import float_literal
+from odl.codegen.network import Network, to_memory
+from odl.codegen.programs import C_TYPES, kernel_calls, program_context
+from odl.errors import InputError
+from odl.graph.ir import DType, Role
+from odl.options import Adam
+from odl.passes.precision import Precision
+
+#: fp16 lanes of the SIMD whose bits the exact host build computes.
+LANES = 2
+
+
+def render_project(network: Network) -> dict[str, str]:
+    """Every file of the project by its path, as text. The same network gives the same bytes on any machine."""
+    schedule = network.schedule
+    kernels = KernelSet(kernel_calls(list(schedule.programs.values())))
+    rendered = kernels.render()
+    files: dict[str, str] = {}
+    image, tensors = _initial_image(network)
+    context = _context(network, kernels, tensors)
+    context["fingerprint"] = _fingerprint(network, context)
+    templates = environment("odl.codegen", "templates")
+    shapes = dict(sorted(kernels.shapes.items()))
+    texts = {
+        "net.h": templates.get_template("net.h.j2").render(context),
+        "net.c": templates.get_template("net.c.j2").render(context),
+        "weights.c": templates.get_template("weights.c.j2").render(lines=_words(image)),
+        "kernels.h": templates.get_template("kernels.h.j2").render(shapes=shapes, kernels=rendered),
+        "example.c": templates.get_template("main.c.j2").render(loss=network.options.loss),
+    }
+    texts |= {f"kernels/{kernel.name}.c": kernel.text for kernel in rendered}
+    files |= {path: text if path == "weights.c" else format_c(text) for path, text in texts.items()}
+    files |= _copied("odl.kernels", "isa", "isa")
+    files |= _copied("odl.targets", f"{network.options.target}/runtime", "runtime")
+    files["Makefile"] = templates.get_template("Makefile.j2").render(lanes=LANES)
+    files["manifest.json"] = json.dumps(manifest(network, sorted(files), context), indent=1) + "\n"
+    return files
+
+
+def write_project(network: Network, directory: Path) -> None:
+    """Write the project; an earlier odl project there is replaced at once, anything else is left alone.
+
+    InputError when the directory exists and is not an odl project.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        if not (directory / "manifest.json").is_file():
+            raise InputError(f"{directory} exists and is not an odl project; choose another directory with -o")
+    files = render_project(network)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".odl-") as temporary:
+        fresh = Path(temporary) / "project"
+        for path, text in files.items():
+            target = fresh / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8", newline="\n")
+        if directory.exists():
+            os.replace(directory, Path(temporary) / "before")
+        os.replace(fresh, directory)
+        shutil.rmtree(Path(temporary) / "before", ignore_errors=True)
+
+
+def _initial_image(network: Network) -> tuple[bytes, list[dict[str, Any]]]:
+    """Parameters and statistics one after another, and where each goes in the arena."""
+    image = b""
+    tensors: list[dict[str, Any]] = []
+    for value, offset in network.schedule.persistent:
+        if value.role not in (Role.PARAMETER, Role.STATISTIC):
+            continue
+        data = to_memory(value, network.initial[value.name])
+        tensors.append({"name": value.name, "offset": offset, "bytes": len(data), "source": len(image)})
+        image += data + b"\0" * (-len(data) % 4)
+    return image, tensors
+
+
+def _words(image: bytes) -> list[str]:
+    words = [f"0x{word:08x}u," for word in np.frombuffer(image, dtype="<u4")]
+    return [" ".join(words[start : start + 8]) for start in range(0, len(words), 8)] or ["0u,"]
+
+
+def _context(network: Network, kernels: KernelSet, tensors: list[dict[str, Any]]) -> dict[str, Any]:
+    options, schedule = network.options, network.schedule
+    dynamic = options.dtype is Precision.MIXED
+    programs = [
+        program_context(index, name, program, kernels, watches_overflow=dynamic and name == "step")
+        for index, (name, program) in enumerate(schedule.programs.items())
+    ]
+    adam = options.optimizer if isinstance(options.optimizer, Adam) else None
+    output = network.output_value
+    return {
+        "title": network.name,
+        "precision": str(options.dtype),
+        "optimizer": _optimizer_text(network),
+        "arena_bytes": schedule.memory.arena_bytes,
+        "persistent_bytes": schedule.memory.persistent_bytes,
+        "state_bytes": schedule.memory.persistent_bytes + 4 + (11 if adam else 7) * 4,
+        "input_size": network.input_value.count,
+        "input_shape": _shape_text(network.input_value),
+        "output_size": output.count,
+        "output_shape": _shape_text(output),
+        "batch": network.batch,
+        "target_text": (
+            "probabilities of the classes (one 1 and zeros for a hard label), [NET_BATCH][classes]"
+            if options.loss == "cross_entropy"
+            else "the wished output"
+        ),
+        "accumulate": options.accumulate,
+        "deferred": network.deferred,
+        "dynamic_scale": dynamic,
+        "learning_rate": float_literal(options.optimizer.lr),
+        "loss_scale": float_literal(options.initial_loss_scale),
+        "adam": adam
+        and {"beta1": float_literal(adam.betas[0]), "beta2": float_literal(adam.betas[1])},
+        "has_refresh": "refresh" in schedule.programs,
+        "programs": programs,
+        "initial": tensors,
+        "step_io": _step_addresses(network),
+        "infer_io": _infer_addresses(network),
+    }
+
+
+def _optimizer_text(network: Network) -> str:
+    optimizer = network.options.optimizer
+    if isinstance(optimizer, Adam):
+        return "Adam"
+    return f"SGD with momentum {optimizer.momentum:g}" if optimizer.momentum else "SGD"
+
+
+def _shape_text(value: Any) -> str:
+    return "x".join(str(value.shape[axis]) for axis in value.layout.permutation(len(value.shape)))
+
+
+def _address(network: Network, program: str, role: Role) -> tuple[DType, int]:
+    item = network.schedule.programs[program]
+    value = next(value for value in item.graph.values.values() if value.role is role)
+    return value.dtype, item.offsets.get(value.name, 0)
+
+
+def _step_addresses(network: Network) -> dict[str, Any]:
+    dtype, x = _address(network, "step", Role.INPUT)
+    return {
+        "x": x,
+        "x_T": str(dtype),
+        "x_type": C_TYPES[dtype],
+        "target": _address(network, "step", Role.TARGET)[1],
+        "sample_weight": _address(network, "step", Role.SAMPLE_WEIGHT)[1],
+        "loss": _address(network, "step", Role.LOSS)[1],
+    }
+
+
+def _infer_addresses(network: Network) -> dict[str, Any]:
+    dtype, x = _address(network, "infer", Role.INPUT)
+    program = network.schedule.programs["infer"]
+    output = program.graph.value(program.graph.outputs[0])
+    return {
+        "x": x,
+        "x_T": str(dtype),
+        "x_type": C_TYPES[dtype],
+        "y": program.offsets[output.name],
+        "y_T": str(output.dtype),
+        "y_type": C_TYPES[output.dtype],
+    }
+
+
+def _fingerprint(network: Network, context: Mapping[str, Any]) -> int:
+    described = json.dumps(
+        [
+            network.name,
+            [[value.name, value.shape, value.dtype, offset] for value, offset in network.schedule.persistent],
+            context["state_bytes"],
+        ]
+    )
+    return int.from_bytes(hashlib.sha256(described.encode()).digest()[:4], "little")
+
+
+def _copied(package: str, folder: str, into: str) -> dict[str, str]:
+    files: dict[str, str] = {}
+    for item in sorted(resources.files(package).joinpath(folder).iterdir(), key=lambda item: item.name):
+        if item.name.endswith((".h", ".c")):
+            files[f"{into}/{item.name}"] = item.read_text(encoding="utf-8")
+    return files

@@ -1,0 +1,1 @@
+"""Checks of a compiled network against float64 PyTorch."""

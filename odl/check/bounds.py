@@ -1,0 +1,35 @@
+"""Error bounds: what rounding alone may do to a tensor, from the length of its sums and the storage type.
+
+A sum of n terms rounded at each step is off by at most n u relative to the sum of magnitudes, and by about sqrt(n) u
+when roundings are independent (Higham, Accuracy and Stability of Numerical Algorithms, section 3 and 2.8). In mixed
+precision the carried sums make n the chunk length.
+"""
+
+from __future__ import annotations
+
+import math
+
+from odl.passes.precision import Precision
+
+#: Unit roundoff of the storage types.
+UNIT_ROUNDOFF = {"f32": 2.0**-24, "f16": 2.0**-11}
+
+#: The largest relative L2 error that any tensor may have, whatever the length of its sums.
+CEILING = {Precision.FP32: 1e-5, Precision.MIXED: 2e-2, Precision.FP16: 2e-1}
+
+
+def gradient_bound(precision: Precision, terms: int) -> float:
+    """Relative L2 bound of a tensor whose longest sum has `terms` terms.
+
+    A factor of 16 covers the layers that the rounding passes through and the few units whose activation mask flips.
+    """
+    if precision is Precision.FP32:
+        return CEILING[precision]
+    length = min(terms, precision.chunk or terms)
+    bound = 16 * math.sqrt(length) * UNIT_ROUNDOFF["f16"]
+    return min(bound, CEILING[precision])
+
+
+def within(error: float, bound: float) -> bool:
+    """Whether the error holds the bound; NaN never does."""
+    return bool(error <= bound)

@@ -1,0 +1,61 @@
+"""Verifying a project in a directory: the model is made again from what the manifest says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from odl.check.verify import Progress, Report, verify
+from odl.compiler import prepare_module
+from odl.errors import InputError
+from odl.graph.ir import Role
+from odl.models import resolve
+from odl.options import SGD, Adam, Optimizer
+from odl.run.library import HostBuild
+from odl.run.net import Net
+
+
+def optimizer_from_manifest(entry: dict[str, Any]) -> Optimizer:
+    """The optimizer that a manifest states."""
+    values = {key: tuple(value) if key == "betas" else value for key, value in entry.items() if key != "name"}
+    return Adam(**values) if entry["name"] == "adam" else SGD(**values)
+
+
+def trained_parameters(manifest: dict[str, Any]) -> list[str]:
+    """Names of the parameters that a step updates, in the step's order."""
+    found = {
+        str(entry["source"]): None
+        for program in manifest["programs"]
+        if program["name"] == "step"
+        for node in program["nodes"]
+        for entry in node["writes"]
+        if entry["role"] == Role.PARAMETER_GRADIENT
+    }
+    return list(found)
+
+
+def verify_directory(
+    directory: Path,
+    *,
+    build: HostBuild = HostBuild.EXACT,
+    model: str | None = None,
+    steps: int = 3,
+    accumulated: int = 8,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Report:
+    """Verify the project in `directory`; InputError when its model can no longer be made."""
+    net = Net(directory, build)
+    spec = model or net.manifest["spec"]
+    if spec is None:
+        raise InputError(
+            f"{directory} was compiled from a Python object; call build.verify() there, or give --model file.py:factory"
+        )
+    options = net.manifest["options"]
+    made = resolve(spec, net.input.shape[1:], options["loss"])
+    module = prepare_module(made.module, made.example(net.batch), options["bn"])
+    optimizer = optimizer_from_manifest(options["optimizer"])
+    trained = trained_parameters(net.manifest)
+    return verify(
+        net, module, optimizer, trained, steps=steps, accumulated=accumulated, seed=seed, progress=progress
+    )

@@ -1,0 +1,308 @@
+"""`odl verify`: every gradient, updated tensor, statistic and output of a network against float64 PyTorch.
+
+Each step starts the reference from the device's own state, so that an error cannot hide behind an earlier one, and an
+update is judged by how far the tensor moved, so that a step that trains nothing fails.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from odl.check.bounds import CEILING, UNIT_ROUNDOFF, gradient_bound, within
+from odl.check.masks import DeviceActivation
+from odl.check.reference import Reference, ReferenceStep, Sample
+from odl.errors import CheckFailedError
+from odl.graph.ir import Role
+from odl.operators.base import Array
+from odl.options import Optimizer
+from odl.passes.precision import Precision
+from odl.run.net import Net, value_from_manifest
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tensor's worst error over all steps; `bit_exact` is None where there is nothing to compare bits with."""
+
+    tensor: str
+    kind: str
+    rel_l2: float
+    bound: float
+    bit_exact: bool | None
+    ok: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """The row of `odl verify --json`; an error that is not finite is null."""
+        error = self.rel_l2 if np.isfinite(self.rel_l2) else None
+        return {
+            "tensor": self.tensor,
+            "kind": self.kind,
+            "rel_l2": error,
+            "bound": self.bound,
+            "bit_exact": self.bit_exact,
+            "ok": self.ok,
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """All rows, and the one nearest to (or farthest over) its bound."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every row holds."""
+        return all(row.ok for row in self.rows)
+
+    @property
+    def worst(self) -> Row:
+        """The row with the largest error relative to its bound; a failed row before any other."""
+
+        def badness(row: Row) -> tuple[bool, float]:
+            ratio = row.rel_l2 / row.bound if row.bound > 0 else row.rel_l2
+            return (not row.ok, float("inf") if np.isnan(ratio) else ratio)
+
+        return max(self.rows, key=badness)
+
+
+def relative_error(got: Array, wanted: Array, floor: float = 0.0) -> float:
+    """‖got - wanted‖₂ / max(‖wanted‖₂, floor); zero when both are zero, NaN when anything is NaN."""
+    got64, wanted64 = np.asarray(got, dtype=np.float64), np.asarray(wanted, dtype=np.float64)
+    if got64.shape != wanted64.shape:
+        return float("inf")
+    with np.errstate(all="ignore"):
+        difference = float(np.linalg.norm(got64 - wanted64))
+        norm = max(float(np.linalg.norm(wanted64)), floor)
+    if difference == 0.0:
+        return 0.0
+    return difference / norm if norm > 0 else float("inf")
+
+
+class Verifier:
+    """Runs steps on a net and in float64 PyTorch side by side and keeps the worst error of every tensor."""
+
+    def __init__(
+        self, net: Net, module: nn.Module, optimizer: Optimizer, trainable: Sequence[str], seed: int = 0
+    ) -> None:
+        options = net.manifest["options"]
+        self._net, self._optimizer = net, optimizer
+        self._precision = Precision(options["dtype"])
+        self._accumulate = bool(options["accumulate"])
+        self._trainable = tuple(trainable)
+        self._reference = Reference(module, options["loss"], optimizer, trainable)
+        self._loss = str(options["loss"])
+        self._random = np.random.default_rng(seed)
+        self._errors: dict[tuple[str, str], tuple[float, float]] = {}
+        self._gradients: dict[str, Array] = {}
+        self._activations: list[list[DeviceActivation]] = []
+        self._sources = self._gradient_sources()
+
+    def run(self, steps: int = 3, accumulated: int = 1, progress: Progress | None = None) -> Report:
+        """Verify `steps` updates; raises CheckFailedError when every step overflows.
+
+        The first step uses the compiled learning rate, the following ones a rate that moves the weights visibly.
+        """
+        rate, done, attempts = self._optimizer.lr, 0, 0
+        accumulated = accumulated if self._accumulate else 1
+        while done < steps:
+            attempts += 1
+            if attempts > steps + 20:
+                raise CheckFailedError("every step overflows: the loss scale never settles")
+            samples = [self._sample() for _ in range(accumulated)]
+            result = self._step(samples, rate, done)
+            if result is None:
+                continue
+            done += 1
+            rate = self._visible_rate(result)
+            self._net.set_learning_rate(rate)
+            if progress is not None:
+                progress(done, steps)
+        self._check_inference()
+        return Report(tuple(self._row(*key) for key in self._errors))
+
+    # --- one step -------------------------------------------------------------------------------------------
+
+    def _step(self, samples: Sequence[Sample], rate: float, done: int) -> ReferenceStep | None:
+        net = self._net
+        before = self._state()
+        skipped, scale = net.skipped_steps, net.loss_scale
+        self._gradients, self._activations = {}, []
+        with net.observed(self._observe):
+            if self._accumulate:
+                losses = [net.accumulate(item.x, item.target, item.weight) for item in samples]
+                net.apply()
+            else:
+                losses = [net.train_step(samples[0].x, samples[0].target, samples[0].weight)]
+        after = self._state()
+        wanted = self._reference.step(
+            before, samples, np.float32(rate), done, self._activations, self._ceiling
+        )
+        if net.skipped_steps > skipped:
+            self._check_unchanged(before, after)
+            return None
+        self._note("loss", "loss", relative_error(np.mean(losses), np.array(wanted.loss)), self._ceiling)
+        for name, share in wanted.flips.items():
+            self._note(name, "mask", share, self._ceiling)
+        count = len(samples) if self._accumulate else 1
+        for name in self._trainable:
+            got = self._gradients.get(name)
+            error = float("nan")
+            if got is not None:
+                error = relative_error(got.astype(np.float64) / (scale * count), wanted.gradients[name])
+            self._note(name, "gradient", error, self._bounds[name])
+        self._check_movement(before, after, wanted)
+        return wanted
+
+    def _check_movement(
+        self, before: Mapping[str, Array], after: Mapping[str, Array], wanted: ReferenceStep
+    ) -> None:
+        for name, value in self._net.tensors().items():
+            if value.role is Role.WORKING_COPY:
+                master = before if name.removesuffix(".copy") not in after else after
+                rounded = master[name.removesuffix(".copy")].astype(np.float16)
+                self._note(name, "working copy", relative_error(after[name], rounded), 0.0)
+                continue
+            start, end, target = (
+                source[name].astype(np.float64) for source in (before, after, {**after, **wanted.tensors})
+            )
+            if value.role is Role.PARAMETER and name not in self._trainable:
+                self._note(name, "frozen", relative_error(end, start), 0.0)
+                continue
+            kind = {Role.PARAMETER: "weight", Role.STATISTIC: "statistic"}.get(value.role, "optimizer")
+            bound = self._bounds.get(self._owner(name), self._ceiling)
+            self._note(name, kind, relative_error(end, target), bound)
+            moved = relative_error(end - start, target - start, self._rounding(start, value.dtype, bound))
+            self._note(name, f"{kind} change", moved, bound)
+
+    def _rounding(self, start: Array, dtype: str, bound: float) -> float:
+        """The change below which storing the tensor in its type hides an error of `bound`."""
+        return 2 * UNIT_ROUNDOFF[dtype] * float(np.linalg.norm(start)) / bound
+
+    def _check_unchanged(self, before: Mapping[str, Array], after: Mapping[str, Array]) -> None:
+        for name, value in self._net.tensors().items():
+            if value.role in (Role.PARAMETER, Role.OPTIMIZER, Role.WORKING_COPY):
+                self._note(name, "skipped step", relative_error(after[name], before[name]), 0.0)
+
+    def _check_inference(self) -> None:
+        sample = self._sample()
+        state = self._state()
+        wanted = self._reference.infer(state, sample.x)
+        got = self._net.infer(sample.x)
+        self._note("output", "inference", relative_error(got, wanted), self._ceiling)
+
+    # --- what the net shows -----------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Array]:
+        return {name: self._net.tensor(name) for name in self._net.tensors()}
+
+    def _gradient_sources(self) -> dict[tuple[int, int], list[tuple[Any, int]]]:
+        """The parameter gradients that each kernel call completes."""
+        sources: dict[tuple[int, int], list[tuple[Any, int]]] = {}
+        for index, program in enumerate(self._net.manifest["programs"]):
+            if program["name"] != "step":
+                continue
+            for number, node in enumerate(program["nodes"]):
+                for entry in node["writes"]:
+                    if entry["role"] == Role.PARAMETER_GRADIENT:
+                        found = (value_from_manifest(entry), int(entry["offset"]))
+                        sources.setdefault((index, number), []).append(found)
+        return sources
+
+    def _observe(self, program: int, node: int) -> None:
+        if self._net.manifest["programs"][program]["name"] == "step":
+            self._observe_activation(program, node)
+        for value, offset in self._sources.get((program, node), ()):
+            self._gradients[str(value.source)] = self._net.read(value, offset)
+
+    def _observe_activation(self, program: int, node: int) -> None:
+        if node == 0:
+            self._activations.append([])
+        entry = self._net.manifest["programs"][program]["nodes"][node]
+        if entry["clamp"] is None:
+            return
+        value = value_from_manifest(entry["writes"][0])
+        low, high = entry["clamp"]
+        output = self._net.read(value, int(entry["writes"][0]["offset"]))
+        self._activations[-1].append(
+            DeviceActivation(
+                value.name, output, -math.inf if low is None else low, math.inf if high is None else high
+            )
+        )
+
+    # --- samples, bounds, rows ----------------------------------------------------------------------------------
+
+    def _sample(self) -> Sample:
+        net, random = self._net, self._random
+        x = random.standard_normal(net.input.shape).astype(np.float32)
+        if self._loss == "cross_entropy":
+            target = random.dirichlet(np.full(net.output.shape[1], 0.3), size=net.batch).astype(np.float32)
+        else:
+            target = random.standard_normal(net.output.shape).astype(np.float32)
+        weight = random.uniform(0.5, 1.5, size=net.batch).astype(np.float32)
+        return Sample(x, target, weight)
+
+    def _visible_rate(self, step: ReferenceStep) -> float:
+        """A learning rate that moves a typical weight tensor by about two per cent of its norm."""
+        ratios = []
+        for name in self._trainable:
+            gradient = float(np.linalg.norm(step.gradients[name]))
+            weight = float(np.linalg.norm(step.tensors[name]))
+            if gradient > 0 and weight > 0:
+                ratios.append(weight / gradient)
+        return float(np.clip(0.02 * np.median(ratios), 1e-6, 1.0)) if ratios else self._optimizer.lr
+
+    @property
+    def _ceiling(self) -> float:
+        return CEILING[self._precision]
+
+    @property
+    def _bounds(self) -> dict[str, float]:
+        return {name: gradient_bound(self._precision, self._terms(name)) for name in self._trainable}
+
+    def _terms(self, name: str) -> int:
+        """Length of the longest sum in the network: every gradient is downstream of all of them."""
+        longest = 1
+        for program in self._net.manifest["programs"]:
+            for node in program["nodes"]:
+                elements = sum(int(np.prod(entry["shape"])) for entry in node["writes"][:1])
+                if node["macs"] and elements:
+                    longest = max(longest, node["macs"] // elements)
+        return longest
+
+    def _owner(self, name: str) -> str:
+        return name if name in self._trainable else name.rpartition(".")[0]
+
+    def _note(self, tensor: str, kind: str, error: float, bound: float) -> None:
+        key = (tensor, kind)
+        worst, _ = self._errors.get(key, (0.0, bound))
+        if np.isnan(error) or np.isnan(worst):
+            self._errors[key] = (float("nan"), bound)
+        else:
+            self._errors[key] = (max(worst, error), bound)
+
+    def _row(self, tensor: str, kind: str) -> Row:
+        error, bound = self._errors[(tensor, kind)]
+        return Row(tensor, kind, error, bound, None, within(error, bound))
+
+
+def verify(
+    net: Net,
+    module: nn.Module,
+    optimizer: Optimizer,
+    trainable: Sequence[str],
+    *,
+    steps: int = 3,
+    accumulated: int = 8,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Report:
+    """Check a net against float64 PyTorch; `accumulated` samples a step where it was compiled to accumulate."""
+    return Verifier(net, module, optimizer, trainable, seed).run(steps, accumulated, progress)

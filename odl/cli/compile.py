@@ -1,0 +1,134 @@
+"""`odl compile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from odl.errors import InputError
+from odl.passes.precision import Precision
+
+_MODEL = "Zoo name (see odl models) or file.py:factory, a function that returns an nn.Module."
+
+
+def compile_model(
+    model: Annotated[str, typer.Argument(help=_MODEL)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Directory to write the C project to.")],
+    target: Annotated[str, typer.Option(help="Where the project runs: host.")] = "host",
+    dtype: Annotated[
+        str, typer.Option(help="fp32, fp16, or mixed: fp16 storage and SIMD, fp32 sums and master weights.")
+    ] = "mixed",
+    cores: Annotated[int, typer.Option(help="Cores that share the work.")] = 1,
+    memory: Annotated[
+        str | None, typer.Option("--memory", help="Memory budget, such as 256K; exceeding it is an error.")
+    ] = None,
+    update: Annotated[
+        str, typer.Option(help="What is trained: full, last:N layers, bias, or globs such as 'head.*,*.bias'.")
+    ] = "full",
+    bn: Annotated[
+        str,
+        typer.Option("--bn", help="Batch norm: fold into the layer before, frozen (running statistics), or train."),
+    ] = "fold",
+    optimizer: Annotated[str, typer.Option(help="sgd, momentum or adam.")] = "sgd",
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate; 0.01, for adam 0.001.")] = None,
+    momentum: Annotated[float | None, typer.Option(help="Momentum; 0.9 with --optimizer momentum.")] = None,
+    weight_decay: Annotated[float, typer.Option(help="L2 weight decay.")] = 0.0,
+    loss: Annotated[
+        str | None, typer.Option(help="cross_entropy or mse; the zoo model's own, else cross_entropy.")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Samples in one call.", min=1)] = 1,
+    accumulate: Annotated[
+        bool, typer.Option("--accumulate", help="Keep gradient buffers: accumulate over calls, apply when told.")
+    ] = False,
+    loss_scale: Annotated[
+        float | None, typer.Option(help="Initial loss scale; 1 in fp32, 128 in fp16, 1024 in mixed.")
+    ] = None,
+    input_shape: Annotated[
+        str | None, typer.Option(help="Input shape without batch, such as 3x32x32, where a factory gives none.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A file with the model's state_dict, written by torch.save.")
+    ] = None,
+    dump: Annotated[
+        Path | None, typer.Option(help="Write what every stage gives as text into this directory.")
+    ] = None,
+) -> None:
+    """Turn a PyTorch model into a C project that trains it, and say how much memory that takes."""
+    from odl.build import compile
+    from odl.models import parse_shape, resolve
+    from odl.options import LOSSES, make_optimizer, parse_size
+
+    console = Console()
+    if loss is not None and loss not in LOSSES:
+        raise InputError(f"--loss {loss}: must be one of {', '.join(LOSSES)}")
+    if dtype not in [item.value for item in Precision]:
+        raise InputError(f"--dtype {dtype}: must be one of fp32, fp16, mixed")
+    made = resolve(model, None if input_shape is None else parse_shape(input_shape), loss)
+    if weights is not None:
+        _load_weights(made.module, weights)
+    chosen = make_optimizer(optimizer, lr, momentum, weight_decay)
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
+    ) as progress:
+        progress.add_task(f"compiling {made.name}: trace, passes, memory plan, C")
+        build = compile(
+            made.module,
+            made.example(batch),
+            loss=made.loss,
+            optimizer=chosen,
+            target=target,
+            dtype=dtype,
+            cores=cores,
+            memory=None if memory is None else parse_size(memory),
+            update=update,
+            bn=bn,
+            accumulate=accumulate,
+            loss_scale=loss_scale,
+            name=made.name,
+            spec=made.spec,
+        )
+        build.save(output)
+    if dump is not None:
+        _dump(build.compiled.stages, dump)
+    _report(console, build, output)
+
+
+def _load_weights(module: object, path: Path) -> None:
+    import torch
+    from torch import nn
+
+    assert isinstance(module, nn.Module)
+    if not path.is_file():
+        raise InputError(f"--weights {path}: no such file")
+    try:
+        module.load_state_dict(torch.load(path, weights_only=True))
+    except Exception as error:
+        first = " ".join(str(error).split())[:200]
+        raise InputError(f"--weights {path}: does not fit the model: {first}") from error
+
+
+def _dump(stages: object, directory: Path) -> None:
+    assert isinstance(stages, dict)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in stages.items():
+        (directory / f"{name}.txt").write_text(text, encoding="utf-8")
+
+
+def _report(console: Console, build: object, output: Path) -> None:
+    from odl.build import Build
+    from odl.plan.report import memory_table
+
+    assert isinstance(build, Build)
+    network = build.compiled.network
+    plan = network.schedule.memory
+    console.print(memory_table({plan.memory: plan}))
+    step = sum(item.macs for item in network.schedule.programs["step"].nodes)
+    forward = sum(item.macs for item in network.schedule.programs["infer"].nodes)
+    console.print(f"{forward:,} MACs forward, {step:,} a training step")
+    for path in build.compiled.kept_norms:
+        console.print(f"batch norm '{path}' follows no layer that could take it in; it stays frozen")
+    console.print(f"wrote {output}; next: odl run {output}, odl verify {output}", highlight=False)

@@ -1,0 +1,96 @@
+"""`odl run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from odl.errors import InputError
+
+
+def run(
+    directory: Annotated[Path, typer.Argument(help="A project that odl compile wrote.")],
+    steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = 100,
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Data set: digits, digits-photos, keywords-clean, keywords-noisy, cifar10:PATH, "
+            "speech-commands:PATH, or random."
+        ),
+    ] = "random",
+    build: Annotated[str, typer.Option(help="exact (the devices' bits) or fast.")] = "fast",
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate instead of the compiled one.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the samples' order.")] = 0,
+) -> None:
+    """Run training steps and print the loss as it goes."""
+    from odl.run.library import HostBuild
+    from odl.run.net import Net
+
+    if build not in [item.value for item in HostBuild]:
+        raise InputError(f"--build {build}: must be exact or fast")
+    console = Console()
+    with console.status("building the library"):
+        net = Net(directory, build)
+    samples = _samples(net, data, seed)
+    if lr is not None:
+        net.set_learning_rate(lr)
+    every = max(1, steps // 10)
+    losses: list[float] = []
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("training", total=steps)
+        for step in range(1, steps + 1):
+            x, y = samples(step)
+            losses.append(net.train_step(x, y))
+            progress.advance(task)
+            if step % every == 0 or step == steps:
+                recent = losses[-every:]
+                console.print(f"step {step:>6}  loss {sum(recent) / len(recent):.4f}", highlight=False)
+    if net.skipped_steps:
+        console.print(f"{net.skipped_steps} steps overflowed and were skipped; loss scale {net.loss_scale:g}")
+
+
+def _samples(net: Any, data: str, seed: int) -> Any:
+    """A function that gives x and y of a step."""
+    import numpy as np
+
+    from odl.data import load
+
+    random = np.random.default_rng(seed)
+    batch = net.batch
+    if data == "random":
+        pool = [_random_sample(net, random) for _ in range(8)]
+        return lambda step: pool[step % len(pool)]
+    dataset = load(data)
+    if dataset.x.shape[1:] != net.input.shape[1:]:
+        raise InputError(
+            f"data set {data} has samples of shape {dataset.x.shape[1:]}, the network takes {net.input.shape[1:]}"
+        )
+    if net.manifest["options"]["loss"] != "cross_entropy":
+        return lambda step: _reconstruction(dataset.x[random.integers(len(dataset.x), size=batch)])
+    if len(dataset.classes) > net.output.shape[1]:
+        raise InputError(
+            f"data set {data} has {len(dataset.classes)} classes, the network {net.output.shape[1]} outputs"
+        )
+
+    def draw(step: int) -> Any:
+        index = random.integers(len(dataset.x), size=batch)
+        return dataset.x[index], dataset.y[index]
+
+    return draw
+
+
+def _reconstruction(x: Any) -> Any:
+    return x, x
+
+
+def _random_sample(net: Any, random: Any) -> Any:
+    x = random.standard_normal(net.input.shape, dtype="float32")
+    if net.manifest["options"]["loss"] == "cross_entropy":
+        return x, random.integers(net.output.shape[1], size=net.batch)
+    if net.output.shape == net.input.shape:
+        return x, x
+    return x, random.standard_normal(net.output.shape, dtype="float32")

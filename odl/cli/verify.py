@@ -1,0 +1,78 @@
+"""`odl verify`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from odl.errors import InputError
+
+
+def verify_project(
+    directory: Annotated[Path, typer.Argument(help="A project that odl compile wrote.")],
+    steps: Annotated[int, typer.Option(help="Updates to check.", min=1)] = 3,
+    accumulated: Annotated[
+        int, typer.Option(help="Samples per update, where the project was compiled with --accumulate.", min=1)
+    ] = 8,
+    build: Annotated[str, typer.Option(help="exact (the devices' bits) or fast.")] = "exact",
+    model: Annotated[
+        str | None, typer.Option(help="The model, if it is not where it was when it was compiled.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the inputs.")] = 0,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write every row to this file; - for standard output.")
+    ] = None,
+) -> None:
+    """Check every gradient, updated weight and statistic against float64 PyTorch; exit code 1 when one fails."""
+    from odl.check.project import verify_directory
+    from odl.run.library import HostBuild
+
+    if build not in [item.value for item in HostBuild]:
+        raise InputError(f"--build {build}: must be exact or fast")
+    errors = Console(stderr=True)
+    with Progress(console=errors, transient=True) as progress:
+        task = progress.add_task("verifying", total=steps)
+        report = verify_directory(
+            directory,
+            build=HostBuild(build),
+            model=model,
+            steps=steps,
+            accumulated=accumulated,
+            seed=seed,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    text = json.dumps([row.as_json() for row in report.rows], indent=1)
+    if str(json_file) == "-":
+        typer.echo(text)
+    else:
+        if json_file is not None:
+            json_file.write_text(text + "\n", encoding="utf-8")
+        _print(Console(), report)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _print(console: Console, report: Any) -> None:
+    table = Table(title="Relative L2 error against float64 PyTorch")
+    table.add_column("tensor")
+    table.add_column("kind")
+    table.add_column("error", justify="right")
+    table.add_column("bound", justify="right")
+    table.add_column("")
+    for row in report.rows:
+        mark = "[green]ok[/]" if row.ok else "[bold red]FAILED[/]"
+        table.add_row(row.tensor, row.kind, f"{row.rel_l2:.2e}", f"{row.bound:.2e}", mark)
+    console.print(table)
+    failed = sum(not row.ok for row in report.rows)
+    worst = report.worst
+    console.print(
+        f"{len(report.rows) - failed} of {len(report.rows)} hold; worst: {worst.kind} of {worst.tensor}, "
+        f"{worst.rel_l2:.2e} of {worst.bound:.2e} allowed",
+        highlight=False,
+    )

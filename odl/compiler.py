@@ -1,0 +1,155 @@
+"""The stages in order: trace → passes → plan. Emission, building and running start from the network that this gives."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+import odl.operators  # noqa: F401  (registers every operator's lowering)
+from odl.codegen.network import Network
+from odl.errors import InputError
+from odl.graph.ir import Graph, Role
+from odl.operators.base import Array
+from odl.operators.optimizer import AdamUpdate, SgdUpdate
+from odl.options import Adam, Options, Optimizer
+from odl.passes.fold_batch_norm import fold_batch_norm
+from odl.passes.fuse import fuse_elementwise
+from odl.passes.fuse_padding import fuse_padding
+from odl.passes.layout import choose_layouts
+from odl.passes.optimizer import insert_updates
+from odl.passes.precision import Precision, apply_precision
+from odl.passes.rewrite import remove_dead_code
+from odl.passes.select import select_parameters
+from odl.plan.schedule import ScheduleRequest, make_schedule
+from odl.trace.lowering import lower
+from odl.trace.tracing import run_once, trace_inference, trace_training
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A planned network, the module that it computes (batch norm folded where asked for), and every stage as text."""
+
+    network: Network
+    module: nn.Module
+    trainable: tuple[str, ...]
+    kept_norms: tuple[str, ...]
+    stages: Mapping[str, str] = field(default_factory=dict)
+
+
+def compile_network(
+    module: nn.Module, example_input: torch.Tensor, name: str, options: Options, spec: str | None = None
+) -> Compiled:
+    """Trace, transform and plan a module's training step.
+
+    Shapes: example_input [N, …]; N is the batch of every call. `spec` says how a command line can make the module
+    again. Raises InputError for what is not supported.
+    """
+    example = _checked_example(example_input)
+    run_once(module, example)
+    module, kept_norms = _prepare(module, example, options.bn)
+    names = [item for item, _ in module.named_parameters()]
+    trainable = select_parameters(names, options.update)
+    stages: dict[str, str] = {}
+    traced = lower(trace_training(module, example, options.loss, trainable), "step")
+    stages["1-traced"] = traced.dump()
+    step = _optimized(replace(traced, outputs=("loss",)))
+    infer = _optimized(lower(trace_inference(module, example), "infer"))
+    stages["2-fused"] = step.dump() + infer.dump()
+    kept = frozenset(step.gradients)
+    step = apply_precision(step, options.dtype, kept, options.accumulate)
+    infer = apply_precision(_same_roles(infer, step), options.dtype, kept, options.accumulate)
+    training = insert_updates(step, update_operator(options.optimizer), options.dtype, options.accumulate)
+    graphs: dict[str, Graph] = {"step": training.step}
+    for graph in (training.apply, training.skip, infer, training.refresh):
+        if graph is not None:
+            graphs[graph.name] = graph
+    stages["3-training"] = "".join(graph.dump() for graph in graphs.values())
+    request = ScheduleRequest(
+        options.cores, options.dtype.chunk, options.accumulate, training.shared, options.memory
+    )
+    schedule = make_schedule(graphs, request)
+    stages["4-plan"] = _plan_text(schedule.persistent, schedule.programs)
+    output = infer.value(infer.outputs[0])
+    inputs = next(value for value in infer.values.values() if value.role is Role.INPUT)
+    network = Network(
+        name, options, schedule, _initial(module), inputs, output, training.apply is not None, spec
+    )
+    return Compiled(network, module, tuple(step.gradients), kept_norms, stages)
+
+
+def prepare_module(module: nn.Module, example: torch.Tensor, bn: str) -> nn.Module:
+    """A copy in float32 whose layers are in the mode they will train in; dropout is off, batch norm as `bn` says."""
+    return _prepare(module, example, bn)[0]
+
+
+def _prepare(module: nn.Module, example: torch.Tensor, bn: str) -> tuple[nn.Module, tuple[str, ...]]:
+    """The prepared module, and the batch norms that could not be folded."""
+    module = copy.deepcopy(module).float().eval()
+    for parameter in module.parameters():
+        parameter.requires_grad_(True)
+    if bn == "fold":
+        folded = fold_batch_norm(module, lower(trace_inference(module, example), "infer"))
+        return folded.module, folded.kept
+    if bn == "train":
+        for child in module.modules():
+            if isinstance(child, nn.modules.batchnorm._BatchNorm):
+                child.train()
+    return module, ()
+
+
+def update_operator(optimizer: Optimizer) -> SgdUpdate | AdamUpdate:
+    """The operator that performs the optimizer's update."""
+    if isinstance(optimizer, Adam):
+        return AdamUpdate(*optimizer.betas, optimizer.eps, optimizer.weight_decay)
+    return SgdUpdate(optimizer.momentum, optimizer.weight_decay)
+
+
+def _checked_example(example: torch.Tensor) -> torch.Tensor:
+    if not isinstance(example, torch.Tensor):
+        example = torch.as_tensor(np.asarray(example))
+    if example.dim() < 2:
+        raise InputError(f"the example input has shape {tuple(example.shape)}; it needs a batch axis in front")
+    return example.detach().float()
+
+
+def _optimized(graph: Graph) -> Graph:
+    graph = fuse_padding(remove_dead_code(graph))
+    return choose_layouts(fuse_elementwise(graph))
+
+
+def _same_roles(infer: Graph, step: Graph) -> Graph:
+    """Parameters have the training graph's layout in the inference graph too."""
+    return infer.with_values(
+        replace(value, layout=step.values[name].layout)
+        for name, value in infer.values.items()
+        if name in step.values and value.role is Role.PARAMETER
+    )
+
+
+def _initial(module: nn.Module) -> dict[str, Array]:
+    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise InputError(f"the model's '{name}' holds NaN or infinity; load sound weights first")
+    return arrays
+
+
+def _plan_text(persistent: object, programs: object) -> str:
+    lines = ["persistent"]
+    for value, offset in persistent:  # type: ignore[attr-defined]
+        lines.append(f"  {offset:>8} {value.size_bytes:>8} {value.name} {value.dtype} {value.layout}")
+    for name, program in programs.items():  # type: ignore[attr-defined]
+        lines.append(name)
+        for value, offset in sorted(program.offsets.items(), key=lambda item: (item[1], item[0])):
+            if not program.graph.value(value).persistent:
+                lines.append(f"  {offset:>8} {program.graph.value(value).size_bytes:>8} {value}")
+    return "\n".join(lines) + "\n"
+
+
+__all__ = ["Compiled", "Precision", "compile_network", "prepare_module", "update_operator"]

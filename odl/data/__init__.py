@@ -1,0 +1,56 @@
+"""Named data sets: `load(name, split)` gives any of them.
+
+| name | samples |
+|---|---|
+| `digits` | scikit-learn's handwritten digits at 32×32×3 |
+| `digits-photos` | the same digits, in colour, on crops of photographs |
+| `cifar10:PATH` | CIFAR-10, binary version, from the folder PATH |
+| `keywords-clean`, `keywords-noisy` | twelve spoken keywords, synthesised |
+| `speech-commands:PATH` | Google Speech Commands from the folder PATH |
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from odl.data.dataset import Dataset, split_indices
+from odl.errors import InputError
+
+__all__ = ["NAMES", "Dataset", "load", "split_indices"]
+
+NAMES = (
+    "digits",
+    "digits-photos",
+    "cifar10:PATH",
+    "keywords-clean",
+    "keywords-noisy",
+    "speech-commands:PATH",
+)
+
+
+def load(name: str, split: Literal["train", "test"] = "train", *, seed: int = 0) -> Dataset:
+    """The data set called `name`.
+
+    `seed` varies what is rendered or synthesised, never which original digits or voices a split holds.
+    InputError when there is no such name or split, or when the files behind a PATH are missing or damaged.
+    """
+    kind, _, path = name.partition(":")
+    if f"{kind}:PATH" in NAMES and not path:
+        raise InputError(f"data set '{kind}' needs the path of its files: '{kind}:PATH'")
+    if name not in NAMES and f"{kind}:PATH" not in NAMES:
+        raise InputError(f"no data set named '{name}'; there are: {', '.join(NAMES)}")
+    # Imported here: each kind needs libraries that the others do not.
+    if kind in ("keywords-clean", "keywords-noisy", "speech-commands"):
+        from odl.data import speech
+
+        return speech.load(name, split, seed)
+    if split not in ("train", "test"):
+        raise InputError(f"a data set is split into 'train' and 'test'; there is no '{split}'")
+    if kind in ("digits", "digits-photos"):
+        from odl.data import images
+
+        make = images.digits_plain if kind == "digits" else images.digits_on_photos
+        return make(seed, split)
+    from odl.data.cifar10 import cifar10
+
+    return cifar10(path, split)

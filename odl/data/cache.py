@@ -1,0 +1,55 @@
+"""Sets that are slow to make are kept as files in the user's cache folder ($XDG_CACHE_HOME/odl or ~/.cache/odl)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def folder() -> Path:
+    """The cache folder of odl for this user (it may not exist yet)."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG base directory specification: a relative path is invalid and must be ignored.
+    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
+    return root / "odl"
+
+
+def entry(name: str, parameters: Mapping[str, object], cache_folder: Path | None = None) -> Path:
+    """Path of the file that holds the set made with these parameters: any change of them gives another path."""
+    text = json.dumps(parameters, sort_keys=True)
+    return (cache_folder or folder()) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npz"
+
+
+def _digest(x: NDArray[np.float32], y: NDArray[np.int64]) -> str:
+    return hashlib.sha256(repr((x.shape, y.shape)).encode() + x.tobytes() + y.tobytes()).hexdigest()
+
+
+def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+    """What :func:`write` stored, or None when the file is absent, cut short, altered or not ours (then it is made anew)."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            x, y, digest = stored["x"], stored["y"], str(stored["digest"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    if x.dtype != np.float32 or y.dtype != np.int64 or digest != _digest(x, y):
+        return None
+    return x, y
+
+
+def write(path: Path, x: NDArray[np.float32], y: NDArray[np.int64]) -> None:
+    """Store a set so that a reader sees all of it or nothing. A cache that cannot be written is no error: it only costs time."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
+            np.savez(file, x=x, y=y, digest=np.array(_digest(x, y)))
+        os.replace(file.name, path)
+    except OSError:
+        return

@@ -1,0 +1,84 @@
+"""A labelled set of samples in memory, checked when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odl.errors import InputError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples with one label each.
+
+    `x` is float32 [N, C, H, W], finite; `y` is int64 [N], each an index into `classes`. Both arrays are made
+    read-only, so a data set can be shared. InputError names the data set and the first sample at fault.
+    """
+
+    name: str
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check(self)
+        for array in (self.x, self.y):
+            array.flags.writeable = False
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of one sample."""
+        return tuple(self.x.shape[1:])
+
+    def take(self, indices: NDArray[np.int64]) -> Dataset:
+        """The samples at `indices`, in that order, as a data set of its own."""
+        return Dataset(self.name, self.x[indices], self.y[indices], self.classes)
+
+    def split(self, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+        """Two disjoint parts that keep the share of every class; the first holds about `fraction` of each.
+
+        The same data, fraction and seed give the same parts.
+        """
+        first, second = split_indices(self.y, fraction, seed)
+        return self.take(first), self.take(second)
+
+
+def split_indices(
+    y: NDArray[np.int64], fraction: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Stratified split of the indices of `y` [N]: sorted indices of the first part and of the rest."""
+    if not 0.0 <= fraction <= 1.0:
+        raise InputError(f"a data set is split by a fraction between 0 and 1, not by {fraction}")
+    generator = np.random.default_rng(seed)
+    chosen = np.zeros(len(y), dtype=bool)
+    for label in np.unique(y):
+        members = generator.permutation(np.flatnonzero(y == label))
+        chosen[members[: round(fraction * len(members))]] = True
+    return np.flatnonzero(chosen), np.flatnonzero(~chosen)
+
+
+def _check(data: Dataset) -> None:
+    name, x, y = data.name, data.x, data.y
+    if x.dtype != np.float32 or x.ndim != 4:
+        raise InputError(f"data set '{name}': x must be float32 [N, C, H, W], not {x.dtype} {list(x.shape)}")
+    if y.dtype != np.int64 or y.ndim != 1:
+        raise InputError(f"data set '{name}': y must be int64 [N], not {y.dtype} {list(y.shape)}")
+    if len(x) != len(y):
+        raise InputError(f"data set '{name}': {len(x)} samples but {len(y)} labels")
+    if not data.classes:
+        raise InputError(f"data set '{name}': no class names")
+    bad_sample = np.flatnonzero(~np.isfinite(x).all(axis=(1, 2, 3)))
+    if len(bad_sample):
+        raise InputError(f"data set '{name}': sample {bad_sample[0]} holds a value that is not finite")
+    bad_label = np.flatnonzero((y < 0) | (y >= len(data.classes)))
+    if len(bad_label):
+        where = bad_label[0]
+        raise InputError(
+            f"data set '{name}': label {y[where]} of sample {where} is not one of 0..{len(data.classes) - 1}"
+        )

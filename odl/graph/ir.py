@@ -1,0 +1,186 @@
+"""The graph: values (typed tensors), nodes (one operator each) and the order they run in.
+
+Shapes are PyTorch's (activations N,C,H,W; weights out,in,h,w); `Layout` says how the bytes lie in memory.
+Everything is immutable: a pass takes a graph and returns another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from odl.operators.base import Operator
+
+
+class DType(StrEnum):
+    """Storage type of a tensor."""
+
+    F16 = "f16"
+    F32 = "f32"
+    U8 = "u8"
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one element."""
+        return {"f16": 2, "f32": 4, "u8": 1}[self.value]
+
+
+class Role(StrEnum):
+    """What a value is for; the memory plan's purposes follow from it.
+
+    SAVED is what a forward kernel keeps for its gradient besides activations, in a type of its own.
+    """
+
+    INPUT = "input"
+    TARGET = "target"
+    SAMPLE_WEIGHT = "sample_weight"
+    PARAMETER = "parameter"
+    WORKING_COPY = "working_copy"
+    STATISTIC = "statistic"
+    ACTIVATION = "activation"
+    SAVED = "saved"
+    GRADIENT = "gradient"
+    PARAMETER_GRADIENT = "parameter_gradient"
+    OPTIMIZER = "optimizer"
+    LOSS = "loss"
+    SCRATCH = "scratch"
+
+
+PERSISTENT_ROLES = frozenset({Role.PARAMETER, Role.WORKING_COPY, Role.STATISTIC, Role.OPTIMIZER})
+
+
+class Layout(StrEnum):
+    """Order of the bytes: which permutation of the PyTorch axes lies contiguously in memory."""
+
+    FLAT = "flat"
+    NHWC = "nhwc"
+    OHWI = "ohwi"
+    HWC = "hwc"
+
+    def permutation(self, rank: int) -> tuple[int, ...]:
+        """PyTorch axis of each memory axis, outermost first."""
+        if self in (Layout.NHWC, Layout.OHWI) and rank == 4:
+            return (0, 2, 3, 1)
+        if self is Layout.HWC and rank == 4:
+            return (2, 3, 0, 1)
+        return tuple(range(rank))
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor: PyTorch shape, storage type, memory layout and role.
+
+    `source` is the PyTorch name of the parameter or buffer that the value holds, updates or differentiates.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    role: Role
+    dtype: DType = DType.F32
+    layout: Layout = Layout.FLAT
+    source: str | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes in memory."""
+        return self.count * self.dtype.bytes
+
+    @property
+    def persistent(self) -> bool:
+        """Whether the value outlives a step."""
+        return self.role in PERSISTENT_ROLES
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator applied to named values; an absent optional input is None."""
+
+    name: str
+    operator: Operator
+    inputs: tuple[str | None, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the values that the node reads."""
+        return tuple(name for name in self.inputs if name is not None)
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """Names of the values that the node writes: its outputs and the inputs that it updates in place."""
+        updated = (self.inputs[index] for index in self.operator.updated_inputs)
+        return self.outputs + tuple(name for name in updated if name is not None)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in running order over named values.
+
+    `outputs` are the values that must exist at the end; `gradients` maps a parameter's value to its gradient's.
+    """
+
+    name: str
+    values: Mapping[str, Value]
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...]
+    gradients: Mapping[str, str] = field(default_factory=dict)
+
+    def value(self, name: str) -> Value:
+        """The value of that name."""
+        return self.values[name]
+
+    def producer(self, name: str) -> Node | None:
+        """The node whose output the value is, or None for inputs and parameters."""
+        return next((node for node in self.nodes if name in node.outputs), None)
+
+    def consumers(self, name: str) -> tuple[Node, ...]:
+        """The nodes that read the value."""
+        return tuple(node for node in self.nodes if name in node.reads)
+
+    def is_output(self, name: str) -> bool:
+        """Whether somebody outside the graph needs the value."""
+        return name in self.outputs or name in self.gradients.values()
+
+    def with_nodes(self, nodes: Iterable[Node]) -> Graph:
+        """The same graph with other nodes; values that no node and no output names are dropped."""
+        kept = tuple(nodes)
+        used = set(self.outputs) | set(self.gradients.values()) | set(self.gradients)
+        for node in kept:
+            used.update(node.reads)
+            used.update(node.outputs)
+        always = {Role.INPUT, Role.TARGET, Role.SAMPLE_WEIGHT, Role.PARAMETER, Role.STATISTIC}
+        values = {name: value for name, value in self.values.items() if name in used or value.role in always}
+        return replace(self, nodes=kept, values=values)
+
+    def with_values(self, changed: Iterable[Value]) -> Graph:
+        """The same graph with some values added or replaced by name."""
+        return replace(self, values={**self.values, **{value.name: value for value in changed}})
+
+    def dump(self) -> str:
+        """Text of the graph, one node a line; stable, for `odl compile --dump` and for tests."""
+        lines = [f"graph {self.name}"]
+        for name, value in self.values.items():
+            if self.producer(name) is None:
+                lines.append(f"  {_describe(value)}")
+        for node in self.nodes:
+            inputs = ", ".join(name or "-" for name in node.inputs)
+            outputs = ", ".join(_describe(self.values[name]) for name in node.outputs)
+            lines.append(f"  {node.name}: {node.operator.describe()}({inputs}) -> {outputs or '(in place)'}")
+        lines.append(f"  return {', '.join(self.outputs)}")
+        for parameter, gradient in self.gradients.items():
+            lines.append(f"  gradient {parameter} = {gradient}")
+        return "\n".join(lines) + "\n"
+
+
+def _describe(value: Value) -> str:
+    shape = "x".join(str(size) for size in value.shape)
+    return f"{value.name}: {value.role} {value.dtype}[{shape}] {value.layout}"

@@ -1,0 +1,90 @@
+"""What MODEL on the command line can be: a zoo name, file.py:factory, or an ONNX file (not yet)."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from odl import zoo
+from odl.errors import InputError
+
+
+@dataclass(frozen=True)
+class Model:
+    """A module with what its compilation needs; `input_shape` has no batch axis, `spec` is what the user wrote."""
+
+    spec: str
+    name: str
+    module: nn.Module
+    input_shape: tuple[int, ...]
+    loss: str
+
+    def example(self, batch: int) -> torch.Tensor:
+        """An input of the right shape, from a fixed seed."""
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(batch, *self.input_shape, generator=generator)
+
+
+def resolve(spec: str, input_shape: tuple[int, ...] | None = None, loss: str | None = None) -> Model:
+    """The model that a command line names.
+
+    A factory in a file returns an nn.Module, or a module and an example input with a batch axis. InputError says what
+    is wrong with the file, the factory or the shape.
+    """
+    if spec.endswith(".onnx"):
+        raise InputError(f"{spec}: reading ONNX is not supported yet; give the PyTorch module as file.py:factory")
+    path, separator, factory = spec.rpartition(":")
+    if not separator or not path.endswith(".py"):
+        if Path(spec).suffix == ".py":
+            raise InputError(f"{spec}: name the function that makes the model, as in {spec}:make_model")
+        model = zoo.get(spec)
+        return Model(spec, spec, model.factory(), model.input_shape, loss or model.loss)
+    made = _call_factory(Path(path), factory)
+    module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(module, nn.Module):
+        raise InputError(f"{spec}: returned a {type(module).__name__}; it must return an nn.Module")
+    if input_shape is None and isinstance(example, torch.Tensor):
+        input_shape = tuple(example.shape[1:])
+    if input_shape is None:
+        raise InputError(
+            f"{spec}: the input's shape is not known; return (module, example_input) or give --input-shape 3x32x32"
+        )
+    return Model(spec, factory, module, input_shape, loss or "cross_entropy")
+
+
+def _call_factory(path: Path, factory: str) -> Any:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    spec = importlib.util.spec_from_file_location(f"odl_user_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+        function = getattr(module, factory, None)
+        if not callable(function):
+            offered = [name for name, item in vars(module).items() if callable(item) and not name.startswith("_")]
+            raise InputError(f"{path} has no function '{factory}'; it has {', '.join(offered) or 'none'}")
+        return function()
+    except InputError:
+        raise
+    except Exception as error:
+        first = str(error).splitlines()[0] if str(error) else ""
+        raise InputError(f"{path}:{factory} failed: {type(error).__name__}: {first}") from error
+    finally:
+        sys.path.pop(0)
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """(3, 32, 32) of '3x32x32'; InputError otherwise."""
+    parts = text.lower().replace(",", "x").split("x")
+    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"'{text}' is not a shape; write for example 3x32x32")
+    return tuple(int(part) for part in parts)

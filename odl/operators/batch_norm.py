@@ -1,0 +1,209 @@
+"""Batch normalisation in training mode (batch statistics) and frozen (running statistics), and its gradient.
+
+Ioffe and Szegedy 2015 (arXiv 1502.03167), algorithm 1; running statistics as PyTorch keeps them.
+Shapes: x [N,C,H,W] or [N,C]; gamma, beta, running mean and variance [C].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from odl.errors import InputError
+from odl.graph.ir import DType, Role, Value
+from odl.operators.base import (
+    INFINITY,
+    Array,
+    KernelCall,
+    KernelRequest,
+    Number,
+    Operator,
+    Shape,
+    Tensor,
+    clamp,
+)
+from odl.trace.lowering import Lowering, lowers
+
+
+def _per_channel(values: Array, rank: int) -> Array:
+    return values.reshape((1, -1) + (1,) * (rank - 2))
+
+
+def _axes(rank: int) -> tuple[int, ...]:
+    return tuple(axis for axis in range(rank) if axis != 1)
+
+
+def _channels(value: Value) -> dict[str, int]:
+    return {"pixels": value.count // value.shape[1], "channels": value.shape[1]}
+
+
+@dataclass(frozen=True)
+class BatchNorm(Operator):
+    """y = clamp((x - mean) gamma / sqrt(var + eps) + beta); inputs x, gamma, beta, running mean, running variance.
+
+    In training mode the outputs are y, the batch's mean and 1/sqrt(var + eps), and the running statistics are
+    updated in place; frozen, the only output is y.
+    """
+
+    eps: float
+    momentum: float
+    training: bool
+    low: float = -INFINITY
+    high: float = INFINITY
+    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 0),)
+
+    @property
+    def updated_inputs(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The running statistics, in training mode."""
+        return (3, 4) if self.training else ()
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """As x, and per channel."""
+        x = inputs[0]
+        assert x is not None
+        if self.training and int(np.prod(x)) == x[1]:
+            raise ValueError(
+                "batch norm in training mode needs more than one value per channel; "
+                "use --bn fold or frozen, or a batch of at least 2 (--batch 2)"
+            )
+        return (x, (x[1],), (x[1],)) if self.training else (x,)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """Updates the running statistics it is given in place when training."""
+        x, gamma, beta, mean, variance = inputs
+        assert x is not None and gamma is not None and beta is not None
+        assert mean is not None and variance is not None
+        batch_mean, batch_variance = mean, variance
+        if self.training:
+            batch_mean, batch_variance = x.mean(axis=_axes(x.ndim)), x.var(axis=_axes(x.ndim))
+            count = x.size // x.shape[1]
+            mean += self.momentum * (batch_mean - mean)
+            variance += self.momentum * (batch_variance * count / (count - 1) - variance)
+        inverse = 1.0 / np.sqrt(batch_variance + self.eps)
+        y = (x - _per_channel(batch_mean, x.ndim)) * _per_channel(inverse * gamma, x.ndim)
+        y = clamp(y + _per_channel(beta, x.ndim), self.low, self.high)
+        return (y, batch_mean, inverse) if self.training else (y,)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """batch_norm_train or batch_norm_frozen."""
+        x = request.input(0)
+        context = {"T": x.dtype, "P": request.input(1).dtype}
+        limits = (Number(self.low), Number(self.high))
+        tensors = tuple(request.tensor(index) for index in range(5))
+        outputs = tuple(Tensor(value.name) for value in request.outputs)
+        numbers: tuple[Number, ...] = (Number(self.eps),)
+        if self.training:
+            numbers = (Number(self.momentum), Number(self.eps))
+        return KernelCall(
+            template="batch_norm_train" if self.training else "batch_norm_frozen",
+            context=context,
+            shape_type="odl_channel_shape",
+            shape=_channels(x),
+            arguments=(*tensors, *outputs, *numbers, *limits),
+        )
+
+
+@dataclass(frozen=True)
+class BatchNormGradient(Operator):
+    """dx, dgamma, dbeta; inputs dy, x, gamma, mean, and 1/sqrt(var + eps) (training) or the running variance."""
+
+    eps: float
+    training: bool
+    wanted: tuple[bool, bool, bool]
+    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 0),)
+
+    @property
+    def pass_name(self) -> str:
+        """Backward."""
+        return "input_gradient"
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """As x, and per channel, for what is wanted."""
+        x = inputs[1]
+        assert x is not None
+        every = (x, (x[1],), (x[1],))
+        return tuple(shape for shape, wanted in zip(every, self.wanted, strict=True) if wanted)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """The closed forms of PyTorch's native_batch_norm_backward."""
+        dy, x, gamma, mean, spread = inputs
+        assert dy is not None and x is not None and gamma is not None
+        assert mean is not None and spread is not None
+        inverse = spread if self.training else 1.0 / np.sqrt(spread + self.eps)
+        normal = (x - _per_channel(mean, x.ndim)) * _per_channel(inverse, x.ndim)
+        dbeta, dgamma = dy.sum(axis=_axes(x.ndim)), (dy * normal).sum(axis=_axes(x.ndim))
+        dx = dy
+        if self.training:
+            count = x.size // x.shape[1]
+            dx = dy - _per_channel(dbeta / count, x.ndim) - normal * _per_channel(dgamma / count, x.ndim)
+        dx = dx * _per_channel(gamma * inverse, x.ndim)
+        every = (dx, dgamma, dbeta)
+        return tuple(value for value, wanted in zip(every, self.wanted, strict=True) if wanted)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """batch_norm_train_gradient or batch_norm_frozen_gradient."""
+        x = request.input(1)
+        names = iter(request.outputs)
+        outputs = [next(names) if wanted else None for wanted in self.wanted]
+        gradient = next((value.dtype for value in outputs[1:] if value is not None), DType.F32)
+        numbers = () if self.training else (Number(self.eps),)
+        return KernelCall(
+            template="batch_norm_train_gradient" if self.training else "batch_norm_frozen_gradient",
+            context={
+                "T": x.dtype,
+                "P": request.input(2).dtype,
+                "G": gradient,
+                "accumulate": request.accumulate,
+            },
+            shape_type="odl_channel_shape",
+            shape=_channels(x),
+            arguments=(
+                *(request.tensor(index) for index in range(5)),
+                *(Tensor(None if value is None else value.name) for value in outputs),
+                *numbers,
+            ),
+        )
+
+
+@lowers(
+    "aten._native_batch_norm_legit_functional.default",
+    "aten._native_batch_norm_legit_no_training.default",
+    "aten._native_batch_norm_legit.default",
+    "aten.native_batch_norm.default",
+)
+def lower_batch_norm(lowering: Lowering, node: Any) -> None:
+    """Either mode; the results are y, batch mean, batch 1/sqrt(var + eps), new running mean and variance."""
+    x, gamma, beta, mean, variance = node.args[:5]
+    if gamma is None or beta is None:
+        raise InputError(f"{lowering.where(node)}: batch norm without affine parameters is not supported")
+    if mean is None or not hasattr(mean, "meta"):
+        raise InputError(f"{lowering.where(node)}: batch norm without running statistics is not supported")
+    if "no_training" in str(node.target):
+        training, (momentum, eps) = False, node.args[5:7]
+    else:
+        training, momentum, eps = node.args[5:8]
+    names = [lowering.name(item) for item in (x, gamma, beta, mean, variance)]
+    operator = BatchNorm(float(eps), float(momentum), bool(training))
+    outputs = lowering.add(node, operator, names, Role.ACTIVATION)
+    for name in outputs[1:]:
+        lowering.save(name, DType.F32)
+    saved = outputs[1:] if training else (None, None)
+    lowering.set_tuple(node, (outputs[0], *saved, names[3], names[4]))
+
+
+@lowers("aten.native_batch_norm_backward.default")
+def lower_batch_norm_backward(lowering: Lowering, node: Any) -> None:
+    """native_batch_norm_backward(dy, x, gamma, mean, var, saved mean, saved invstd, train, eps, wanted)."""
+    dy, x, gamma, mean, variance, saved_mean, saved_inverse, training, eps, wanted = node.args
+    first, second = (saved_mean, saved_inverse) if training else (mean, variance)
+    operator = BatchNormGradient(float(eps), bool(training), tuple(bool(item) for item in wanted))
+    inputs = [lowering.name(item) for item in (dy, x, gamma, first, second)]
+    names = iter(lowering.add(node, operator, inputs, Role.GRADIENT))
+    results = [next(names) if want else None for want in operator.wanted]
+    for name in results[1:]:
+        if name is not None:
+            lowering.give_role(name, Role.PARAMETER_GRADIENT)
+    lowering.set_tuple(node, results)

@@ -1,0 +1,385 @@
+"""Two-dimensional convolution, full and depthwise, and its three gradients.
+
+Shapes: x [N,C,H,W], weight [O,C,KH,KW] (depthwise [C,1,KH,KW]), y [N,O,OH,OW]. Padding is zeros and may differ on
+each side; dilation and other groupings are refused with a clear error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from odl.errors import InputError
+from odl.graph.ir import DType, Role
+from odl.operators.base import (
+    INFINITY,
+    Array,
+    KernelCall,
+    KernelRequest,
+    Number,
+    Operator,
+    Shape,
+    Tensor,
+    clamp,
+)
+from odl.trace.lowering import Lowering, lowers
+
+#: Register tiles: what one inner loop computes together. They change the speed, never the bits.
+FORWARD_TILE = {"tile_pixels": 4, "tile_channels": 2}
+INPUT_GRADIENT_TILE = {"tile_pixels": 4, "tile_inputs": 2}
+WEIGHT_GRADIENT_TILE = {"tile_channels": 4, "tile_inputs": 2}
+DEPTHWISE_TILE = {"tile_pixels": 4}
+DEPTHWISE_WEIGHT_GRADIENT_TILE = {"tile_channels": 4}
+
+
+@dataclass(frozen=True)
+class Window:
+    """Geometry shared by a convolution and its gradients; padding is (top, left, bottom, right)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """Output height and width; ValueError when the window does not fit once."""
+        top, left, bottom, right = self.padding
+        rows = (height + top + bottom - self.kernel[0]) // self.stride[0] + 1
+        columns = (width + left + right - self.kernel[1]) // self.stride[1] + 1
+        if rows < 1 or columns < 1:
+            raise ValueError(f"a {self.kernel[0]}x{self.kernel[1]} window does not fit in {height}x{width}")
+        return rows, columns
+
+    def taps(self, rows: int, columns: int) -> Iterator[tuple[int, int, slice, slice]]:
+        """Each kernel position with the slices of the padded input that it meets."""
+        for i in range(self.kernel[0]):
+            for j in range(self.kernel[1]):
+                yield (
+                    i,
+                    j,
+                    slice(i, i + (rows - 1) * self.stride[0] + 1, self.stride[0]),
+                    slice(j, j + (columns - 1) * self.stride[1] + 1, self.stride[1]),
+                )
+
+    def pad(self, x: Array) -> Array:
+        """The input with its zeros around it."""
+        top, left, bottom, right = self.padding
+        return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+
+    def crop(self, padded: Array) -> Array:
+        """The inverse of `pad`."""
+        top, left, bottom, right = self.padding
+        return padded[:, :, top : padded.shape[2] - bottom, left : padded.shape[3] - right]
+
+    def widened(self, padding: Sequence[int]) -> Window:
+        """The window with more padding on each side."""
+        top, left, bottom, right = (a + b for a, b in zip(self.padding, padding, strict=True))
+        return Window(self.kernel, self.stride, (top, left, bottom, right))
+
+
+def _shape_struct(window: Window, x: Shape, y: Shape) -> dict[str, int]:
+    return {
+        "batch": x[0],
+        "in_h": x[2],
+        "in_w": x[3],
+        "in_c": x[1],
+        "out_h": y[2],
+        "out_w": y[3],
+        "out_c": y[1],
+        "kernel_h": window.kernel[0],
+        "kernel_w": window.kernel[1],
+        "stride_h": window.stride[0],
+        "stride_w": window.stride[1],
+        "pad_top": window.padding[0],
+        "pad_left": window.padding[1],
+    }
+
+
+def _parameter_type(request: KernelRequest) -> DType:
+    """Type that biases have beside activations of the request's type: fp32 wherever sums are carried to fp32."""
+    first = request.input(0).dtype
+    return DType.F32 if request.chunk is not None else first
+
+
+def _macs(weight: Shape, y: Shape) -> int:
+    return y[0] * y[2] * y[3] * weight[0] * weight[1] * weight[2] * weight[3]
+
+
+@dataclass(frozen=True)
+class Conv2d(Operator):
+    """y = clamp(conv(x, w) + bias + addend, low, high); inputs x, w, bias or None, addend or None."""
+
+    window: Window
+    depthwise: bool = False
+    low: float = -INFINITY
+    high: float = INFINITY
+    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 3),)
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """N, O, OH, OW."""
+        x, weight = inputs[0], inputs[1]
+        assert x is not None and weight is not None
+        channels = weight[0] if self.depthwise else weight[1]
+        if x[1] != channels:
+            raise ValueError(f"the input has {x[1]} channels, the weight expects {channels}")
+        return ((x[0], weight[0], *self.window.output_size(x[2], x[3])),)
+
+    def macs(self, inputs: Sequence[Shape | None], outputs: Sequence[Shape]) -> int:
+        """Output elements times window size times input channels per group."""
+        weight = inputs[1]
+        assert weight is not None
+        return _macs(weight, outputs[0])
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """Sum over window positions of one einsum each."""
+        x, weight, bias, addend = (*inputs, None, None)[:4]
+        assert x is not None and weight is not None
+        ((n, o, rows, columns),) = self.shapes([x.shape, weight.shape])
+        padded = self.window.pad(x)
+        y = np.zeros((n, o, rows, columns), dtype=x.dtype)
+        for i, j, r, c in self.window.taps(rows, columns):
+            if self.depthwise:
+                y += padded[:, :, r, c] * weight[None, :, 0, i, j, None, None]
+            else:
+                y += np.einsum("nchw,oc->nohw", padded[:, :, r, c], weight[:, :, i, j])
+        if bias is not None:
+            y += bias[None, :, None, None]
+        if addend is not None:
+            y += addend
+        return (clamp(y, self.low, self.high),)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """conv2d_forward or depthwise_forward."""
+        x, y = request.input(0), request.outputs[0]
+        context: dict[str, Any] = {"T": x.dtype, "P": _parameter_type(request), **request.sums}
+        return KernelCall(
+            template="depthwise_forward" if self.depthwise else "conv2d_forward",
+            context=context | (DEPTHWISE_TILE if self.depthwise else FORWARD_TILE),
+            shape_type="odl_conv2d_shape",
+            shape=_shape_struct(self.window, x.shape, y.shape),
+            arguments=(
+                *(request.tensor(index) for index in range(4)),
+                Tensor(y.name),
+                Number(self.low),
+                Number(self.high),
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Conv2dInputGradient(Operator):
+    """dx = (transposed conv(dy, w) + addend) where low < mask < high; inputs dy, w, addend or None, mask or None.
+
+    `mask` is the output of the activation that produced x, `input_shape` the shape of x.
+    """
+
+    window: Window
+    input_shape: Shape
+    depthwise: bool = False
+    low: float = -INFINITY
+    high: float = INFINITY
+    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 2),)
+
+    @property
+    def pass_name(self) -> str:
+        """Backward to the input."""
+        return "input_gradient"
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """The shape of x."""
+        return (self.input_shape,)
+
+    def macs(self, inputs: Sequence[Shape | None], outputs: Sequence[Shape]) -> int:
+        """As the forward convolution."""
+        dy, weight = inputs[0], inputs[1]
+        assert dy is not None and weight is not None
+        return _macs(weight, dy)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """Scatter every window position back onto the padded input."""
+        dy, weight, addend, mask = (*inputs, None, None)[:4]
+        assert dy is not None and weight is not None
+        n, c, h, w = self.input_shape
+        top, left, bottom, right = self.window.padding
+        padded = np.zeros((n, c, h + top + bottom, w + left + right), dtype=dy.dtype)
+        for i, j, r, k in self.window.taps(dy.shape[2], dy.shape[3]):
+            if self.depthwise:
+                padded[:, :, r, k] += dy * weight[None, :, 0, i, j, None, None]
+            else:
+                padded[:, :, r, k] += np.einsum("nohw,oc->nchw", dy, weight[:, :, i, j])
+        dx = self.window.crop(padded)
+        if addend is not None:
+            dx = dx + addend
+        if mask is not None:
+            dx = np.where((mask > self.low) & (mask < self.high), dx, 0)
+        return (dx,)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """conv2d_input_gradient or depthwise_input_gradient."""
+        dy, dx = request.input(0), request.outputs[0]
+        context: dict[str, Any] = {"T": dy.dtype, "P": _parameter_type(request), **request.sums}
+        context |= DEPTHWISE_TILE if self.depthwise else INPUT_GRADIENT_TILE
+        return KernelCall(
+            template="depthwise_input_gradient" if self.depthwise else "conv2d_input_gradient",
+            context=context,
+            shape_type="odl_conv2d_shape",
+            shape=_shape_struct(self.window, dx.shape, dy.shape),
+            arguments=(
+                *(request.tensor(index) for index in range(4)),
+                Tensor(dx.name),
+                Number(self.low),
+                Number(self.high),
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Conv2dWeightGradient(Operator):
+    """dw = sum over output pixels of dy times the window of x; inputs x, dy."""
+
+    window: Window
+    weight_shape: Shape
+    depthwise: bool = False
+
+    @property
+    def pass_name(self) -> str:
+        """Backward to the weight."""
+        return "weight_gradient"
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """The shape of the weight."""
+        return (self.weight_shape,)
+
+    def macs(self, inputs: Sequence[Shape | None], outputs: Sequence[Shape]) -> int:
+        """As the forward convolution."""
+        dy = inputs[1]
+        assert dy is not None
+        return _macs(self.weight_shape, dy)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """One einsum per window position."""
+        x, dy = inputs
+        assert x is not None and dy is not None
+        padded = self.window.pad(x)
+        dw = np.zeros(self.weight_shape, dtype=x.dtype)
+        for i, j, r, c in self.window.taps(dy.shape[2], dy.shape[3]):
+            if self.depthwise:
+                dw[:, 0, i, j] = np.einsum("nchw,nchw->c", padded[:, :, r, c], dy)
+            else:
+                dw[:, :, i, j] = np.einsum("nchw,nohw->oc", padded[:, :, r, c], dy)
+        return (dw,)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """conv2d_weight_gradient or depthwise_weight_gradient."""
+        x, dy, dw = request.input(0), request.input(1), request.outputs[0]
+        return KernelCall(
+            template="depthwise_weight_gradient" if self.depthwise else "conv2d_weight_gradient",
+            context={
+                "T": x.dtype,
+                "P": _parameter_type(request),
+                "G": dw.dtype,
+                "accumulate": request.accumulate,
+                **request.sums,
+                **(DEPTHWISE_WEIGHT_GRADIENT_TILE if self.depthwise else WEIGHT_GRADIENT_TILE),
+            },
+            shape_type="odl_conv2d_shape",
+            shape=_shape_struct(self.window, x.shape, dy.shape),
+            arguments=(request.tensor(0), request.tensor(1), Tensor(dw.name)),
+        )
+
+
+@dataclass(frozen=True)
+class ChannelSum(Operator):
+    """Bias gradient: the sum of dy over everything but the channels, always in fp32; input dy."""
+
+    @property
+    def pass_name(self) -> str:
+        """Backward to the bias."""
+        return "weight_gradient"
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """One element per channel."""
+        assert inputs[0] is not None
+        return ((inputs[0][1],),)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """Sum over all axes but the second."""
+        (dy,) = inputs
+        assert dy is not None
+        return (dy.sum(axis=tuple(axis for axis in range(dy.ndim) if axis != 1)),)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """channel_sum."""
+        dy, db = request.input(0), request.outputs[0]
+        channels = dy.shape[1]
+        return KernelCall(
+            template="channel_sum",
+            context={"T": dy.dtype, "G": db.dtype, "accumulate": request.accumulate},
+            shape_type="odl_channel_shape",
+            shape={"pixels": dy.count // channels, "channels": channels},
+            arguments=(request.tensor(0), Tensor(db.name)),
+        )
+
+
+def _window(weight: Shape, stride: Sequence[int], padding: Sequence[int]) -> Window:
+    return Window(
+        (weight[2], weight[3]),
+        (stride[0], stride[-1]),
+        (padding[0], padding[-1], padding[0], padding[-1]),
+    )
+
+
+def _is_depthwise(
+    x: Shape, weight: Shape, dilation: Sequence[int], transposed: bool, groups: int, where: str
+) -> bool:
+    """Whether the convolution is depthwise; InputError for what is not supported."""
+    remedy = "supported: 2-D convolution with groups=1, or depthwise with groups = channels in = channels out"
+    if len(x) != 4:
+        raise InputError(f"{where}: {len(x) - 2}-dimensional convolution is not supported; {remedy}")
+    if transposed:
+        raise InputError(f"{where}: transposed convolution is not supported; {remedy}")
+    if any(step != 1 for step in dilation):
+        raise InputError(f"{where}: dilation {tuple(dilation)} is not supported; {remedy}")
+    if groups == 1:
+        return False
+    if groups == x[1] and weight[0] == x[1]:
+        return True
+    raise InputError(f"{where}: {groups} groups over {x[1]} channels are not supported; {remedy}")
+
+
+@lowers("aten.convolution.default")
+def lower_convolution(lowering: Lowering, node: Any) -> None:
+    """Forward convolution."""
+    x, weight, bias, stride, padding, dilation, transposed, _, groups = node.args
+    where = lowering.where(node)
+    depthwise = _is_depthwise(
+        lowering.shape(x), lowering.shape(weight), dilation, transposed, groups, where
+    )
+    window = _window(lowering.shape(weight), stride, padding)
+    lowering.set_weight_layout(weight, depthwise)
+    operands = (lowering.name(x), lowering.name(weight), lowering.optional(bias), None)
+    lowering.emit(node, Conv2d(window, depthwise), operands, Role.ACTIVATION)
+
+
+@lowers("aten.convolution_backward.default")
+def lower_convolution_backward(lowering: Lowering, node: Any) -> None:
+    """The three gradients of a convolution, as three nodes."""
+    dy, x, weight, _, stride, padding, dilation, transposed, _, groups, wanted = node.args
+    where = lowering.where(node)
+    weight_shape = lowering.shape(weight)
+    depthwise = _is_depthwise(lowering.shape(x), weight_shape, dilation, transposed, groups, where)
+    window = _window(weight_shape, stride, padding)
+    results: list[str | None] = [None, None, None]
+    gradient, weight_name = lowering.name(dy), lowering.name(weight)
+    if wanted[0]:
+        operator = Conv2dInputGradient(window, lowering.shape(x), depthwise)
+        results[0] = lowering.add(node, operator, (gradient, weight_name, None, None), Role.GRADIENT)[0]
+    if wanted[1]:
+        weight_gradient = Conv2dWeightGradient(window, weight_shape, depthwise)
+        operands = (lowering.name(x), gradient)
+        results[1] = lowering.add(node, weight_gradient, operands, Role.PARAMETER_GRADIENT)[0]
+    if wanted[2]:
+        results[2] = lowering.add(node, ChannelSum(), (gradient,), Role.PARAMETER_GRADIENT)[0]
+    lowering.set_tuple(node, results)

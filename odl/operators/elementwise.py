@@ -1,0 +1,177 @@
+"""Activations, addition and their gradients; elementwise on any shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from odl.errors import InputError
+from odl.graph.ir import Role
+from odl.operators.base import (
+    INFINITY,
+    Array,
+    KernelCall,
+    KernelRequest,
+    Number,
+    Operator,
+    Shape,
+    Tensor,
+    clamp,
+)
+from odl.trace.lowering import Lowering, lowers
+
+
+def _elementwise(operator: Any, template: str, request: KernelRequest, inputs: int) -> KernelCall:
+    y = request.outputs[0]
+    return KernelCall(
+        template=template,
+        context={"T": y.dtype},
+        shape_type="odl_flat_shape",
+        shape={"count": y.count},
+        arguments=(
+            *(request.tensor(index) for index in range(inputs)),
+            Tensor(y.name),
+            Number(operator.low),
+            Number(operator.high),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Relu(Operator):
+    """y = clamp(x, low, high): ReLU with (0, inf), ReLU6 with (0, 6)."""
+
+    low: float = 0.0
+    high: float = INFINITY
+    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 0),)
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """As the input."""
+        assert inputs[0] is not None
+        return (inputs[0],)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """NumPy where."""
+        (x,) = inputs
+        assert x is not None
+        return (clamp(x, self.low, self.high),)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """relu."""
+        return _elementwise(self, "relu", request, 1)
+
+
+@dataclass(frozen=True)
+class ReluGradient(Operator):
+    """dx = dy where low < y < high, else 0; inputs dy, y (the activation's output)."""
+
+    low: float = 0.0
+    high: float = INFINITY
+    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 0),)
+
+    @property
+    def pass_name(self) -> str:
+        """Backward to the input."""
+        return "input_gradient"
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """As dy."""
+        assert inputs[0] is not None
+        return (inputs[0],)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """NumPy where."""
+        dy, y = inputs
+        assert dy is not None and y is not None
+        return (np.where((y > self.low) & (y < self.high), dy, np.zeros_like(dy)),)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """relu_gradient."""
+        return _elementwise(self, "relu_gradient", request, 2)
+
+
+@dataclass(frozen=True)
+class Add(Operator):
+    """y = clamp(a + b, low, high)."""
+
+    low: float = -INFINITY
+    high: float = INFINITY
+    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 0), (0, 1))
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """As the inputs, which must agree."""
+        a, b = inputs
+        if a != b or a is None:
+            raise ValueError(f"only tensors of one shape can be added, got {a} and {b}")
+        return (a,)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """NumPy sum."""
+        a, b = inputs
+        assert a is not None and b is not None
+        return (clamp(a + b, self.low, self.high),)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """add."""
+        return _elementwise(self, "add", request, 2)
+
+
+def _activation(lowering: Lowering, node: Any, low: float, high: float) -> None:
+    lowering.emit(node, Relu(low, high), (lowering.name(node.args[0]),), Role.ACTIVATION)
+
+
+@lowers("aten.relu.default")
+def lower_relu(lowering: Lowering, node: Any) -> None:
+    """ReLU."""
+    _activation(lowering, node, 0.0, INFINITY)
+
+
+@lowers("aten.hardtanh.default")
+def lower_hardtanh(lowering: Lowering, node: Any) -> None:
+    """ReLU6 and other clamps with fixed limits."""
+    limits = [float(limit) for limit in node.args[1:]]
+    low, high = (limits + [-1.0, 1.0][len(limits) :])[:2]
+    _activation(lowering, node, low, high)
+
+
+@lowers("aten.threshold_backward.default")
+def lower_relu_backward(lowering: Lowering, node: Any) -> None:
+    """ReLU's gradient; ATen gives it the output."""
+    dy, y, threshold = node.args
+    operands = (lowering.name(dy), lowering.name(y))
+    lowering.emit(node, ReluGradient(float(threshold), INFINITY), operands, Role.GRADIENT)
+
+
+@lowers("aten.hardtanh_backward.default")
+def lower_hardtanh_backward(lowering: Lowering, node: Any) -> None:
+    """A clamp's gradient by its output: low < x < high exactly when low < y < high, so x need not be kept."""
+    dy, x, low, high = node.args
+    name = lowering.name(x)
+    forward = next(
+        (
+            other
+            for other in lowering.nodes
+            if other.operator == Relu(float(low), float(high)) and other.inputs == (name,)
+        ),
+        None,
+    )
+    if forward is None:
+        raise InputError(f"{lowering.where(node)}: the clamp that this gradient belongs to was not found")
+    operator = ReluGradient(float(low), float(high))
+    lowering.emit(node, operator, (lowering.name(dy), forward.outputs[0]), Role.GRADIENT)
+
+
+@lowers("aten.add.Tensor")
+def lower_add(lowering: Lowering, node: Any) -> None:
+    """Sum of two activations or of two gradients."""
+    a, b = node.args
+    if not hasattr(a, "meta") or not hasattr(b, "meta") or node.kwargs.get("alpha", 1) != 1:
+        raise InputError(f"{lowering.where(node)}: adding a constant or a scaled tensor is not supported")
+    operands = (lowering.name(a), lowering.name(b))
+    role = lowering.values[operands[0]].role
+    if role is Role.PARAMETER_GRADIENT:
+        raise InputError("a parameter is used more than once; give each use a parameter of its own")
+    lowering.emit(node, Add(), operands, Role.GRADIENT if role is Role.GRADIENT else Role.ACTIVATION)

@@ -1,0 +1,221 @@
+"""Fully connected layer and its gradients; served by the convolution kernels with a 1x1 window.
+
+Shapes: x [N,I], weight [O,I], y [N,O]; the N rows are N pixels of one image row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from odl.errors import InputError
+from odl.graph.ir import Role, Value
+from odl.operators.base import (
+    INFINITY,
+    Array,
+    KernelCall,
+    KernelRequest,
+    Operator,
+    Shape,
+    clamp,
+)
+from odl.operators.convolution import (
+    ChannelSum,
+    Conv2d,
+    Conv2dInputGradient,
+    Conv2dWeightGradient,
+    Window,
+)
+from odl.trace.lowering import Lowering, Transposed, lowers
+
+_POINT = Window((1, 1))
+
+
+def _as_image(value: Value) -> Value:
+    """[N,C] seen as one image of one row and N pixels, [1,C,1,N]."""
+    rows, channels = value.shape
+    return Value(value.name, (1, channels, 1, rows), value.role, value.dtype)
+
+
+def _as_kernel(value: Value) -> Value:
+    """[O,I] seen as a 1x1 convolution's weight."""
+    return Value(value.name, (*value.shape, 1, 1), value.role, value.dtype)
+
+
+def _request(request: KernelRequest, weights: tuple[int, ...], weight_out: bool = False) -> KernelRequest:
+    inputs = tuple(
+        value
+        if value is None or len(value.shape) != 2
+        else (_as_kernel(value) if index in weights else _as_image(value))
+        for index, value in enumerate(request.inputs)
+    )
+    outputs = tuple(_as_kernel(value) if weight_out else _as_image(value) for value in request.outputs)
+    return KernelRequest(inputs, outputs, request.cores, request.chunk, request.accumulate)
+
+
+def _macs(rows: int, weight: Shape) -> int:
+    return rows * weight[0] * weight[1]
+
+
+@dataclass(frozen=True)
+class Linear(Operator):
+    """y = clamp(x wᵀ + bias + addend, low, high); inputs x, w, bias or None, addend or None."""
+
+    low: float = -INFINITY
+    high: float = INFINITY
+    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 3),)
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """N, O."""
+        x, weight = inputs[0], inputs[1]
+        assert x is not None and weight is not None
+        if len(x) != 2:
+            raise ValueError(f"a linear layer takes [batch, features], got {len(x)} dimensions")
+        if x[1] != weight[1]:
+            raise ValueError(f"the input has {x[1]} features, the weight expects {weight[1]}")
+        return ((x[0], weight[0]),)
+
+    def macs(self, inputs: Sequence[Shape | None], outputs: Sequence[Shape]) -> int:
+        """N times O times I."""
+        assert inputs[1] is not None
+        return _macs(outputs[0][0], inputs[1])
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """Matrix product."""
+        x, weight, bias, addend = (*inputs, None, None)[:4]
+        assert x is not None and weight is not None
+        y = x @ weight.T
+        if bias is not None:
+            y = y + bias
+        if addend is not None:
+            y = y + addend
+        return (clamp(y, self.low, self.high),)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """conv2d_forward."""
+        return Conv2d(_POINT, low=self.low, high=self.high).kernel(_request(request, weights=(1,)))
+
+
+@dataclass(frozen=True)
+class LinearInputGradient(Operator):
+    """dx = (dy w + addend) where low < mask < high; inputs dy, w, addend or None, mask or None."""
+
+    low: float = -INFINITY
+    high: float = INFINITY
+    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 2),)
+
+    @property
+    def pass_name(self) -> str:
+        """Backward to the input."""
+        return "input_gradient"
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """N, I."""
+        dy, weight = inputs[0], inputs[1]
+        assert dy is not None and weight is not None
+        return ((dy[0], weight[1]),)
+
+    def macs(self, inputs: Sequence[Shape | None], outputs: Sequence[Shape]) -> int:
+        """N times O times I."""
+        assert inputs[1] is not None
+        return _macs(outputs[0][0], inputs[1])
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """Matrix product."""
+        dy, weight, addend, mask = (*inputs, None, None)[:4]
+        assert dy is not None and weight is not None
+        dx = dy @ weight
+        if addend is not None:
+            dx = dx + addend
+        if mask is not None:
+            dx = dx * ((mask > self.low) & (mask < self.high))
+        return (dx,)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """conv2d_input_gradient."""
+        request = _request(request, weights=(1,))
+        operator = Conv2dInputGradient(_POINT, request.outputs[0].shape, low=self.low, high=self.high)
+        return operator.kernel(request)
+
+
+@dataclass(frozen=True)
+class LinearWeightGradient(Operator):
+    """dw = dyᵀ x; inputs x, dy."""
+
+    @property
+    def pass_name(self) -> str:
+        """Backward to the weight."""
+        return "weight_gradient"
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """O, I."""
+        x, dy = inputs
+        assert x is not None and dy is not None
+        return ((dy[1], x[1]),)
+
+    def macs(self, inputs: Sequence[Shape | None], outputs: Sequence[Shape]) -> int:
+        """N times O times I."""
+        assert inputs[0] is not None
+        return _macs(inputs[0][0], outputs[0])
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """Matrix product."""
+        x, dy = inputs
+        assert x is not None and dy is not None
+        return (dy.T @ x,)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """conv2d_weight_gradient."""
+        request = _request(request, weights=(), weight_out=True)
+        return Conv2dWeightGradient(_POINT, request.outputs[0].shape).kernel(request)
+
+
+@lowers("aten.t.default")
+def lower_transpose(lowering: Lowering, node: Any) -> None:
+    """A transposed view; two of them cancel."""
+    operand = lowering.operand(node.args[0])
+    if isinstance(operand, Transposed):
+        lowering.set(node, operand.name)
+    else:
+        lowering.set(node, Transposed(lowering.name(node.args[0])))
+
+
+@lowers("aten.addmm.default")
+def lower_addmm(lowering: Lowering, node: Any) -> None:
+    """bias + x wᵀ."""
+    bias, x, weight = node.args
+    transposed = lowering.operand(weight)
+    if not isinstance(transposed, Transposed):
+        raise InputError(f"{lowering.where(node)}: only x @ weight.T + bias (a linear layer) is supported")
+    operands = (lowering.name(x), transposed.name, lowering.name(bias), None)
+    lowering.emit(node, Linear(), operands, Role.ACTIVATION)
+
+
+@lowers("aten.mm.default")
+def lower_mm(lowering: Lowering, node: Any) -> None:
+    """x wᵀ forward, dy w to the input, dyᵀ x to the weight."""
+    left, right = (lowering.operand(argument) for argument in node.args)
+    if isinstance(left, Transposed) and isinstance(right, str):
+        operands: tuple[str | None, ...] = (right, left.name)
+        lowering.emit(node, LinearWeightGradient(), operands, Role.PARAMETER_GRADIENT)
+    elif isinstance(left, str) and isinstance(right, Transposed):
+        lowering.emit(node, Linear(), (left, right.name, None, None), Role.ACTIVATION)
+    elif isinstance(left, str) and isinstance(right, str) and _is_parameter(lowering, right):
+        lowering.emit(node, LinearInputGradient(), (left, right, None, None), Role.GRADIENT)
+    else:
+        raise InputError(f"{lowering.where(node)}: a product of two activations is not supported")
+
+
+def _is_parameter(lowering: Lowering, name: str) -> bool:
+    return lowering.values[name].role is Role.PARAMETER
+
+
+@lowers("aten.sum.dim_IntList")
+def lower_sum(lowering: Lowering, node: Any) -> None:
+    """The bias gradient of a linear layer: a sum over the rows."""
+    x, axes = node.args[0], [int(axis) for axis in node.args[1]]
+    rank = len(lowering.shape(x))
+    if [axis % rank for axis in axes] != [axis for axis in range(rank) if axis != 1]:
+        raise InputError(f"{lowering.where(node)}: a sum over axes {axes} is not supported")
+    lowering.emit(node, ChannelSum(), (lowering.name(x),), Role.PARAMETER_GRADIENT)

@@ -1,0 +1,364 @@
+"""Average, max and global average pooling and their gradients. Shapes: x [N,C,H,W], y [N,C,OH,OW]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from odl.errors import InputError
+from odl.graph.ir import DType, Role
+from odl.operators.base import Array, KernelCall, KernelRequest, Operator, Shape, Tensor
+from odl.operators.convolution import Window
+from odl.trace.lowering import Expanded, Lowering, lowers
+
+
+@dataclass(frozen=True)
+class _Pooling(Operator):
+    window: Window
+    input_shape: Shape
+
+    def _output_shape(self) -> Shape:
+        n, c, h, w = self.input_shape
+        return (n, c, *self.window.output_size(h, w))
+
+    def _shape_struct(self) -> dict[str, int]:
+        n, c, h, w = self.input_shape
+        _, _, rows, columns = self._output_shape()
+        return {
+            "batch": n,
+            "in_h": h,
+            "in_w": w,
+            "channels": c,
+            "out_h": rows,
+            "out_w": columns,
+            "kernel_h": self.window.kernel[0],
+            "kernel_w": self.window.kernel[1],
+            "stride_h": self.window.stride[0],
+            "stride_w": self.window.stride[1],
+            "pad_top": self.window.padding[0],
+            "pad_left": self.window.padding[1],
+            "count_include_pad": 0,
+            "divisor_override": 0,
+        }
+
+    def _call(self, template: str, request: KernelRequest, extra: dict[str, int]) -> KernelCall:
+        outputs = tuple(Tensor(value.name) for value in request.outputs)
+        inputs = tuple(request.tensor(index) for index in range(len(request.inputs)))
+        return KernelCall(
+            template=template,
+            context={"T": request.outputs[0].dtype},
+            shape_type="odl_pool_shape",
+            shape=self._shape_struct() | extra,
+            arguments=inputs + outputs,
+        )
+
+
+@dataclass(frozen=True)
+class _AveragePooling(_Pooling):
+    count_include_pad: bool = True
+    divisor: int | None = None
+
+    def _divisors(self) -> Array:
+        """Divisor of every window, [OH,OW]."""
+        _, _, h, w = self.input_shape
+        _, _, rows, columns = self._output_shape()
+        if self.divisor is not None:
+            return np.full((rows, columns), float(self.divisor))
+        inside = np.ones((1, 1, h, w))
+        if self.count_include_pad:
+            inside = np.ones_like(self.window.pad(inside))
+        else:
+            inside = self.window.pad(inside)
+        counts = np.zeros((rows, columns))
+        for _, _, r, c in self.window.taps(rows, columns):
+            counts += inside[0, 0, r, c]
+        return counts
+
+    def _extra(self) -> dict[str, int]:
+        return {"count_include_pad": int(self.count_include_pad), "divisor_override": self.divisor or 0}
+
+
+@dataclass(frozen=True)
+class AveragePool(_AveragePooling):
+    """PyTorch's avg_pool2d; input x."""
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """N, C, OH, OW."""
+        return (self._output_shape(),)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """Sum of the window positions over the divisor."""
+        (x,) = inputs
+        assert x is not None
+        shape = self._output_shape()
+        padded, y = self.window.pad(x), np.zeros(shape, dtype=x.dtype)
+        for _, _, r, c in self.window.taps(shape[2], shape[3]):
+            y += padded[:, :, r, c]
+        return (y / self._divisors().astype(x.dtype),)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """average_pool."""
+        return self._call("average_pool", request, self._extra())
+
+
+@dataclass(frozen=True)
+class AveragePoolGradient(_AveragePooling):
+    """Gradient of AveragePool; input dy."""
+
+    @property
+    def pass_name(self) -> str:
+        """Backward to the input."""
+        return "input_gradient"
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """The shape of x."""
+        return (self.input_shape,)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """Every output spreads its share over its window."""
+        (dy,) = inputs
+        assert dy is not None
+        share = dy / self._divisors().astype(dy.dtype)
+        padded = self.window.pad(np.zeros(self.input_shape, dtype=dy.dtype))
+        for _, _, r, c in self.window.taps(dy.shape[2], dy.shape[3]):
+            padded[:, :, r, c] += share
+        return (self.window.crop(padded),)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """average_pool_gradient."""
+        return self._call("average_pool_gradient", request, self._extra())
+
+
+@dataclass(frozen=True)
+class MaxPool(_Pooling):
+    """PyTorch's max_pool2d; input x, outputs y and the winner's position in its window (row-major, uint8)."""
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """N, C, OH, OW twice; ValueError when a position does not fit a byte."""
+        if self.window.kernel[0] * self.window.kernel[1] > 256:
+            raise ValueError("a max pooling window has more than 256 elements")
+        return (self._output_shape(), self._output_shape())
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """First maximum in row-major order wins."""
+        (x,) = inputs
+        assert x is not None
+        top, left, bottom, right = self.window.padding
+        padded = np.pad(
+            x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=-np.inf
+        )
+        shape = self._output_shape()
+        taps = [padded[:, :, r, c] for _, _, r, c in self.window.taps(shape[2], shape[3])]
+        stack = np.stack(taps)
+        winner = stack.argmax(axis=0)
+        return np.take_along_axis(stack, winner[None], axis=0)[0], winner.astype(np.uint8)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """max_pool."""
+        return self._call("max_pool", request, {})
+
+
+@dataclass(frozen=True)
+class MaxPoolGradient(_Pooling):
+    """Gradient of MaxPool; inputs dy and the winners' positions."""
+
+    @property
+    def pass_name(self) -> str:
+        """Backward to the input."""
+        return "input_gradient"
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """The shape of x."""
+        return (self.input_shape,)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """Every output gives its gradient to its winner."""
+        dy, winner = inputs
+        assert dy is not None and winner is not None
+        padded = self.window.pad(np.zeros(self.input_shape, dtype=dy.dtype))
+        for i, j, r, c in self.window.taps(dy.shape[2], dy.shape[3]):
+            padded[:, :, r, c] += dy * (winner == i * self.window.kernel[1] + j)
+        return (self.window.crop(padded),)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """max_pool_gradient."""
+        return self._call("max_pool_gradient", request, {})
+
+
+def _global_call(template: str, request: KernelRequest, image: Shape) -> KernelCall:
+    n, c, h, w = image
+    return KernelCall(
+        template=template,
+        context={"T": request.outputs[0].dtype},
+        shape_type="odl_layout_shape",
+        shape={"batch": n, "height": h, "width": w, "channels": c},
+        arguments=(request.tensor(0), Tensor(request.outputs[0].name)),
+    )
+
+
+@dataclass(frozen=True)
+class GlobalAveragePool(Operator):
+    """Mean over height and width; input x, output [N,C,1,1] or [N,C]."""
+
+    keep: bool = True
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """N, C, 1, 1 or N, C."""
+        assert inputs[0] is not None
+        n, c = inputs[0][:2]
+        return ((n, c, 1, 1) if self.keep else (n, c),)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """NumPy mean."""
+        assert inputs[0] is not None
+        return (inputs[0].mean(axis=(2, 3), keepdims=self.keep),)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """global_average_pool."""
+        return _global_call("global_average_pool", request, request.input(0).shape)
+
+
+@dataclass(frozen=True)
+class GlobalAveragePoolGradient(Operator):
+    """dx = dy / (H W) everywhere; input dy."""
+
+    input_shape: Shape
+
+    @property
+    def pass_name(self) -> str:
+        """Backward to the input."""
+        return "input_gradient"
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """The shape of x."""
+        return (self.input_shape,)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """NumPy broadcast."""
+        (dy,) = inputs
+        assert dy is not None
+        n, c, h, w = self.input_shape
+        return (np.broadcast_to(dy.reshape(n, c, 1, 1) / (h * w), self.input_shape).astype(dy.dtype),)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """global_average_pool_gradient."""
+        return _global_call("global_average_pool_gradient", request, self.input_shape)
+
+
+def _pool_window(
+    lowering: Lowering, node: Any, x: Any, kernel: Any, stride: Any, padding: Any, ceil: bool
+) -> Window:
+    if len(lowering.shape(x)) != 4:
+        raise InputError(f"{lowering.where(node)}: only two-dimensional pooling of a batch is supported")
+    if ceil:
+        raise InputError(f"{lowering.where(node)}: ceil_mode is not supported; pad the input instead")
+    stride = stride or kernel
+    return Window(
+        (kernel[0], kernel[-1]),
+        (stride[0], stride[-1]),
+        (padding[0], padding[-1], padding[0], padding[-1]),
+    )
+
+
+def _arguments(node: Any, start: int, defaults: Sequence[Any]) -> list[Any]:
+    given = list(node.args[start:])
+    return given + list(defaults[len(given) :])
+
+
+@lowers("aten.avg_pool2d.default")
+def lower_average_pool(lowering: Lowering, node: Any) -> None:
+    """avg_pool2d(x, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override)."""
+    x = node.args[0]
+    kernel, stride, padding, ceil, include, divisor = _arguments(
+        node, 1, [None, [], [0, 0], False, True, None]
+    )
+    window = _pool_window(lowering, node, x, kernel, stride, padding, ceil)
+    operator = AveragePool(window, lowering.shape(x), include, divisor)
+    lowering.emit(node, operator, (lowering.name(x),), Role.ACTIVATION)
+
+
+@lowers("aten.avg_pool2d_backward.default")
+def lower_average_pool_backward(lowering: Lowering, node: Any) -> None:
+    """avg_pool2d_backward(dy, x, kernel, …)."""
+    dy, x = node.args[:2]
+    kernel, stride, padding, ceil, include, divisor = _arguments(
+        node, 2, [None, [], [0, 0], False, True, None]
+    )
+    window = _pool_window(lowering, node, x, kernel, stride, padding, ceil)
+    operator = AveragePoolGradient(window, lowering.shape(x), include, divisor)
+    lowering.emit(node, operator, (lowering.name(dy),), Role.GRADIENT)
+
+
+@lowers("aten.max_pool2d_with_indices.default")
+def lower_max_pool(lowering: Lowering, node: Any) -> None:
+    """max_pool2d_with_indices(x, kernel, stride, padding, dilation, ceil_mode)."""
+    x = node.args[0]
+    kernel, stride, padding, dilation, ceil = _arguments(node, 1, [None, [], [0, 0], [1, 1], False])
+    if any(step != 1 for step in dilation):
+        raise InputError(f"{lowering.where(node)}: dilation is not supported")
+    window = _pool_window(lowering, node, x, kernel, stride, padding, ceil)
+    operator = MaxPool(window, lowering.shape(x))
+    names = lowering.add(node, operator, (lowering.name(x),), Role.ACTIVATION)
+    lowering.save(names[1], DType.U8)
+    lowering.set_tuple(node, names)
+
+
+@lowers("aten.max_pool2d_with_indices_backward.default")
+def lower_max_pool_backward(lowering: Lowering, node: Any) -> None:
+    """max_pool2d_with_indices_backward(dy, x, kernel, stride, padding, dilation, ceil_mode, indices)."""
+    dy, x, kernel, stride, padding, _, ceil, indices = node.args
+    window = _pool_window(lowering, node, x, kernel, stride, padding, ceil)
+    operator = MaxPoolGradient(window, lowering.shape(x))
+    operands = (lowering.name(dy), lowering.name(indices))
+    lowering.emit(node, operator, operands, Role.GRADIENT)
+
+
+@lowers("aten.mean.dim")
+def lower_mean(lowering: Lowering, node: Any) -> None:
+    """Mean over height and width."""
+    x, axes = node.args[0], node.args[1]
+    keep = bool(node.args[2]) if len(node.args) > 2 else False
+    rank = len(lowering.shape(x))
+    if rank != 4 or sorted(axis % rank for axis in axes) != [2, 3]:
+        raise InputError(f"{lowering.where(node)}: only the mean over height and width is supported")
+    lowering.emit(node, GlobalAveragePool(keep), (lowering.name(x),), Role.ACTIVATION)
+
+
+@lowers("aten._adaptive_avg_pool2d.default", "aten.adaptive_avg_pool2d.default")
+def lower_adaptive_average_pool(lowering: Lowering, node: Any) -> None:
+    """Adaptive pooling to 1x1."""
+    x, size = node.args[:2]
+    if list(size) != [1, 1]:
+        raise InputError(f"{lowering.where(node)}: adaptive pooling is supported to 1x1 only, got {list(size)}")
+    lowering.emit(node, GlobalAveragePool(), (lowering.name(x),), Role.ACTIVATION)
+
+
+@lowers("aten._adaptive_avg_pool2d_backward.default")
+def lower_adaptive_average_pool_backward(lowering: Lowering, node: Any) -> None:
+    """Gradient of adaptive pooling to 1x1."""
+    dy, x = node.args[:2]
+    operator = GlobalAveragePoolGradient(lowering.shape(x))
+    lowering.emit(node, operator, (lowering.name(dy),), Role.GRADIENT)
+
+
+@lowers("aten.expand.default")
+def lower_expand(lowering: Lowering, node: Any) -> None:
+    """A broadcast, which only the gradient of a mean takes up."""
+    lowering.set(node, Expanded(lowering.name(node.args[0]), lowering.shape(node)))
+
+
+@lowers("aten.div.Scalar")
+def lower_division(lowering: Lowering, node: Any) -> None:
+    """The gradient of a mean over height and width: a broadcast divided by H W."""
+    operand, divisor = lowering.operand(node.args[0]), float(node.args[1])
+    if isinstance(operand, Expanded) and len(operand.shape) == 4:
+        before = lowering.values[operand.name].shape
+        n, c, h, w = operand.shape
+        if divisor == h * w and before == (n, c, 1, 1):
+            operator = GlobalAveragePoolGradient(operand.shape)
+            lowering.emit(node, operator, (operand.name,), Role.GRADIENT)
+            return
+    raise InputError(f"{lowering.where(node)}: division is not supported")

@@ -1,0 +1,157 @@
+"""Views, padding, layout changes, and the ATen bookkeeping that leaves the bytes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from odl.errors import InputError
+from odl.graph.ir import Layout, Role
+from odl.operators.base import Array, KernelCall, KernelRequest, Operator, Shape, Tensor
+from odl.trace.lowering import Lowering, lowers
+
+
+@dataclass(frozen=True)
+class Reshape(Operator):
+    """The same bytes under another shape."""
+
+    shape: Shape
+    is_view: ClassVar[bool] = True
+    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 0),)
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """The new shape; ValueError when the number of elements differs."""
+        assert inputs[0] is not None
+        if np.prod(inputs[0]) != np.prod(self.shape):
+            raise ValueError(f"cannot reshape {inputs[0]} to {self.shape}")
+        return (self.shape,)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """NumPy reshape."""
+        assert inputs[0] is not None
+        return (inputs[0].reshape(self.shape),)
+
+    def kernel(self, request: KernelRequest) -> None:
+        """Nothing runs."""
+
+
+@dataclass(frozen=True)
+class ChangeLayout(Operator):
+    """Copy between channels-last and PyTorch's order, where a flattened image meets a linear layer."""
+
+    image: Shape
+    to_channels_first: bool
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """As the input; only the order in memory changes."""
+        assert inputs[0] is not None
+        return (inputs[0],)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """The identity: references work in PyTorch's order."""
+        assert inputs[0] is not None
+        return (inputs[0],)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """change_layout."""
+        n, c, h, w = self.image
+        return KernelCall(
+            template="change_layout",
+            context={"T": request.outputs[0].dtype, "to_channels_first": self.to_channels_first},
+            shape_type="odl_layout_shape",
+            shape={"batch": n, "height": h, "width": w, "channels": c},
+            arguments=(request.tensor(0), Tensor(request.outputs[0].name)),
+        )
+
+
+@dataclass(frozen=True)
+class Pad(Operator):
+    """Zeros added (or, where negative, elements dropped) around an image: (top, left, bottom, right).
+
+    Only convolutions take padding on: the fuse pass moves it there, and nothing serves it alone.
+    """
+
+    amounts: tuple[int, int, int, int]
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """The image with its border."""
+        assert inputs[0] is not None
+        n, c, h, w = inputs[0]
+        top, left, bottom, right = self.amounts
+        return ((n, c, h + top + bottom, w + left + right),)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """NumPy pad and slice."""
+        (x,) = inputs
+        assert x is not None
+        top, left, bottom, right = (max(0, amount) for amount in self.amounts)
+        x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+        top, left, bottom, right = (max(0, -amount) for amount in self.amounts)
+        return (x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right],)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """Refused: only padding that a convolution takes on is supported."""
+        raise InputError(
+            f"padding {self.amounts} (top, left, bottom, right) does not stand before a convolution; "
+            "give the padding to the layer itself"
+        )
+
+
+@lowers("aten.detach.default", "aten.alias.default", "aten.clone.default", "aten.lift_fresh_copy.default")
+def lower_alias(lowering: Lowering, node: Any) -> None:
+    """The same tensor."""
+    lowering.set(node, lowering.operand(node.args[0]))
+
+
+@lowers("<built-in function getitem>")
+def lower_getitem(lowering: Lowering, node: Any) -> None:
+    """One of several results."""
+    results = lowering.operand(node.args[0])
+    assert isinstance(results, tuple)
+    item = results[node.args[1]]
+    if item is not None:
+        lowering.set(node, item)
+
+
+@lowers(
+    "aten.view.default",
+    "aten.reshape.default",
+    "aten._unsafe_view.default",
+    "aten.unsqueeze.default",
+    "aten.squeeze.dim",
+    "aten.squeeze.dims",
+    "aten.flatten.using_ints",
+)
+def lower_view(lowering: Lowering, node: Any) -> None:
+    """A view with another shape; the layout pass finds out whether its bytes really stay."""
+    name, shape = lowering.name(node.args[0]), lowering.shape(node)
+    value = lowering.values[name]
+    if value.shape == shape:
+        lowering.set(node, name)
+        return
+    if value.role is Role.PARAMETER:
+        raise InputError(f"{lowering.where(node)}: reshaping parameter '{name}' is not supported")
+    lowering.emit(node, Reshape(shape), (name,), value.role)
+
+
+@lowers("aten.constant_pad_nd.default")
+def lower_pad(lowering: Lowering, node: Any) -> None:
+    """Zero padding of the two image axes, and its gradient (negative amounts)."""
+    x, amounts = node.args[0], [int(amount) for amount in node.args[1]]
+    value = float(node.args[2]) if len(node.args) > 2 else 0.0
+    if value != 0.0 or len(lowering.shape(x)) != 4 or any(amounts[4:]):
+        raise InputError(f"{lowering.where(node)}: only zero padding of height and width is supported")
+    left, right, top, bottom = (amounts + [0, 0])[:4]
+    name = lowering.name(x)
+    lowering.emit(node, Pad((top, left, bottom, right)), (name,), lowering.values[name].role)
+
+
+def same_bytes(before: Shape, layout_before: Layout, after: Shape, layout_after: Layout) -> bool:
+    """Whether a view between the shapes leaves the bytes where they are in the given layouts."""
+    index = np.arange(int(np.prod(before))).reshape(before)
+    there = index.transpose(layout_before.permutation(len(before))).reshape(-1)
+    seen = index.reshape(after).transpose(layout_after.permutation(len(after))).reshape(-1)
+    return bool(np.array_equal(there, seen))

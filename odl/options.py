@@ -1,0 +1,101 @@
+"""What a compilation depends on besides the model: one frozen value, the same for Python and the command line."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from odl.errors import InputError
+from odl.passes.precision import Precision
+
+TARGETS = ("host",)
+BATCH_NORM_MODES = ("fold", "frozen", "train")
+LOSSES = ("cross_entropy", "mse")
+
+
+@dataclass(frozen=True)
+class SGD:
+    """torch.optim.SGD: learning rate, momentum (no dampening, no Nesterov), L2 weight decay."""
+
+    lr: float = 0.01
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Adam:
+    """torch.optim.Adam (Kingma and Ba 2015): learning rate, betas, eps, L2 weight decay."""
+
+    lr: float = 0.001
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+
+Optimizer = SGD | Adam
+
+
+@dataclass(frozen=True)
+class Options:
+    """All options of `odl compile`; the names are the command line's.
+
+    loss_scale: initial scale of the gradients; None is 1 in fp32, a constant 128 in fp16, and in mixed precision
+    1024, which then grows and shrinks by itself. memory: bytes the arena may take, None for no limit.
+    """
+
+    target: str = "host"
+    dtype: Precision = Precision.MIXED
+    cores: int = 1
+    memory: int | None = None
+    update: str = "full"
+    bn: str = "fold"
+    optimizer: Optimizer = SGD()
+    loss: str = "cross_entropy"
+    accumulate: bool = False
+    loss_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check every field; InputError names the option, the value and what is possible."""
+        _one_of("--target", self.target, TARGETS)
+        _one_of("--bn", self.bn, BATCH_NORM_MODES)
+        _one_of("--loss", self.loss, LOSSES)
+        if not 1 <= self.cores <= 16:
+            raise InputError(f"--cores {self.cores}: must be between 1 and 16")
+        if not self.optimizer.lr > 0:
+            raise InputError(f"--lr {self.optimizer.lr}: the learning rate must be positive")
+        if self.loss_scale is not None and not 1.0 <= self.loss_scale <= 65536.0:
+            raise InputError(f"--loss-scale {self.loss_scale}: must be between 1 and 65536")
+
+    @property
+    def initial_loss_scale(self) -> float:
+        """The factor that the loss's gradient starts with."""
+        if self.loss_scale is not None:
+            return self.loss_scale
+        return {Precision.FP32: 1.0, Precision.FP16: 128.0, Precision.MIXED: 1024.0}[self.dtype]
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{option} {value}: must be one of {', '.join(allowed)}")
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as 65536, 64K, 64KiB, 1.5M; InputError otherwise. K and M are 1024 and 1024²."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmM]?)(?:i?[bB])?\s*", text)
+    if match is None:
+        raise InputError(f"'{text}' is not a size; write for example 131072, 128K or 1.5M")
+    factor = {"": 1, "k": 1024, "m": 1024**2}[match[2].lower()]
+    return int(float(match[1]) * factor)
+
+
+def make_optimizer(name: str, lr: float | None, momentum: float | None, weight_decay: float) -> Optimizer:
+    """The optimizer that the command line names: sgd, momentum or adam."""
+    if name == "sgd":
+        return SGD(0.01 if lr is None else lr, momentum or 0.0, weight_decay)
+    if name == "momentum":
+        return SGD(0.01 if lr is None else lr, 0.9 if momentum is None else momentum, weight_decay)
+    if name == "adam":
+        if momentum is not None:
+            raise InputError("--momentum goes with --optimizer momentum, not adam")
+        return Adam(0.001 if lr is None else lr, weight_decay=weight_decay)
+    raise InputError(f"--optimizer {name}: must be one of sgd, momentum, adam")

@@ -1,0 +1,42 @@
+"""Zero padding before a convolution, and the crop after its input gradient, become the convolution's own padding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from odl.graph.ir import Graph, Node
+from odl.operators.convolution import Conv2d, Conv2dInputGradient, Conv2dWeightGradient
+from odl.operators.shape import Pad
+from odl.passes.rewrite import remove_dead_code
+
+
+def fuse_padding(graph: Graph) -> Graph:
+    """conv(pad(x)) → padded conv(x), its weight gradient likewise, crop(input gradient) → padded input gradient."""
+    nodes = [_take_padding(graph, node) for node in graph.nodes]
+    by_output = {node.outputs[0]: index for index, node in enumerate(nodes) if node.outputs}
+    for index, node in enumerate(nodes):
+        if not isinstance(node.operator, Pad) or max(node.operator.amounts) > 0:
+            continue
+        producer = by_output.get(node.inputs[0] or "")
+        if producer is None or len(graph.consumers(node.inputs[0] or "")) != 1:
+            continue
+        gradient = nodes[producer]
+        if isinstance(gradient.operator, Conv2dInputGradient):
+            window = gradient.operator.window.widened([-amount for amount in node.operator.amounts])
+            shape = graph.value(node.outputs[0]).shape
+            operator = replace(gradient.operator, window=window, input_shape=shape)
+            nodes[index] = Node(node.name, operator, gradient.inputs, node.outputs)
+    return remove_dead_code(graph.with_nodes(nodes))
+
+
+def _take_padding(graph: Graph, node: Node) -> Node:
+    operator = node.operator
+    if not isinstance(operator, Conv2d | Conv2dWeightGradient) or node.inputs[0] is None:
+        return node
+    producer = graph.producer(node.inputs[0])
+    if producer is None or not isinstance(producer.operator, Pad) or min(producer.operator.amounts) < 0:
+        return node
+    window = operator.window.widened(producer.operator.amounts)
+    return replace(
+        node, operator=replace(operator, window=window), inputs=(producer.inputs[0], *node.inputs[1:])
+    )

@@ -1,0 +1,39 @@
+"""Views across layouts: free where the bytes stay, a copy where a flattened image meets a linear layer."""
+
+from __future__ import annotations
+
+from odl.errors import InputError
+from odl.graph.ir import Graph, Layout, Node, Value
+from odl.operators.shape import ChangeLayout, Reshape, same_bytes
+
+
+def choose_layouts(graph: Graph) -> Graph:
+    """Put a ChangeLayout beside every reshape that would move bytes."""
+    nodes: list[Node] = []
+    added: list[Value] = []
+    for node in graph.nodes:
+        if not isinstance(node.operator, Reshape):
+            nodes.append(node)
+            continue
+        before, after = graph.value(node.inputs[0] or ""), graph.value(node.outputs[0])
+        if same_bytes(before.shape, before.layout, after.shape, after.layout):
+            nodes.append(node)
+            continue
+        copies, value = _copied(node, before, after)
+        nodes.extend(copies)
+        added.append(value)
+    return graph.with_values(added).with_nodes(nodes)
+
+
+def _copied(node: Node, before: Value, after: Value) -> tuple[list[Node], Value]:
+    name = f"{node.name}.layout"
+    if before.layout is Layout.NHWC and after.layout is Layout.FLAT:
+        value = Value(name, before.shape, before.role, before.dtype, Layout.FLAT)
+        copy = Node(name, ChangeLayout(before.shape, to_channels_first=True), (before.name,), (name,))
+        return [copy, Node(node.name, node.operator, (name,), node.outputs)], value
+    if before.layout is Layout.FLAT and after.layout is Layout.NHWC:
+        value = Value(name, after.shape, after.role, after.dtype, Layout.FLAT)
+        view = Node(name, node.operator, node.inputs, (name,))
+        copy = ChangeLayout(after.shape, to_channels_first=False)
+        return [view, Node(node.name, copy, (name,), node.outputs)], value
+    raise InputError(f"reshaping {before.shape} to {after.shape} is not supported")

@@ -1,0 +1,133 @@
+"""Optimizer updates: beside each gradient as soon as it is complete, or all together after the step.
+
+Weights are updated at once where nothing is accumulated and no step is ever skipped; then no gradient outlives its
+layer. Mixed precision decides only after the backward pass whether the step counts, and accumulation adds steps up:
+both leave the updates to a graph of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from odl.graph.ir import DType, Graph, Node, Role, Value
+from odl.operators.base import Operator
+from odl.operators.optimizer import AdamUpdate, Clear, Refresh, SgdUpdate
+from odl.passes.precision import Precision
+
+
+@dataclass(frozen=True)
+class TrainingGraphs:
+    """The step, and what runs after it: `apply` when it counts, `skip` when it overflowed.
+
+    `refresh` rebuilds the working copies from loaded master weights. `shared` maps a gradient to the working copy whose
+    memory it takes over until the update.
+    """
+
+    step: Graph
+    apply: Graph | None
+    skip: Graph | None
+    refresh: Graph | None
+    shared: dict[str, str]
+
+
+def insert_updates(
+    step: Graph, update: SgdUpdate | AdamUpdate, precision: Precision, accumulate: bool
+) -> TrainingGraphs:
+    """Add the optimizer's nodes and its state."""
+    states = {parameter: _states(step.value(parameter), update, precision) for parameter in step.gradients}
+    step = step.with_values(value for values in states.values() for value in values)
+    updates = {
+        parameter: Node(
+            f"{parameter}.update",
+            update,
+            _update_inputs(step, parameter, gradient, states[parameter]),
+            (),
+        )
+        for parameter, gradient in step.gradients.items()
+    }
+    refresh = [
+        Node(f"{name}.refresh", Refresh(), (name, f"{name}.copy"), ())
+        for name in step.values
+        if f"{name}.copy" in step.values
+    ]
+    refreshing = _graph(step, "refresh", refresh) if refresh else None
+    if not accumulate and precision is not Precision.MIXED:
+        return TrainingGraphs(_update_at_once(step, updates), None, None, refreshing, {})
+    after: list[Node] = list(updates.values())
+    skip: list[Node] = []
+    shared: dict[str, str] = {}
+    if accumulate:
+        clear = [_clear(gradient) for gradient in step.gradients.values()]
+        after += clear
+        skip += clear
+    else:
+        shared = {
+            gradient: f"{parameter}.copy"
+            for parameter, gradient in step.gradients.items()
+            if f"{parameter}.copy" in step.values and step.value(gradient).dtype is DType.F16
+        }
+        skip += refresh
+        step = _weight_gradients_last(step, shared)
+    skipping = _graph(step, "skip", skip) if precision is Precision.MIXED else None
+    return TrainingGraphs(step, _graph(step, "apply", after), skipping, refreshing, shared)
+
+
+def _states(parameter: Value, update: SgdUpdate | AdamUpdate, precision: Precision) -> list[Value]:
+    """The optimizer's state of one parameter: momentum in the parameter's type, Adam's moments in fp32."""
+    if isinstance(update, AdamUpdate):
+        names, dtype = ["exp_avg", "exp_avg_sq"], DType.F32
+    else:
+        names, dtype = (["momentum_buffer"] if update.momentum else []), parameter.dtype
+    return [
+        replace(parameter, name=f"{parameter.name}.{name}", role=Role.OPTIMIZER, dtype=dtype)
+        for name in names
+    ]
+
+
+def _update_inputs(
+    step: Graph, parameter: str, gradient: str, states: list[Value]
+) -> tuple[str | None, ...]:
+    copy = f"{parameter}.copy"
+    names: list[str | None] = [state.name for state in states]
+    return (parameter, gradient, copy if copy in step.values else None, *names, None, None)[:5]
+
+
+def _update_at_once(step: Graph, updates: dict[str, Node]) -> Graph:
+    """Every update right after its gradient exists and its parameter was read for the last time."""
+    position = {node.name: index for index, node in enumerate(step.nodes)}
+    due: dict[int, list[Node]] = {}
+    for parameter, node in updates.items():
+        last = max(
+            position[other.name]
+            for other in step.nodes
+            if parameter in other.reads or step.gradients[parameter] in other.outputs
+        )
+        due.setdefault(last, []).append(node)
+    nodes: list[Node] = []
+    for index, node in enumerate(step.nodes):
+        nodes.append(node)
+        nodes.extend(due.get(index, ()))
+    return replace(step, nodes=tuple(nodes), gradients=step.gradients)
+
+
+def _weight_gradients_last(step: Graph, shared: dict[str, str]) -> Graph:
+    """Move each gradient that takes over its working copy's memory behind the copy's last reader."""
+    nodes = list(step.nodes)
+    for gradient, copy in shared.items():
+        producer = next(node for node in nodes if gradient in node.outputs)
+        last = max(nodes.index(node) for node in nodes if copy in node.reads)
+        if nodes.index(producer) < last:
+            nodes.remove(producer)
+            nodes.insert(last, producer)
+    return replace(step, nodes=tuple(nodes))
+
+
+def _clear(gradient: str) -> Node:
+    operator: Operator = Clear()
+    return Node(f"{gradient}.clear", operator, (gradient,), ())
+
+
+def _graph(step: Graph, name: str, nodes: list[Node]) -> Graph:
+    used = {item for node in nodes for item in (*node.reads, *node.writes)}
+    values = {key: value for key, value in step.values.items() if key in used}
+    return Graph(name, values, tuple(nodes), ())

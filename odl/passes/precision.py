@@ -1,0 +1,54 @@
+"""Storage types: fp32, fp16, or mixed (Micikevicius et al. 2018, arXiv 1710.03740).
+
+mixed keeps activations, their gradients and a working copy of every weight matrix in fp16; master weights, biases,
+normalisation parameters and optimizer state stay in fp32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+
+from odl.graph.ir import DType, Graph, Role, Value
+from odl.passes.rewrite import renamed
+
+
+class Precision(StrEnum):
+    """How numbers are stored and summed."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    MIXED = "mixed"
+
+    @property
+    def chunk(self) -> int | None:
+        """Terms after which a long sum is carried to fp32; None where it never is."""
+        return 64 if self is Precision.MIXED else None
+
+
+_HALF_ROLES = {Role.INPUT, Role.ACTIVATION, Role.GRADIENT}
+
+
+def apply_precision(graph: Graph, precision: Precision, trainable: frozenset[str], accumulate: bool) -> Graph:
+    """Give every value its storage type; in mixed precision kernels read fp16 working copies of the weights.
+
+    `trainable` names the parameters that are updated: the others need no fp32 master.
+    """
+    if precision is Precision.FP32:
+        return graph
+    values: dict[str, Value] = {}
+    copies: dict[str, str] = {}
+    for name, value in graph.values.items():
+        matrix = len(value.shape) >= 2
+        half = value.role in _HALF_ROLES
+        if value.role is Role.PARAMETER:
+            half = precision is Precision.FP16 or (matrix and name not in trainable)
+            if precision is Precision.MIXED and matrix and name in trainable:
+                copies[name] = f"{name}.copy"
+        if value.role is Role.PARAMETER_GRADIENT:
+            half = precision is Precision.FP16 or (matrix and not accumulate)
+        values[name] = replace(value, dtype=DType.F16) if half else value
+    for name, copy in copies.items():
+        values[copy] = replace(values[name], name=copy, role=Role.WORKING_COPY, dtype=DType.F16)
+    nodes = tuple(renamed(node, copies) for node in graph.nodes)
+    return replace(graph, values=values, nodes=nodes)

@@ -1,0 +1,112 @@
+"""Memory plans for people and machines: the manifest's entry, table, map, the budget's message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from odl.plan.buffers import UNUSED, MemoryPlan, Purpose
+
+_CONTRIBUTORS = 3
+
+
+def memory_manifest(plans: Mapping[str, MemoryPlan]) -> dict[str, Any]:
+    """The value of "memory" in manifest.json: for each memory the peak, its bytes by purpose, the map.
+
+    Every purpose is always there, with 0 when it has no bytes; with "unused" they sum to "peak_bytes".
+    """
+    return {
+        memory: {
+            "peak_bytes": plan.peak_bytes,
+            "by_purpose": dict(plan.by_purpose),
+            "persistent_bytes": plan.persistent_bytes,
+            "capacity_bytes": plan.capacity,
+            "lower_bound_bytes": plan.lower_bound_bytes,
+            "peak_step": plan.peak_step,
+            "buffers": [
+                {
+                    "name": item.buffer.name,
+                    "purpose": str(item.buffer.purpose),
+                    "offset": item.offset,
+                    "size_bytes": item.buffer.size_bytes,
+                    "first_step": None if item.buffer.persistent else item.buffer.first_step,
+                    "last_step": None if item.buffer.persistent else item.buffer.last_step,
+                }
+                for item in sorted(plan.placements, key=lambda item: (item.offset, item.buffer.first_step))
+            ],
+        }
+        for memory, plan in plans.items()
+    }
+
+
+def memory_table(plans: Mapping[str, MemoryPlan]) -> Table:
+    """Bytes by purpose at each memory's peak, one column a memory, for rich's console."""
+    table = Table(title="Memory at the peak, in bytes", show_footer=False)
+    table.add_column("purpose")
+    for memory in plans:
+        table.add_column(memory, justify="right")
+    shares = {memory: plan.by_purpose for memory, plan in plans.items()}
+    for key in (*(str(purpose) for purpose in Purpose), UNUSED):
+        if any(share[key] for share in shares.values()):
+            table.add_row(key, *(f"{share[key]:,}" for share in shares.values()))
+    table.add_section()
+    table.add_row("peak", *(f"{plan.peak_bytes:,}" for plan in plans.values()), style="bold")
+    table.add_row("kept between calls", *(f"{plan.persistent_bytes:,}" for plan in plans.values()))
+    if any(plan.capacity is not None for plan in plans.values()):
+        capacities = ("-" if plan.capacity is None else f"{plan.capacity:,}" for plan in plans.values())
+        table.add_row("capacity", *capacities)
+    return table
+
+
+def memory_map(plans: Mapping[str, MemoryPlan]) -> str:
+    """Every buffer with its address, one a line, by address and first step, for `odl compile --dump`."""
+    lines = []
+    for memory, plan in plans.items():
+        lines.append(f"memory {memory}: {plan.peak_bytes} bytes, peak at step {plan.peak_step}")
+        for item in sorted(plan.placements, key=lambda item: (item.offset, item.buffer.first_step)):
+            buffer = item.buffer
+            steps = "persistent" if buffer.persistent else f"steps {buffer.first_step}-{buffer.last_step}"
+            lines.append(f"  {item.offset:8d} {buffer.size_bytes:8d} {buffer.purpose} {buffer.name} {steps}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+# ----------------------------------------------------------------------------------------------------- budget
+def budget_message(plan: MemoryPlan) -> str:
+    """One line on a plan that is larger than its memory: where, by how much, what is largest, what helps."""
+    capacity = plan.capacity or 0
+    excess = plan.arena_bytes - capacity
+    largest = ", ".join(
+        f"'{buffer.name}' ({buffer.purpose}, {buffer.size_bytes:,})"
+        for buffer in plan.live_at_peak[:_CONTRIBUTORS]
+    )
+    return (
+        f"memory '{plan.memory}' of {capacity:,} bytes is {excess:,} bytes too small: {plan.arena_bytes:,} "
+        f"are needed at step {plan.peak_step}, {plan.persistent_bytes:,} of them kept between calls; "
+        f"largest at that step: {largest}; to fit: {_advice(plan, excess)}"
+    )
+
+
+def _advice(plan: MemoryPlan, excess: int) -> str:
+    """What could free the excess, judged by the bytes at the peak, with the number it could free at most."""
+    share = plan.by_purpose
+    if plan.persistent_bytes > (plan.capacity or 0):
+        transient = 0
+    else:
+        transient = share[Purpose.ACTIVATIONS] + share[Purpose.GRADIENTS]
+    remedies = (
+        (transient, "train fewer layers (--update last:N or bias)"),
+        (share[Purpose.ACTIVATIONS] + share[Purpose.INPUTS], "use a smaller batch"),
+        (share[Purpose.OPTIMIZER], "keep no optimizer state (--optimizer sgd without momentum)"),
+        (share[Purpose.STATISTICS], "fold batch norm (--bn fold)"),
+        (share[Purpose.REPLAY], "keep a smaller replay buffer"),
+        (share[Purpose.SCRATCH], "use fewer cores or smaller tiles"),
+    )
+    fitting = [f"{text}: frees up to {freed:,}" for freed, text in remedies if freed >= excess]
+    if not fitting:
+        fitting = [
+            "no single option frees enough: combine fewer trained layers, a smaller batch and --dtype fp16"
+        ]
+    size = f" (--{plan.memory} SIZE)" if plan.memory in ("l1", "l2") else ""
+    return "; ".join((*fitting, f"or a memory of {plan.arena_bytes:,} bytes{size}"))

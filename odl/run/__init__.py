@@ -1,0 +1,1 @@
+"""Running a compiled network: the C library behind a Python interface."""

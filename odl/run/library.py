@@ -1,0 +1,114 @@
+"""Builds a project's host libraries; objects are cached by content, so that networks share their kernels.
+
+The project's own Makefile gives the same libraries without Python (`make libraries`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+from pathlib import Path
+
+from odl.errors import InputError, MissingToolError, OdlError
+
+
+class HostBuild(StrEnum):
+    """exact computes the devices' bits; fast is the same algorithm, free to vectorise."""
+
+    EXACT = "exact"
+    FAST = "fast"
+
+
+def build_library(directory: Path, build: HostBuild) -> Path:
+    """Path of the shared library of that build, made if its sources changed.
+
+    Raises InputError when the directory is no project, MissingToolError without make or gcc, OdlError when it fails.
+    """
+    if not (directory / "manifest.json").is_file():
+        raise InputError(f"{directory} is not an odl project (no manifest.json); make one with odl compile -o")
+    for tool in ("make", "gcc"):
+        if shutil.which(tool) is None:
+            raise MissingToolError(f"{tool} is missing; install it with: apt-get install {tool}")
+    flags, sources = _plan(directory, build)
+    headers = _digest(*(path.read_bytes() for path in sorted(directory.rglob("*.h"))))
+    tool = _run(["gcc", "--version"], directory).splitlines()[0] + _host_flags()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = list(
+            pool.map(lambda source: _object(directory, source, flags, f"{headers}{tool}"), sources)
+        )
+    library = directory / f"net_{build}.so"
+    stamp = directory / f".net_{build}.key"
+    key = _digest(*(path.name.encode() for path in objects))
+    if not (library.is_file() and stamp.is_file() and stamp.read_text() == key):
+        _replace(library, lambda path: _run(["gcc", "-shared", "-o", path, *map(str, objects), "-lm"], directory))
+        stamp.write_text(key)
+    return library
+
+
+def cache_directory() -> Path:
+    """Where odl keeps what can be made again: $XDG_CACHE_HOME/odl, or ~/.cache/odl."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "odl"
+
+
+def _plan(directory: Path, build: HostBuild) -> tuple[list[str], list[str]]:
+    """Compiler flags and sources, as the project's Makefile states them."""
+    lines = _run(["make", "--silent", "--no-print-directory", f"print-{build}"], directory).splitlines()
+    if len(lines) != 2:
+        raise OdlError(f"{directory}/Makefile does not say how to build net_{build}.so; compile the project again")
+    return lines[0].split(), lines[1].split()
+
+
+def _object(directory: Path, source: str, flags: list[str], environment: str) -> Path:
+    text = (directory / source).read_bytes()
+    cached = cache_directory() / "objects" / f"{_digest(text, ' '.join(flags).encode(), environment.encode())}.o"
+    if not cached.is_file():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        _replace(cached, lambda path: _run(["gcc", *flags, "-fPIC", "-c", source, "-o", path], directory))
+    return cached
+
+
+def _host_flags() -> str:
+    """What -march=native means here: objects of another machine must not be reused."""
+    done = subprocess.run(
+        ["gcc", "-march=native", "-E", "-dM", "-x", "c", os.devnull], capture_output=True, check=False
+    )
+    return _digest(done.stdout)
+
+
+def _replace(target: Path, make: object) -> None:
+    """Make a file under a temporary name and move it to its place, so that nobody sees half of it."""
+    assert callable(make)
+    handle, name = tempfile.mkstemp(dir=target.parent, suffix=target.suffix)
+    os.close(handle)
+    try:
+        make(name)
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _run(command: list[str], directory: Path) -> str:
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise OdlError(f"building in {directory} failed: {_first_error(done.stderr)}")
+    return done.stdout
+
+
+def _first_error(text: str) -> str:
+    lines = [line for line in text.splitlines() if "error" in line.lower()] or text.splitlines()
+    return lines[0] if lines else "the compiler gave no reason"
+
+
+def _digest(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()[:32]

@@ -1,0 +1,288 @@
+"""A network in a host library, behind the Python interface that every target has."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cffi
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from odl.codegen.network import from_memory, to_memory
+from odl.errors import InputError
+from odl.graph.ir import DType, Layout, Role, Value
+from odl.operators.base import Array
+from odl.run.library import HostBuild, build_library
+
+_INTERFACE = """
+void net_init(void);
+void net_infer(const float *x, float *output);
+float net_train_step(const float *x, const float *target, const float *sample_weight);
+void net_set_learning_rate(float learning_rate);
+float net_loss_scale(void);
+uint32_t net_skipped_steps(void);
+void net_save(void *state);
+int net_load(const void *state);
+extern uint8_t net_arena[];
+extern void (*net_observer)(uint32_t program, uint32_t node);
+"""
+_ACCUMULATE = """
+float net_accumulate(const float *x, const float *target, const float *sample_weight);
+void net_apply(void);
+"""
+_REFRESH = "void net_refresh(void);"
+
+
+def value_from_manifest(entry: Mapping[str, Any]) -> Value:
+    """The value that a manifest entry describes."""
+    return Value(
+        entry["name"],
+        tuple(entry["shape"]),
+        Role(entry["role"]),
+        DType(entry["dtype"]),
+        Layout(entry["layout"]),
+        entry["source"],
+    )
+
+
+class Net:
+    """A loaded network with its own memory: train, infer, read and write its state.
+
+    Arrays are PyTorch's shapes: x [N,C,H,W] (or one sample without N when the batch is 1); targets are class numbers
+    [N], probabilities [N,classes], or for mse an array like the output.
+    """
+
+    def __init__(self, directory: Path, build: HostBuild | str = HostBuild.EXACT) -> None:
+        """Load the project in `directory`, building its library if needed."""
+        library = build_library(directory, HostBuild(build))
+        self.manifest: dict[str, Any] = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
+        self._ffi, self._lib = self._open(library)
+        self._arena = self._ffi.buffer(self._lib.net_arena, self.manifest["memory"]["ram"]["peak_bytes"])
+        self._tensors = {
+            entry["name"]: (value_from_manifest(entry), int(entry["offset"]))
+            for entry in self.manifest["tensors"]
+        }
+        self.input = value_from_manifest(self.manifest["input"])
+        self.output = value_from_manifest(self.manifest["output"])
+        self._steps = 0
+        self._extra_state: dict[str, torch.Tensor] = {}
+        self._lib.net_init()
+
+    def _open(self, library: Path) -> tuple[Any, Any]:
+        """Open a private copy of the library, so that two nets never share an arena."""
+        ffi = cffi.FFI()
+        text = _INTERFACE
+        if self.manifest["options"]["accumulate"]:
+            text += _ACCUMULATE
+        if any(program["name"] == "refresh" for program in self.manifest["programs"]):
+            text += _REFRESH
+        ffi.cdef(text)
+        handle, name = tempfile.mkstemp(suffix=".so", prefix="odl-")
+        os.close(handle)
+        try:
+            shutil.copyfile(library, name)
+            return ffi, ffi.dlopen(name)
+        finally:
+            os.unlink(name)
+
+    # --- training and inference ---------------------------------------------------------------------------
+
+    @property
+    def batch(self) -> int:
+        """Samples in one call."""
+        return self.input.shape[0]
+
+    def train_step(
+        self, x: ArrayLike | torch.Tensor, y: ArrayLike | torch.Tensor, weight: ArrayLike | None = None
+    ) -> float:
+        """Forward, backward, update; the mean loss. InputError for wrong shapes, labels or NaN."""
+        return self._step(self._lib.net_train_step, x, y, weight)
+
+    def accumulate(
+        self, x: ArrayLike | torch.Tensor, y: ArrayLike | torch.Tensor, weight: ArrayLike | None = None
+    ) -> float:
+        """Forward and backward, adding the gradients up; needs a network compiled with accumulate."""
+        self._need_accumulate("accumulate")
+        return self._step(self._lib.net_accumulate, x, y, weight)
+
+    def apply(self) -> None:
+        """Update with the mean of the accumulated gradients."""
+        self._need_accumulate("apply")
+        self._lib.net_apply()
+
+    def infer(self, x: ArrayLike | torch.Tensor) -> Array:
+        """Outputs for x [M, …], M any multiple of the batch; float32 [M, …]."""
+        samples = self._samples(x)
+        if len(samples) % self.batch:
+            raise InputError(f"x has {len(samples)} samples; the network takes multiples of {self.batch}")
+        parts = []
+        buffer = self._ffi.new("float[]", self.output.count)
+        for start in range(0, len(samples), self.batch):
+            data = self._floats(self._memory_order(samples[start : start + self.batch], self.input))
+            self._lib.net_infer(data, buffer)
+            raw = bytes(self._ffi.buffer(buffer))
+            parts.append(from_memory(_as_float(self.output), raw))
+        return np.concatenate(parts)
+
+    def _need_accumulate(self, call: str) -> None:
+        if not self.manifest["options"]["accumulate"]:
+            raise InputError(f"{call}() needs a network compiled with accumulate=True (--accumulate)")
+
+    def _step(self, function: Any, x: Any, y: Any, weight: Any) -> float:
+        samples = self._samples(x)
+        if len(samples) != self.batch:
+            raise InputError(f"x has {len(samples)} samples; the network was compiled for {self.batch} a step")
+        data = self._floats(self._memory_order(samples, self.input))
+        target = self._floats(self._memory_order(self._target(y), self.output))
+        weights = self._ffi.NULL
+        if weight is not None:
+            factors = _finite(np.atleast_1d(np.asarray(weight, dtype=np.float32)), "weight")
+            if factors.shape != (self.batch,):
+                raise InputError(f"weight has shape {factors.shape}, expected {(self.batch,)}")
+            weights = self._floats(factors)
+        self._steps += 1
+        return float(function(data, target, weights))
+
+    def _samples(self, x: Any) -> Array:
+        array = _finite(_array(x), "x")
+        if array.shape == self.input.shape[1:]:
+            array = array[None]
+        if array.shape[1:] != self.input.shape[1:]:
+            raise InputError(f"x has shape {array.shape}, expected {('N', *self.input.shape[1:])}")
+        return array
+
+    def _target(self, y: Any) -> Array:
+        array = np.asarray(y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else y)
+        if self.manifest["options"]["loss"] == "cross_entropy" and array.dtype.kind in "iu" and array.ndim < 2:
+            labels = np.atleast_1d(array)
+            classes = self.output.shape[1]
+            if labels.shape != (self.batch,):
+                raise InputError(f"y has {len(labels)} labels, expected {self.batch}")
+            if labels.min() < 0 or labels.max() >= classes:
+                raise InputError(f"y holds label {labels.max()}; the network has classes 0 to {classes - 1}")
+            return np.eye(classes, dtype=np.float32)[labels]
+        values = _finite(array.astype(np.float32), "y")
+        if values.shape == self.output.shape[1:]:
+            values = values[None]
+        if values.shape != self.output.shape:
+            raise InputError(f"y has shape {values.shape}, expected {self.output.shape}")
+        return values
+
+    def _memory_order(self, array: Array, value: Value) -> Array:
+        return array.transpose(value.layout.permutation(array.ndim))
+
+    def _floats(self, array: Array) -> Any:
+        contiguous = np.ascontiguousarray(array, dtype=np.float32)
+        return self._ffi.from_buffer("float[]", contiguous.reshape(-1))
+
+    # --- settings and state --------------------------------------------------------------------------------
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """The learning rate of the following updates."""
+        self._lib.net_set_learning_rate(learning_rate)
+
+    @property
+    def loss_scale(self) -> float:
+        """What the loss's gradient is multiplied with now."""
+        return float(self._lib.net_loss_scale())
+
+    @property
+    def skipped_steps(self) -> int:
+        """Steps that overflowed and changed no weight."""
+        return int(self._lib.net_skipped_steps())
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Parameters and statistics, float32, with the names and shapes of the PyTorch module."""
+        result = {
+            name: torch.from_numpy(self.tensor(name).astype(np.float32))
+            for name, (value, _) in self._tensors.items()
+            if value.role in (Role.PARAMETER, Role.STATISTIC)
+        }
+        return {**result, **self._extra_state}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take parameters and statistics from a PyTorch state_dict; InputError when a name or shape does not fit."""
+        own = {
+            name: value
+            for name, (value, _) in self._tensors.items()
+            if value.role in (Role.PARAMETER, Role.STATISTIC)
+        }
+        given = {name: item for name, item in state.items() if not name.endswith("num_batches_tracked")}
+        if set(given) != set(own):
+            missing, extra = sorted(set(own) - set(given)), sorted(set(given) - set(own))
+            raise InputError(f"state_dict does not fit: missing {missing}, unexpected {extra}")
+        arrays = {name: _finite(_array(item), name) for name, item in given.items()}
+        for name, array in arrays.items():
+            if array.shape != own[name].shape:
+                raise InputError(f"'{name}' has shape {array.shape}, expected {own[name].shape}")
+        for name, array in arrays.items():
+            self.set_tensor(name, array)
+        if hasattr(self._lib, "net_refresh"):
+            self._lib.net_refresh()
+
+    def tensor(self, name: str) -> Array:
+        """A persistent tensor (parameter, statistic, optimizer state) as it lies in memory now."""
+        value, offset = self._tensors[name]
+        return self.read(value, offset)
+
+    def set_tensor(self, name: str, array: Array) -> None:
+        """Overwrite a persistent tensor."""
+        value, offset = self._tensors[name]
+        data = to_memory(value, array)
+        self._arena[offset : offset + len(data)] = data
+
+    def tensors(self) -> dict[str, Value]:
+        """The persistent tensors."""
+        return {name: value for name, (value, _) in self._tensors.items()}
+
+    def read(self, value: Value, offset: int) -> Array:
+        """The bytes at an address, as the value's array."""
+        return from_memory(value, bytes(self._arena[offset : offset + value.size_bytes]))
+
+    def save(self) -> bytes:
+        """All training state."""
+        buffer = self._ffi.new("uint8_t[]", self.manifest["state_bytes"])
+        self._lib.net_save(buffer)
+        return bytes(self._ffi.buffer(buffer))
+
+    def load(self, state: bytes) -> None:
+        """Take all training state back; InputError when it is not this network's."""
+        if len(state) != self.manifest["state_bytes"]:
+            raise InputError(f"the state has {len(state)} bytes, expected {self.manifest['state_bytes']}")
+        if self._lib.net_load(self._ffi.from_buffer(state)) != 0:
+            raise InputError("the state belongs to another network")
+
+    @contextmanager
+    def observed(self, callback: Callable[[int, int], None]) -> Iterator[None]:
+        """Call back after every kernel with its program's and node's number, while the context lasts."""
+        function = self._ffi.callback("void(uint32_t, uint32_t)", callback)
+        self._lib.net_observer = function
+        try:
+            yield
+        finally:
+            self._lib.net_observer = self._ffi.NULL
+
+
+def _array(x: Any) -> Array:
+    if isinstance(x, torch.Tensor):
+        x = x.detach().cpu().numpy()
+    return np.asarray(x, dtype=np.float32)
+
+
+def _finite(array: Array, name: str) -> Array:
+    if not np.isfinite(array).all():
+        where = np.argwhere(~np.isfinite(array))[0].tolist()
+        raise InputError(f"{name} holds NaN or infinity at index {where}")
+    return array
+
+
+def _as_float(value: Value) -> Value:
+    return Value(value.name, value.shape, value.role, DType.F32, value.layout)

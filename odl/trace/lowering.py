@@ -1,0 +1,232 @@
+"""Lowering: ATen nodes become operators. Each operator file registers its own rules with `lowers`.
+
+Rules see FX nodes as plain objects and never call PyTorch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from odl.errors import InputError
+from odl.graph.ir import DType, Graph, Layout, Node, Role, Value
+
+if TYPE_CHECKING:
+    from odl.operators.base import Operator
+    from odl.trace.tracing import Traced
+
+Rule = Callable[["Lowering", Any], None]
+RULES: dict[str, Rule] = {}
+
+#: How a backward node's name ends.
+_SUFFIX = {"input_gradient": "input_gradient", "weight_gradient": "gradient"}
+
+
+def lowers(*targets: str) -> Callable[[Rule], Rule]:
+    """Register a rule for ATen operators, named as in `aten.relu.default`."""
+
+    def register(rule: Rule) -> Rule:
+        for target in targets:
+            if target in RULES:
+                raise ValueError(f"two rules lower {target}")
+            RULES[target] = rule
+        return rule
+
+    return register
+
+
+@dataclass(frozen=True)
+class Transposed:
+    """A two-dimensional value seen with its axes swapped; exists only while lowering."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """A value repeated over its axes of size one; exists only while lowering."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+Operand = str | Transposed | Expanded | tuple[str | None, ...]
+
+
+class Lowering:
+    """The graph while it is being built, and what each FX node became."""
+
+    def __init__(self, traced: Traced) -> None:
+        self.traced = traced
+        self.values: dict[str, Value] = {}
+        self.nodes: list[Node] = []
+        self._operands: dict[Any, Operand] = {}
+        self._seen: dict[str, int] = {}
+
+    # --- what rules ask -------------------------------------------------------------------------------
+
+    def operand(self, node: Any) -> Operand:
+        """What the FX node became."""
+        return self._operands[node]
+
+    def name(self, node: Any) -> str:
+        """The value that the FX node became; InputError when it is a transposed or expanded view."""
+        operand = self._operands[node]
+        if not isinstance(operand, str):
+            raise InputError(f"{self.where(node)}: a transposed or broadcast tensor is not supported here")
+        return operand
+
+    def optional(self, node: Any) -> str | None:
+        """As `name`, for an operand that may be None."""
+        return None if node is None else self.name(node)
+
+    def shape(self, node: Any) -> tuple[int, ...]:
+        """PyTorch shape of the FX node's tensor."""
+        return tuple(int(size) for size in node.meta["val"].shape)
+
+    def where(self, node: Any) -> str:
+        """The operator and where it stands in the user's model, for error messages."""
+        path = self.traced.module_path(node)
+        return f"{node.target}" + (f" in '{path}'" if path else "")
+
+    def producer(self, name: str) -> Node | None:
+        """The node that made a value."""
+        return next((node for node in self.nodes if name in node.outputs), None)
+
+    # --- what rules do --------------------------------------------------------------------------------
+
+    def set(self, node: Any, operand: Operand) -> None:
+        """Say what an FX node became."""
+        self._operands[node] = operand
+
+    def set_tuple(self, node: Any, names: Sequence[str | None]) -> None:
+        """Say what the items of an FX node with several results became."""
+        self._operands[node] = tuple(names)
+
+    def set_weight_layout(self, node: Any, depthwise: bool) -> None:
+        """Choose the memory layout of a convolution's weight."""
+        value = self.values[self.name(node)]
+        self.values[value.name] = replace(value, layout=Layout.HWC if depthwise else Layout.OHWI)
+
+    def save(self, name: str, dtype: DType) -> None:
+        """Say that a result is kept for the gradient in a type of its own, whatever the precision."""
+        self.values[name] = replace(self.values[name], role=Role.SAVED, dtype=dtype)
+
+    def give_role(self, name: str, role: Role) -> None:
+        """Give a value another role than its node's other results."""
+        layout = Layout.FLAT if role is Role.PARAMETER_GRADIENT else self.values[name].layout
+        self.values[name] = replace(self.values[name], role=role, layout=layout)
+
+    def emit(self, node: Any, operator: Operator, inputs: Sequence[str | None], role: Role) -> str:
+        """Add a node with one result and say that the FX node became it."""
+        (name,) = self.add(node, operator, inputs, role)
+        self.set(node, name)
+        return name
+
+    def add(
+        self,
+        node: Any,
+        operator: Operator,
+        inputs: Sequence[str | None],
+        role: Role,
+        called: Sequence[str] = (),
+    ) -> tuple[str, ...]:
+        """Add a node and its values, under names of one's own where wished; InputError when shapes do not fit."""
+        shapes = [None if name is None else self.values[name].shape for name in inputs]
+        try:
+            results = operator.shapes(shapes)
+        except ValueError as error:
+            raise InputError(f"{self.where(node)}: {error}") from error
+        name = self._name_of(node, operator, inputs)
+        wished = called or [name if index == 0 else f"{name}_{index}" for index in range(len(results))]
+        names = tuple(self._unique(item) for item in wished)
+        for value, shape in zip(names, results, strict=True):
+            self.values[value] = Value(value, shape, role, layout=_layout(shape, role))
+        self.nodes.append(Node(names[0] if names else self._unique(name), operator, tuple(inputs), names))
+        return names
+
+    # --- names and layouts ----------------------------------------------------------------------------
+
+    def _name_of(self, node: Any, operator: Operator, inputs: Sequence[str | None]) -> str:
+        owner = next(
+            (
+                value.source
+                for name in inputs
+                if name is not None and (value := self.values[name]).role is Role.PARAMETER and value.source
+            ),
+            None,
+        )
+        base = owner.rpartition(".")[0] if owner else node.name
+        suffix = _SUFFIX.get(operator.pass_name)
+        return (f"{base}.{suffix}" if suffix and owner else base) or str(node.name)
+
+    def _unique(self, name: str) -> str:
+        name = re.sub(r"[^0-9A-Za-z_.]", "_", name)
+        if name not in self.values and name not in self._seen:
+            self._seen[name] = 0
+            return name
+        self._seen[name] = self._seen.get(name, 0) + 1
+        return self._unique(f"{name}_{self._seen[name] + 1}")
+
+
+def _layout(shape: tuple[int, ...], role: Role) -> Layout:
+    if len(shape) != 4:
+        return Layout.FLAT
+    return Layout.OHWI if role is Role.PARAMETER_GRADIENT else Layout.NHWC
+
+
+def lower(traced: Traced, name: str) -> Graph:
+    """The graph of a traced training step or inference.
+
+    Raises InputError naming an operator that is not supported, where it stands in the model, and what is supported.
+    """
+    lowering = Lowering(traced)
+    for node, value in traced.placeholders.items():
+        if not value.shape:  # PyTorch's num_batches_tracked, which no kernel needs
+            continue
+        lowering.values[value.name] = value
+        lowering.set(node, value.name)
+    for node in traced.needed:
+        rule = RULES.get(str(node.target))
+        if rule is None:
+            supported = ", ".join(sorted({target.split(".")[1] for target in RULES if "backward" not in target}))
+            raise InputError(f"{lowering.where(node)} is not supported; supported operators: {supported}")
+        rule(lowering, node)
+    gradients: dict[str, str] = {}
+    for parameter, node in traced.gradients.items():
+        gradients[parameter] = lowering.name(node)
+    outputs = [lowering.name(traced.output)]
+    outputs += [value for value, item in lowering.values.items() if item.role is Role.LOSS]
+    graph = Graph(name, lowering.values, tuple(lowering.nodes), tuple(outputs), gradients)
+    return _name_gradients(graph)
+
+
+def _name_gradients(graph: Graph) -> Graph:
+    """Rename each parameter's gradient to `<parameter>.gradient`, so that every stage and report says it alike."""
+    renames: dict[str, str] = {}
+    values: Mapping[str, Value] = graph.values
+    changed = dict(values)
+    for parameter, gradient in graph.gradients.items():
+        producer = graph.producer(gradient)
+        if producer is None or gradient in renames or values[gradient].role is not Role.PARAMETER_GRADIENT:
+            raise InputError(
+                f"parameter '{parameter}' is used more than once; give each use a parameter of its own"
+            )
+        renames[gradient] = f"{parameter}.gradient"
+    for old, new in renames.items():
+        parameter = new.removesuffix(".gradient")
+        value = changed.pop(old)
+        changed[new] = replace(value, name=new, layout=values[parameter].layout, source=parameter)
+    nodes = tuple(
+        replace(
+            node,
+            name=renames.get(node.name, node.name),
+            inputs=tuple(name if name is None else renames.get(name, name) for name in node.inputs),
+            outputs=tuple(renames.get(name, name) for name in node.outputs),
+        )
+        for node in graph.nodes
+    )
+    gradients = {parameter: renames[name] for parameter, name in graph.gradients.items()}
+    return replace(graph, values=changed, nodes=nodes, gradients=gradients)

@@ -1,0 +1,61 @@
+"""The programs that targets and data sets need: which are here, in which version, and how to get the others."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """A program that something needs, in at least a version."""
+
+    purpose: str
+    tool: str
+    minimum: tuple[int, ...]
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A requirement with what was found: a version, or None."""
+
+    purpose: str
+    tool: str
+    found: str | None
+    needed: str
+    remedy: str
+    ok: bool
+
+
+REQUIREMENTS = (
+    Requirement("target host", "gcc", (9,), "apt-get install gcc libc6-dev"),
+    Requirement("target host", "make", (4,), "apt-get install make"),
+    Requirement("keyword data", "espeak-ng", (1, 50), "apt-get install espeak-ng"),
+)
+
+
+def check(requirement: Requirement) -> Finding:
+    """Look for one program and its version."""
+    version = tool_version(requirement.tool)
+    needed = ".".join(str(part) for part in requirement.minimum)
+    ok = version is not None and version >= requirement.minimum
+    found = None if version is None else ".".join(str(part) for part in version)
+    return Finding(requirement.purpose, requirement.tool, found, f">= {needed}", requirement.remedy, ok)
+
+
+def check_all(requirements: Iterable[Requirement] = REQUIREMENTS) -> list[Finding]:
+    """Look for every program."""
+    return [check(requirement) for requirement in requirements]
+
+
+def tool_version(tool: str) -> tuple[int, ...] | None:
+    """The first version number that `tool --version` prints, or None when there is no such program."""
+    if shutil.which(tool) is None:
+        return None
+    done = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False, timeout=20)
+    match = re.search(r"(\d+(?:\.\d+)+)", done.stdout + done.stderr)
+    return tuple(int(part) for part in match[1].split(".")) if match else (0,)
