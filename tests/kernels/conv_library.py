@@ -1,0 +1,203 @@
+"""Renders the convolution kernels, compiles them into one library per dialect and calls them on NumPy arrays."""
+
+import ctypes
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+KERNELS = Path(__file__).resolve().parents[2] / "kernels"
+
+WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+EXACT = ["-O2", "-march=native", "-ffp-contract=off", "-DODL_ISA_HOST_EXACT"]
+FAST = ["-O3", "-march=native", "-ffp-contract=fast", "-DODL_ISA_HOST_FAST"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A convolution, as `struct odl_conv2d_shape` states it."""
+
+    batch: int
+    in_h: int
+    in_w: int
+    in_c: int
+    out_h: int
+    out_w: int
+    out_c: int
+    kernel_h: int
+    kernel_w: int
+    stride_h: int
+    stride_w: int
+    pad_top: int
+    pad_left: int
+
+
+class ConvShape(ctypes.Structure):
+    _fields_ = [(field.name, ctypes.c_uint32) for field in fields(Shape)]
+
+
+class ChannelShape(ctypes.Structure):
+    _fields_ = [("pixels", ctypes.c_uint32), ("channels", ctypes.c_uint32)]
+
+
+SHAPE_STRUCTS = "".join(
+    f"struct {name} {{ uint32_t {', '.join(field for field, _ in struct._fields_)}; }};\n"
+    for name, struct in (("odl_conv2d_shape", ConvShape), ("odl_channel_shape", ChannelShape))
+)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Types of a variant: T stores activations, P biases, G gradients of parameters; chunk 0: unchunked."""
+
+    T: str
+    P: str
+    G: str
+    chunk: int
+
+    @property
+    def context(self) -> dict:
+        return {"T": self.T, "P": self.P, "G": self.G, "chunked": self.chunk > 0, "chunk": self.chunk or 64}
+
+
+NUMBERS = {
+    "fp32": Numbers("f32", "f32", "f32", 0),
+    "fp16": Numbers("f16", "f16", "f16", 0),
+    "mixed": Numbers("f16", "f32", "f32", 8),
+}
+DTYPES = {"f16": np.float16, "f32": np.float32}
+OPERATORS = ["conv2d", "depthwise"]
+
+
+@dataclass(frozen=True)
+class Tiles:
+    pixels: int
+    channels: int
+    inputs: int
+
+
+def environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(KERNELS),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def render(kernel: str, name: str, numbers: Numbers, tiles: Tiles, accumulate: bool) -> tuple[str, str]:
+    """The C file of a kernel, and its prototype."""
+    context = numbers.context | {
+        "name": name,
+        "tile_pixels": tiles.pixels,
+        "tile_channels": tiles.channels,
+        "tile_inputs": tiles.inputs,
+        "accumulate": accumulate,
+    }
+    template = environment().get_template(f"{kernel}.c.j2")
+    return template.render(**context), str(template.make_module(context).prototype())
+
+
+def variants(all_numbers: dict[str, Numbers]) -> list[tuple[str, str, str, bool]]:
+    """(kernel, name, numbers, accumulate) of everything that is compiled."""
+    result = []
+    for numbers in all_numbers:
+        for operator in OPERATORS:
+            for direction in ("forward", "input_gradient"):
+                result.append(
+                    (f"{operator}_{direction}", f"{operator}_{direction}_{numbers}", numbers, False)
+                )
+        for kernel in ("conv2d_weight_gradient", "depthwise_weight_gradient", "channel_sum"):
+            result.append((kernel, f"{kernel}_{numbers}", numbers, False))
+            result.append((kernel, f"{kernel}_{numbers}_accumulate", numbers, True))
+    return result
+
+
+def build(
+    folder: Path,
+    tiles: Tiles,
+    flags: list[str],
+    compiler: str = "gcc",
+    numbers: dict[str, Numbers] = NUMBERS,
+) -> Path:
+    """A shared library of every variant."""
+    prototypes = []
+    for kernel, name, kind, accumulate in variants(numbers):
+        text, prototype = render(kernel, name, numbers[kind], tiles, accumulate)
+        (folder / f"{name}.c").write_text(text)
+        prototypes.append(prototype + ";\n")
+    (folder / "kernels.h").write_text('#include "odl_isa.h"\n' + SHAPE_STRUCTS + "".join(prototypes))
+    (folder / "flags.c").write_text(
+        '#include "odl_isa.h"\nvoid clear(void);\nvoid clear(void) { odl_overflow_clear(); }\n'
+        "bool seen(void);\nbool seen(void) { return odl_overflow_seen(); }\n"
+    )
+    command = [compiler, *WARNINGS, *flags, "-fPIC", f"-I{KERNELS / 'isa'}", f"-I{folder}"]
+
+    def compile_one(source: Path) -> None:
+        run([*command, "-c", str(source), "-o", str(source.with_suffix(".o"))])
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(compile_one, sorted(folder.glob("*.c"))))
+    library = folder / "kernels.so"
+    objects = [str(path) for path in sorted(folder.glob("*.o"))]
+    run([compiler, *flags, "-shared", *objects, "-o", str(library), "-lm"])
+    return library
+
+
+def run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
+
+
+class Library:
+    """Calls kernels of a compiled library, once per core; checks that nothing beside the output was written."""
+
+    GUARD = 16
+
+    def __init__(self, path: Path, guard: int = GUARD) -> None:
+        self.path = path
+        self.guard = guard
+        self.library = ctypes.CDLL(str(path))
+
+    def overflow(self) -> bool:
+        self.library.seen.restype = ctypes.c_bool
+        return bool(self.library.seen())
+
+    def guarded(self, array: np.ndarray) -> np.ndarray:
+        """The array's elements between guard zones of poison (NaN)."""
+        result = np.full(array.size + 2 * self.guard, np.nan, array.dtype)
+        result[self.guard : self.guard + array.size] = array.ravel()
+        return result
+
+    def call(self, name: str, shape, inputs: list, output: np.ndarray, limits: list[float], cores: int):
+        """Runs `name(shape, *inputs, output, *limits, core, cores)` for each core. An input may be None, or
+        the string "output" for a buffer that the output aliases."""
+        buffers = [self.guarded(a) if isinstance(a, np.ndarray) else a for a in inputs]
+        out = self.guarded(output)
+        kept = [b.copy() if isinstance(b, np.ndarray) else None for b in buffers]
+        arguments: list = [ctypes.byref(shape)]
+        arguments += [self.pointer(out if isinstance(b, str) else b) for b in buffers]
+        arguments += [self.pointer(out), *map(ctypes.c_float, limits)]
+        for core in range(cores):
+            getattr(self.library, name)(*arguments, ctypes.c_uint32(core), ctypes.c_uint32(cores))
+        for before, buffer in zip(kept, buffers, strict=True):
+            if before is not None:
+                assert before.tobytes() == buffer.tobytes(), f"{name} wrote to an input"
+        inside = out[self.guard : self.guard + output.size]
+        poison = np.full(self.guard, np.nan, output.dtype).tobytes()
+        assert out[: self.guard].tobytes() == poison, f"{name} wrote before its output"
+        assert out[self.guard + output.size :].tobytes() == poison, f"{name} wrote after its output"
+        return inside.reshape(output.shape).copy()
+
+    def pointer(self, buffer):
+        if buffer is None:
+            return ctypes.c_void_p(None)
+        return ctypes.c_void_p(buffer.ctypes.data + self.guard * buffer.itemsize)
+
+
+def conv_shape(shape: Shape) -> ConvShape:
+    return ConvShape(*(getattr(shape, field.name) for field in fields(shape)))

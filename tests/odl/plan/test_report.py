@@ -1,0 +1,67 @@
+"""What the manifest, the table and the map say about plans."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from rich.console import Console
+
+from odl.plan.buffers import Buffer, Purpose
+from odl.plan.pack import plan_memory
+from odl.plan.report import memory_manifest, memory_map, memory_table
+
+
+@pytest.fixture
+def plans():
+    return plan_memory(
+        [
+            Buffer("weight", 1_002, Purpose.WEIGHTS, 0, 3, persistent=True),
+            Buffer("relu", 4_000, Purpose.ACTIVATIONS, 1, 2),
+            Buffer("logits", 40, Purpose.ACTIVATIONS, 2, 3),
+            Buffer("tile", 64, Purpose.SCRATCH, 2, 2, memory="l1"),
+        ],
+        {"ram": 8_192, "l1": None},
+    )
+
+
+def test_manifest_has_peak_and_purposes_that_add_up(plans):
+    manifest = json.loads(json.dumps(memory_manifest(plans)))
+    ram = manifest["ram"]
+    assert ram["peak_bytes"] == 5_044 == sum(ram["by_purpose"].values())
+    assert ram["by_purpose"] == {
+        "weights": 1_002,
+        "activations": 4_040,
+        "gradients": 0,
+        "optimizer": 0,
+        "statistics": 0,
+        "scratch": 0,
+        "inputs": 0,
+        "replay": 0,
+        "unused": 2,
+    }
+    assert (ram["persistent_bytes"], ram["capacity_bytes"], ram["peak_step"]) == (1_004, 8_192, 2)
+    assert [entry["name"] for entry in ram["buffers"]][0] == "weight"
+    assert ram["buffers"][0]["first_step"] is None
+    assert manifest["l1"]["peak_bytes"] == 64
+
+
+def test_table_shows_the_purposes_that_occur(plans):
+    console = Console(width=80, record=True, file=None, quiet=False, force_terminal=False)
+    with console.capture() as capture:
+        console.print(memory_table(plans))
+    text = capture.get()
+    for expected in ("weights", "1,002", "activations", "4,040", "scratch", "64", "unused", "5,044", "8,192"):
+        assert expected in text
+    assert "optimizer" not in text
+
+
+def test_map_lists_every_buffer_by_address(plans):
+    assert memory_map(plans) == (
+        "memory ram: 5044 bytes, peak at step 2\n"
+        "         0     1002 weights weight persistent\n"
+        "      1004     4000 activations relu steps 1-2\n"
+        "      5004       40 activations logits steps 2-3\n"
+        "memory l1: 64 bytes, peak at step 2\n"
+        "         0       64 scratch tile steps 2-2\n"
+    )

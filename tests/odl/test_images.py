@@ -1,0 +1,233 @@
+"""The image data sets: splits that do not leak, loaders that check, and the reference training on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from odl import data
+from odl.data import images
+from odl.data.cifar10 import RECORD_BYTES, cifar10
+from odl.data.dataset import Dataset
+from odl.errors import InputError
+from odl.learning import pretrain
+
+
+def small(count: int = 20, classes: int = 4) -> Dataset:
+    x = np.random.default_rng(0).normal(size=(count, 1, 4, 4)).astype(np.float32)
+    y = np.arange(count, dtype=np.int64) % classes
+    return Dataset("small", x, y, tuple("abcdefgh"[:classes]))
+
+
+@pytest.mark.parametrize("name", ["digits", "digits-photos"])
+def test_images_are_reproducible_and_normalised(name: str) -> None:
+    for split in ("train", "test"):
+        first, again = data.load(name, split), data.load(name, split)
+        assert np.array_equal(first.x, again.x) and np.array_equal(first.y, again.y)
+        assert first.x.shape[1:] == (3, 32, 32) and first.classes == tuple("0123456789")
+        assert first.x.min() >= -1.0 and first.x.max() <= 1.0 and first.x.std() > 0.3
+        assert np.bincount(first.y, minlength=10).min() >= len(first) / 12
+        assert not np.array_equal(first.x, data.load(name, split, seed=1).x)
+
+
+def test_no_digit_is_in_both_splits() -> None:
+    train, test = images._digits("train"), images._digits("test")
+    assert len(train[0]) + len(test[0]) == 1797
+    seen = {ink.tobytes() for ink in train[0]}
+    assert not any(ink.tobytes() in seen for ink in test[0])
+    # Both domains and every seed render exactly these digits, each the same number of times.
+    for split, (_, labels) in (("train", train), ("test", test)):
+        times = images.RENDERINGS_OF_SPLIT[split]
+        assert np.array_equal(images.digits_plain(5, split).y, labels)
+        assert np.array_equal(images.digits_on_photos(5, split).y, np.tile(labels, times))
+
+
+def test_test_set_is_large_enough_and_its_photo_is_not_trained_on() -> None:
+    assert len(images.digits_on_photos(0, "test")) >= 1000
+    assert images.PHOTO_OF_SPLIT["train"] != images.PHOTO_OF_SPLIT["test"]
+
+
+def test_a_digit_is_drawn_where_it_is_placed() -> None:
+    ink = np.ones((1, 8, 8), np.float32)
+    at = lambda value: np.array([value])  # noqa: E731
+    placed = images._place(ink, at(16.0), at(4.0), at(10.0))[0]
+    assert placed.shape == (32, 32)
+    assert np.all(placed[6:18, 12:24] == 1.0) and placed[:3].sum() == 0 and placed[:, :9].sum() == 0
+    assert placed[21:].sum() == 0 and placed[:, 27:].sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.zeros((2, 1, 2, 2), np.float64), np.zeros(2, np.int64), "float32"),
+        (np.zeros((2, 4), np.float32), np.zeros(2, np.int64), "N, C, H, W"),
+        (np.zeros((2, 1, 2, 2), np.float32), np.zeros(2, np.int32), "int64"),
+        (np.zeros((2, 1, 2, 2), np.float32), np.zeros(3, np.int64), "2 samples but 3 labels"),
+        (np.zeros((2, 1, 2, 2), np.float32), np.array([0, 2]), "label 2 of sample 1"),
+        (np.zeros((2, 1, 2, 2), np.float32), np.array([-1, 0]), "label -1 of sample 0"),
+        (np.full((2, 1, 2, 2), np.nan, np.float32), np.zeros(2, np.int64), "sample 0 holds a value"),
+        (np.full((2, 1, 2, 2), np.inf, np.float32), np.zeros(2, np.int64), "sample 0 holds a value"),
+    ],
+)
+def test_a_faulty_data_set_is_one_clear_error(
+    x: NDArray[np.float32], y: NDArray[np.int64], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        Dataset("faulty", x, y, ("a", "b"))
+
+
+def test_split_is_disjoint_stratified_and_reproducible() -> None:
+    y = np.repeat(np.arange(3), (30, 12, 6)).astype(np.int64)
+    first, rest = data.split_indices(y, 0.5, seed=3)
+    assert np.array_equal(np.sort(np.concatenate([first, rest])), np.arange(48))
+    assert np.bincount(y[first]).tolist() == [15, 6, 3]
+    assert np.array_equal(first, data.split_indices(y, 0.5, seed=3)[0])
+    assert not np.array_equal(first, data.split_indices(y, 0.5, seed=4)[0])
+    left, right = small().split(0.25, seed=0)
+    assert len(left) == 4 and len(right) == 16
+
+
+@pytest.mark.parametrize("name", ["mnist", "", "digits:here", "cifar10", "cifar10:", "cifar10:/nowhere"])
+def test_unknown_names_and_missing_folders(name: str) -> None:
+    with pytest.raises(InputError):
+        data.load(name)
+
+
+def test_unknown_split() -> None:
+    with pytest.raises(InputError, match="'train' and 'test'"):
+        data.load("digits", "validation")
+
+
+def write_cifar10(folder: Path, name: str, labels: list[int]) -> NDArray[np.uint8]:
+    pixels = np.random.default_rng(len(labels)).integers(0, 256, (len(labels), 3, 32, 32), dtype=np.uint8)
+    records = np.concatenate([np.array(labels, np.uint8)[:, None], pixels.reshape(len(labels), -1)], axis=1)
+    (folder / name).write_bytes(records.tobytes())
+    return pixels
+
+
+def test_cifar10_reads_every_file_of_its_split(tmp_path: Path) -> None:
+    one = write_cifar10(tmp_path, "data_batch_1.bin", [3, 9])
+    two = write_cifar10(tmp_path, "data_batch_2.bin", [0])
+    write_cifar10(tmp_path, "test_batch.bin", [1, 2, 4])
+    train = data.load(f"cifar10:{tmp_path}", "train")
+    assert train.y.tolist() == [3, 9, 0]
+    expected = np.concatenate([one, two]) / 127.5 - 1.0
+    np.testing.assert_allclose(train.x, expected, atol=1e-6)
+    assert data.load(f"cifar10:{tmp_path}", "test").y.tolist() == [1, 2, 4]
+    assert cifar10([tmp_path / "test_batch.bin"]).y.tolist() == [1, 2, 4]
+
+
+@pytest.mark.parametrize("size", [0, 1, RECORD_BYTES - 1, RECORD_BYTES + 1, 2 * RECORD_BYTES - 1])
+def test_cifar10_of_a_wrong_size(tmp_path: Path, size: int) -> None:
+    (tmp_path / "data_batch_1.bin").write_bytes(bytes(size))
+    with pytest.raises(InputError, match=rf"data_batch_1\.bin' has {size} bytes"):
+        cifar10(tmp_path)
+
+
+def test_cifar10_with_a_wrong_label(tmp_path: Path) -> None:
+    write_cifar10(tmp_path, "test_batch.bin", [1, 10])
+    with pytest.raises(
+        InputError, match=rf"test_batch\.bin' \({2 * RECORD_BYTES} bytes\): label 10 of record 1"
+    ):
+        cifar10(tmp_path, "test")
+
+
+def test_cifar10_without_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no data_batch"):
+        cifar10(tmp_path)
+    with pytest.raises(InputError, match="empty"):
+        cifar10([])
+
+
+def test_sample_order_visits_everything_once_per_pass() -> None:
+    order = pretrain.sample_order(7, 17, seed=3)
+    assert len(order) == 17
+    assert sorted(order[:7]) == sorted(order[7:14]) == list(range(7))
+    assert len(set(order[14:])) == 3
+    assert np.array_equal(order, pretrain.sample_order(7, 17, seed=3))
+    assert np.array_equal(order[:5], pretrain.sample_order(7, 5, seed=3))
+    assert not np.array_equal(order, pretrain.sample_order(7, 17, seed=4))
+    with pytest.raises(InputError):
+        pretrain.sample_order(0, 5, seed=0)
+
+
+@pytest.mark.parametrize("updates", [1, 2, 10, 600])
+def test_learning_rate_rises_holds_and_falls_to_almost_nothing(updates: int) -> None:
+    rates = [pretrain.learning_rate(update, updates, 0.5) for update in range(updates)]
+    assert min(rates) > 0.0 and max(rates) <= 0.5
+    peak = int(np.argmax(rates))
+    assert rates[:peak] == sorted(rates[:peak])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    if updates == 600:
+        assert rates[100] == 0.5 and rates[-1] < 1e-4
+
+
+@pytest.mark.parametrize(("steps", "micro_batch"), [(0, 8), (12, 8), (8, 0), (-8, 8)])
+def test_steps_fill_whole_micro_batches(steps: int, micro_batch: int) -> None:
+    with pytest.raises(InputError, match="micro-batches"):
+        pretrain.update_count(steps, micro_batch)
+
+
+def linear() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 4))
+
+
+def test_adaptation_equals_accumulated_single_samples() -> None:
+    """What the device does: sum the gradients of single samples, divide, update."""
+    train, steps, micro_batch = small(), 24, 8
+    adapted, by_hand = linear(), linear()
+    pretrain.adapt_pytorch(adapted, train, lr=0.1, steps=steps, micro_batch=micro_batch, seed=5)
+    order = pretrain.sample_order(len(train), steps, seed=5)
+    for update in range(3):
+        by_hand.zero_grad()
+        for index in order[update * micro_batch :][:micro_batch]:
+            logits = by_hand(torch.tensor(train.x[index : index + 1]))
+            loss = nn.functional.cross_entropy(logits, torch.tensor(train.y[index : index + 1]))
+            (loss / micro_batch).backward()  # type: ignore[no-untyped-call]
+        rate = pretrain.learning_rate(update, 3, 0.1)
+        with torch.no_grad():
+            for parameter in by_hand.parameters():
+                assert parameter.grad is not None
+                parameter -= rate * parameter.grad
+    for left, right in zip(adapted.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-6)
+
+
+def test_adaptation_refuses_batch_norm() -> None:
+    module = nn.Sequential(nn.BatchNorm2d(1), linear())
+    with pytest.raises(InputError, match="folded"):
+        pretrain.adapt_pytorch(module, small(), lr=0.1, steps=8, micro_batch=8, seed=0)
+
+
+def test_pretraining_learns_and_is_reproducible() -> None:
+    train, test = data.load("digits", "train"), data.load("digits", "test")
+    calls: list[tuple[int, int]] = []
+
+    def network() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(192, 10))
+
+    first, again = network(), network()
+    settings = {"epochs": 4, "lr": 0.02, "batch_size": 32, "seed": 1}
+    history = pretrain.pretrain(
+        first, train, test, **settings, progress=lambda done, total, loss: calls.append((done, total))
+    )
+    assert pretrain.pretrain(again, train, test, **settings) == history
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert history.loss[-1] < history.loss[0] and history.accuracy[-1] > 0.6
+    assert calls[-1] == (4 * 37, 4 * 37) and len(calls) == 4 * 37
+    assert history.accuracy[-1] == pretrain.accuracy(first, test)
+
+
+def test_accuracy_counts_logits_that_are_not_numbers_as_wrong() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(x), 4), torch.nan)
+
+    assert pretrain.accuracy(Broken(), small()) == 0.0
