@@ -65,7 +65,7 @@ class AlignedMasks(TorchFunctionMode):
     def _aligned(self, x: torch.Tensor, device: DeviceActivation, low: float, high: float) -> torch.Tensor:
         with torch.no_grad():
             passes = (x > low) & (x < high)
-            output = torch.from_numpy(device.output.astype("float64")).reshape(x.shape)
+            output = torch.from_numpy(device.output.astype("float64")).to(x.dtype).reshape(x.shape)
             on_device = (output > low) & (output < high)
             distance = torch.minimum((x - low).abs(), (x - high).abs())
             close = distance <= self.band * x.square().mean().sqrt()

@@ -30,12 +30,18 @@ Activations = Sequence[DeviceActivation]
 
 @dataclass(frozen=True)
 class ReferenceStep:
-    """What the step gives: mean loss, gradients, parameters, statistics and optimizer state afterwards."""
+    """What the step gives: mean loss, gradients, parameters, statistics and optimizer state afterwards.
+
+    `flips` is the share of units whose activation mask follows the device. `noise` is how far the same gradients come
+    out in float32 PyTorch: what rounding does to a gradient that nearly cancels, such as that of a bias before a batch
+    norm in training mode, is measured by it and not by the gradient's own norm.
+    """
 
     loss: float
     gradients: Mapping[str, Array]
     tensors: Mapping[str, Array]
     flips: Mapping[str, float]
+    noise: Mapping[str, float]
 
 
 class Reference:
@@ -43,6 +49,7 @@ class Reference:
 
     def __init__(self, module: nn.Module, loss: str, optimizer: Optimizer, trainable: Sequence[str]) -> None:
         self._module = copy.deepcopy(module).double()
+        self._single = copy.deepcopy(module).float()
         self._loss, self._optimizer, self._trainable = loss, optimizer, tuple(trainable)
 
     def step(
@@ -53,56 +60,71 @@ class Reference:
         done: int,
         activations: Sequence[Activations] = (),
         band: float = 0.0,
+        update_with: Mapping[str, Array] | None = None,
     ) -> ReferenceStep:
         """Mean gradient over the samples' losses, then one update; `done` updates came before.
 
         `activations` are the device's for every sample, `band` the rounding band of the masks (odl.check.masks).
+        `update_with` are gradients to update with instead: Adam divides by their size, so that only an update from
+        the device's own gradients says whether the update is right.
         """
-        module = self._module
-        tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-        with torch.no_grad():
-            for name, tensor in tensors.items():
-                if name in state:
-                    tensor.copy_(torch.from_numpy(np.array(state[name], dtype=np.float64)))
+        loss, gradients, flips = self._backward(self._module, state, samples, activations, band)
+        _, single, _ = self._backward(self._single, state, samples, activations, band)
+        noise = {name: float(np.linalg.norm(single[name] - item)) for name, item in gradients.items()}
+        tensors = _tensors(self._module)
         parameters = {name: tensors[name] for name in self._trainable}
         optimizer = self._make_optimizer(parameters, state, learning_rate, done)
-        optimizer.zero_grad()
-        total = 0.0
-        flips: dict[str, float] = {}
-        for index, sample in enumerate(samples):
-            masks = AlignedMasks(activations[index] if activations else (), band)
-            with masks:
-                loss = self._sample_loss(sample) / len(samples)
-            loss.backward()
-            flips = {name: max(share, flips.get(name, 0.0)) for name, share in masks.flips.items()}
-            total += float(loss.detach())
-        gradients = {
-            name: np.zeros(item.shape) if item.grad is None else item.grad.numpy().copy()
-            for name, item in parameters.items()
-        }
+        for name, item in (update_with or {}).items():
+            parameters[name].grad = torch.from_numpy(np.array(item, dtype=np.float64))
         optimizer.step()
         after = {name: tensor.detach().numpy().copy() for name, tensor in tensors.items()}
         for name, parameter in parameters.items():
             for key, value in optimizer.state.get(parameter, {}).items():
                 if key != "step" and value is not None:
                     after[f"{name}.{key}"] = value.detach().numpy().copy()
-        return ReferenceStep(total, gradients, after, flips)
+        return ReferenceStep(loss, gradients, after, flips, noise)
+
+    def _backward(
+        self,
+        module: nn.Module,
+        state: Mapping[str, Array],
+        samples: Sequence[Sample],
+        activations: Sequence[Activations],
+        band: float,
+    ) -> tuple[float, dict[str, Array], dict[str, float]]:
+        """Mean loss and gradients of the samples in the module's own precision."""
+        _load(module, state)
+        module.zero_grad()
+        total, flips = 0.0, {}
+        for index, sample in enumerate(samples):
+            masks = AlignedMasks(activations[index] if activations else (), band)
+            with masks:
+                loss = self._sample_loss(module, sample) / len(samples)
+            loss.backward()
+            total += float(loss.detach())
+            flips = {name: max(share, flips.get(name, 0.0)) for name, share in masks.flips.items()}
+        tensors = _tensors(module)
+        gradients = {}
+        for name in self._trainable:
+            gradient = tensors[name].grad
+            shape = tuple(tensors[name].shape)
+            gradients[name] = np.zeros(shape) if gradient is None else gradient.double().numpy().copy()
+        return total, gradients, flips
 
     def infer(self, state: Mapping[str, Array], x: Array) -> Array:
         """The output in evaluation mode."""
         module = copy.deepcopy(self._module).eval()
-        tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        _load(module, state)
         with torch.no_grad():
-            for name, tensor in tensors.items():
-                if name in state:
-                    tensor.copy_(torch.from_numpy(np.array(state[name], dtype=np.float64)))
             output: Array = module(torch.from_numpy(x.astype(np.float64))).numpy()
             return output
 
-    def _sample_loss(self, sample: Sample) -> torch.Tensor:
-        x, target = (torch.from_numpy(item.astype(np.float64)) for item in (sample.x, sample.target))
-        weight = torch.from_numpy(sample.weight.astype(np.float64))
-        output = self._module(x)
+    def _sample_loss(self, module: nn.Module, sample: Sample) -> torch.Tensor:
+        dtype = next(module.parameters()).dtype
+        x, target, weight = (
+            torch.from_numpy(item).to(dtype) for item in (sample.x, sample.target, sample.weight)
+        )
+        output = module(x)
         losses = LOSSES[self._loss](output, target, reduction="none")
         per_sample = losses.reshape(len(x), -1)
         per_sample = per_sample.sum(1) if self._loss == "cross_entropy" else per_sample.mean(1)
@@ -134,3 +156,15 @@ class Reference:
             if isinstance(options, Adam):
                 optimizer.state[parameter]["step"] = torch.tensor(float(done))
         return optimizer
+
+
+def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _load(module: nn.Module, state: Mapping[str, Array]) -> None:
+    """Copy the device's parameters and statistics into the module."""
+    with torch.no_grad():
+        for name, tensor in _tensors(module).items():
+            if name in state:
+                tensor.copy_(torch.from_numpy(np.array(state[name], dtype=np.float64)))

@@ -20,9 +20,12 @@ from odl.check.reference import Reference, ReferenceStep, Sample
 from odl.errors import CheckFailedError
 from odl.graph.ir import Role
 from odl.operators.base import Array
-from odl.options import Optimizer
+from odl.options import Adam, Optimizer
 from odl.passes.precision import Precision
 from odl.run.net import Net, value_from_manifest
+
+#: How much worse than float32 PyTorch's own error, scaled to the precision's unit roundoff, a gradient may come out.
+_NOISE_FACTOR = 8.0
 
 Progress = Callable[[int, int], None]
 
@@ -104,6 +107,7 @@ class Verifier:
         self._gradients: dict[str, Array] = {}
         self._activations: list[list[DeviceActivation]] = []
         self._sources = self._gradient_sources()
+        self._bound = gradient_bound(self._precision, self._longest_sum())
 
     def run(self, steps: int = 3, accumulated: int = 1, progress: Progress | None = None) -> Report:
         """Verify `steps` updates; raises CheckFailedError when every step overflows.
@@ -142,8 +146,16 @@ class Verifier:
             else:
                 losses = [net.train_step(samples[0].x, samples[0].target, samples[0].weight)]
         after = self._state()
+        count = len(samples) if self._accumulate else 1
+        gradients = {name: item.astype(np.float64) / (scale * count) for name, item in self._gradients.items()}
         wanted = self._reference.step(
-            before, samples, np.float32(rate), done, self._activations, self._ceiling
+            before,
+            samples,
+            float(np.float32(rate)),
+            done,
+            self._activations,
+            self._ceiling,
+            gradients if isinstance(self._optimizer, Adam) else None,
         )
         if net.skipped_steps > skipped:
             self._check_unchanged(before, after)
@@ -151,18 +163,17 @@ class Verifier:
         self._note("loss", "loss", relative_error(np.mean(losses), np.array(wanted.loss)), self._ceiling)
         for name, share in wanted.flips.items():
             self._note(name, "mask", share, self._ceiling)
-        count = len(samples) if self._accumulate else 1
         for name in self._trainable:
-            got = self._gradients.get(name)
             error = float("nan")
-            if got is not None:
-                error = relative_error(got.astype(np.float64) / (scale * count), wanted.gradients[name])
-            self._note(name, "gradient", error, self._bounds[name])
-        self._check_movement(before, after, wanted)
+            if name in gradients:
+                floor = self._gradient_floor(name, wanted)
+                error = relative_error(gradients[name], wanted.gradients[name], floor)
+            self._note(name, "gradient", error, self._bound)
+        self._check_movement(before, after, wanted, rate)
         return wanted
 
     def _check_movement(
-        self, before: Mapping[str, Array], after: Mapping[str, Array], wanted: ReferenceStep
+        self, before: Mapping[str, Array], after: Mapping[str, Array], wanted: ReferenceStep, rate: float
     ) -> None:
         for name, value in self._net.tensors().items():
             if value.role is Role.WORKING_COPY:
@@ -177,10 +188,20 @@ class Verifier:
                 self._note(name, "frozen", relative_error(end, start), 0.0)
                 continue
             kind = {Role.PARAMETER: "weight", Role.STATISTIC: "statistic"}.get(value.role, "optimizer")
-            bound = self._bounds.get(self._owner(name), self._ceiling)
-            self._note(name, kind, relative_error(end, target), bound)
-            moved = relative_error(end - start, target - start, self._rounding(start, value.dtype, bound))
+            bound = self._bound if self._owner(name) in self._trainable else self._ceiling
+            floor = self._gradient_floor(self._owner(name), wanted)
+            floor *= rate if value.role is Role.PARAMETER else 1.0
+            self._note(name, kind, relative_error(end, target, floor), bound)
+            floor = max(floor, self._rounding(start, value.dtype, bound))
+            moved = relative_error(end - start, target - start, floor)
             self._note(name, f"{kind} change", moved, bound)
+
+    def _gradient_floor(self, name: str, wanted: ReferenceStep) -> float:
+        """The norm below which a gradient is judged by what rounding does to it in PyTorch's own float32."""
+        if name not in wanted.noise:
+            return 0.0
+        unit = UNIT_ROUNDOFF["f32" if self._precision is Precision.FP32 else "f16"]
+        return _NOISE_FACTOR * wanted.noise[name] * unit / UNIT_ROUNDOFF["f32"] / self._bound
 
     def _rounding(self, start: Array, dtype: str, bound: float) -> float:
         """The change below which storing the tensor in its type hides an error of `bound`."""
@@ -263,12 +284,8 @@ class Verifier:
     def _ceiling(self) -> float:
         return CEILING[self._precision]
 
-    @property
-    def _bounds(self) -> dict[str, float]:
-        return {name: gradient_bound(self._precision, self._terms(name)) for name in self._trainable}
-
-    def _terms(self, name: str) -> int:
-        """Length of the longest sum in the network: every gradient is downstream of all of them."""
+    def _longest_sum(self) -> int:
+        """Terms of the longest sum in the network: every gradient is downstream of all of them."""
         longest = 1
         for program in self._net.manifest["programs"]:
             for node in program["nodes"]:

@@ -134,7 +134,7 @@ def lower_view(lowering: Lowering, node: Any) -> None:
         return
     if value.role is Role.PARAMETER:
         raise InputError(f"{lowering.where(node)}: reshaping parameter '{name}' is not supported")
-    lowering.emit(node, Reshape(shape), (name,), value.role)
+    lowering.emit(node, Reshape(shape), (name,), _result_role(value.role))
 
 
 @lowers("aten.constant_pad_nd.default")
@@ -146,7 +146,13 @@ def lower_pad(lowering: Lowering, node: Any) -> None:
         raise InputError(f"{lowering.where(node)}: only zero padding of height and width is supported")
     left, right, top, bottom = (amounts + [0, 0])[:4]
     name = lowering.name(x)
-    lowering.emit(node, Pad((top, left, bottom, right)), (name,), lowering.values[name].role)
+    role = _result_role(lowering.values[name].role)
+    lowering.emit(node, Pad((top, left, bottom, right)), (name,), role)
+
+
+def _result_role(role: Role) -> Role:
+    """What is made from an input is an activation; everything else stays what it is."""
+    return Role.ACTIVATION if role is Role.INPUT else role
 
 
 def same_bytes(before: Shape, layout_before: Layout, after: Shape, layout_after: Layout) -> bool:
