@@ -16,7 +16,8 @@ typedef float odl_f32;
 
 #ifdef __F16C__
 
-/* gcc needs half a second to read <immintrin.h>, which adds up over many small files; clang has no such builtins. */
+/* gcc needs half a second to read <immintrin.h>, which adds up over many small files; clang has no such
+ * builtins. */
 #if defined(__GNUC__) && !defined(__clang__)
 #include <smmintrin.h>
 #define ODL_CVTPH_PS(halves) ((__m128)__builtin_ia32_vcvtph2ps((__v8hi)(halves)))
@@ -81,7 +82,8 @@ static inline odl_f16 odl_double_to_half(double v) {
     }
     uint32_t magnitude = 0x7c00u;
     if (exponent < 16) {
-        /* The mantissa keeps 11 bits, fewer below the smallest normal number; a carry runs into the exponent. */
+        /* The mantissa keeps 11 bits, fewer below the smallest normal number; a carry runs into the exponent.
+         */
         const int shift = exponent >= -14 ? 42 : 28 - exponent;
         const uint64_t mantissa = fraction | 0x10000000000000u;
         const uint64_t rest = mantissa & ((UINT64_C(1) << shift) - 1);

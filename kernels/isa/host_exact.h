@@ -1,7 +1,7 @@
 /* Dialect ODL_ISA_HOST_EXACT: the bits of the device on any host.
  *
- * fp16 vectors are packed halves, ODL_LANES_F16 = 2 (as on cores with packed fp16; default) or 8 (as on RISC-V
- * vectors of 128 bits); fp32 vectors have ODL_LANES_F32 = 1 (default) or 4 lanes.
+ * fp16 vectors are packed halves, ODL_LANES_F16 = 2 (as on cores with packed fp16; default) or 8 (as on
+ * RISC-V vectors of 128 bits); fp32 vectors have ODL_LANES_F32 = 1 (default) or 4 lanes.
  */
 #ifndef ODL_HOST_EXACT_H
 #define ODL_HOST_EXACT_H
@@ -42,7 +42,9 @@ static inline odl_vec_f16 odl_vadd_f16(odl_vec_f16 a, odl_vec_f16 b) { return od
 
 static inline odl_vec_f16 odl_vmul_f16(odl_vec_f16 a, odl_vec_f16 b) { return odl_vfmul_h(a, b); }
 
-static inline float odl_vsum_f16(odl_vec_f16 v) { return odl_half_to_float((odl_f16)odl_vfadd_h(v, v >> 16)); }
+static inline float odl_vsum_f16(odl_vec_f16 v) {
+    return odl_half_to_float((odl_f16)odl_vfadd_h(v, v >> 16));
+}
 
 #elif ODL_LANES_F16 == 8
 
@@ -63,7 +65,9 @@ static inline odl_vec_f16 odl_vload_tail_f16(const odl_f16 *p, uint32_t n) {
     return v;
 }
 
-static inline void odl_vstore_tail_f16(odl_f16 *p, odl_vec_f16 v, uint32_t n) { memcpy(p, &v, n * sizeof *p); }
+static inline void odl_vstore_tail_f16(odl_f16 *p, odl_vec_f16 v, uint32_t n) {
+    memcpy(p, &v, n * sizeof *p);
+}
 
 static inline odl_vec_f16 odl_vmac_f16(odl_vec_f16 sum, odl_vec_f16 a, odl_vec_f16 b) {
     return (odl_vec_f16){odl_vfmac_h(sum.w0, a.w0, b.w0), odl_vfmac_h(sum.w1, a.w1, b.w1),

@@ -64,7 +64,9 @@ static inline odl_vec_f32 odl_vload_tail_f32(const odl_f32 *p, uint32_t n) {
     return v;
 }
 
-static inline void odl_vstore_tail_f32(odl_f32 *p, odl_vec_f32 v, uint32_t n) { memcpy(p, &v, n * sizeof *p); }
+static inline void odl_vstore_tail_f32(odl_f32 *p, odl_vec_f32 v, uint32_t n) {
+    memcpy(p, &v, n * sizeof *p);
+}
 
 static inline float odl_vsum_f32(odl_vec_f32 v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 

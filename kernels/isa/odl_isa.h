@@ -5,9 +5,8 @@
  *   ODL_ISA_HOST_FAST   fp16 storage, fp32 arithmetic, as wide as the host is: more accurate, quick
  *
  * For T in { f16, f32 } a dialect provides
- *   odl_vec_T                         a vector of ODL_LANES_T elements; may be a sizeless type: never in an array
- *   odl_vzero_T()                     all lanes +0
- *   odl_vload_T(p)                    any alignment
+ *   odl_vec_T                         a vector of ODL_LANES_T elements; may be a sizeless type: never in an
+ * array odl_vzero_T()                     all lanes +0 odl_vload_T(p)                    any alignment
  *   odl_vload_tail_T(p, n)            n < lanes elements, the other lanes +0; reads nothing beyond them
  *   odl_vstore_T(p, v), odl_vstore_tail_T(p, v, n)
  *   odl_vdup_T(p)                     one element in every lane
@@ -16,8 +15,8 @@
  *   odl_vsum_T(v)                     sum of the lanes as a float: halves folded, every addition rounded to T
  *   odl_wide_T                        one float per lane, for sums that outlive a chunk
  *   odl_wide_zero_T(), odl_wide_add_T(w, v), odl_widen_T(v), odl_wide_store_T(p, w)
- *   odl_load_T(p), odl_store_T(p, x)  one element from and to float; round to nearest even, NaN canonical in fp16
- *   odl_overflow_clear(), odl_overflow_seen()   the sticky IEEE flags overflow, invalid, division by zero
+ *   odl_load_T(p), odl_store_T(p, x)  one element from and to float; round to nearest even, NaN canonical in
+ * fp16 odl_overflow_clear(), odl_overflow_seen()   the sticky IEEE flags overflow, invalid, division by zero
  */
 #ifndef ODL_ISA_H
 #define ODL_ISA_H

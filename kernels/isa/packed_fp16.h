@@ -15,9 +15,9 @@
 
 #if defined(__riscv)
 
-#define ODL_PACKED_INSN(funct3, funct7, rd, rs1, rs2)                                                                 \
+#define ODL_PACKED_INSN(funct3, funct7, rd, rs1, rs2)                                                        \
     __asm__(".insn r 0x33, " #funct3 ", " #funct7 ", %0, %1, %2" : "=r"(rd) : "r"(rs1), "r"(rs2))
-#define ODL_PACKED_INSN_SUM(funct3, funct7, rd, rs1, rs2)                                                             \
+#define ODL_PACKED_INSN_SUM(funct3, funct7, rd, rs1, rs2)                                                    \
     __asm__(".insn r 0x33, " #funct3 ", " #funct7 ", %0, %1, %2" : "+r"(rd) : "r"(rs1), "r"(rs2))
 
 #elif defined(__F16C__)
@@ -29,8 +29,8 @@ static inline uint32_t odl_pack(__m128 v) {
 }
 
 /* Two doubles to halves with one rounding: to float by rounding to odd (the last bit kept says "and
- * something below"), which the rounding to half cannot mistake for a tie (Boldo and Melquiond, "Emulation of a
- * FMA and correctly rounded sums", IEEE Trans. Computers 57, 2008, theorem 3.1). */
+ * something below"), which the rounding to half cannot mistake for a tie (Boldo and Melquiond, "Emulation of
+ * a FMA and correctly rounded sums", IEEE Trans. Computers 57, 2008, theorem 3.1). */
 static inline uint32_t odl_pack_double(__m128d v) {
     const __m128i dropped = _mm_set1_epi64x(0x1fffffff); /* the 29 bits that float lacks */
     const __m128i bits = _mm_castpd_si128(v);

@@ -3,8 +3,8 @@
 A transient buffer is a rectangle, lifetime by bytes, whose place in time is given and whose place in memory
 is free (dynamic storage allocation, NP-hard). Several greedy orders are tried; when none reaches the lower
 bound, the largest number of bytes live at one step, a local search over orders and then CP-SAT improve on
-the best of them. Nothing depends on the clock or on chance: both have a fixed seed and a fixed amount of work,
-and the solver runs on one thread.
+the best of them. Nothing depends on the clock or on chance: both have a fixed seed and a fixed amount of
+work, and the solver runs on one thread.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from odl.errors import InputError
 from odl.plan.buffers import Buffer, MemoryPlan, Placement, Purpose
 from odl.plan.report import budget_message
 
-#: What CP-SAT may spend on one part of a schedule: deterministic time, of which 0.1 is one to two seconds here.
+#: What CP-SAT may spend on one part of a schedule: deterministic time, of which 0.1 is one to two seconds.
 SOLVER_TIME = 0.2
-#: What the local search before it may spend: rectangles placed, and how far one moves in the order.
+#: What the local search before it may spend: trials, rectangles placed, and how far one moves in the order.
+_TRIALS = 400
 _PLACEMENTS = 24_000
 _REACH = 10
 _SEED = 1
@@ -216,7 +217,7 @@ def _pack_reordered(
     current = min((sorted(rectangles, key=order) for order in _ORDERS), key=_height_in_order)
     height = _height_in_order(current)
     random = Random(_SEED)
-    for trial in range(_PLACEMENTS // len(rectangles)):
+    for trial in range(min(_TRIALS, _PLACEMENTS // len(rectangles))):
         if _height(best) <= enough:
             break
         changed = list(current)

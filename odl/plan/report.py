@@ -108,5 +108,5 @@ def _advice(plan: MemoryPlan, excess: int) -> str:
         fitting = [
             "no single option frees enough: combine fewer trained layers, a smaller batch and --dtype fp16"
         ]
-    size = f" (--{plan.memory} SIZE)" if plan.memory in ("l1", "l2") else ""
-    return "; ".join((*fitting, f"or a memory of {plan.arena_bytes:,} bytes{size}"))
+    option = f"--{plan.memory}" if plan.memory in ("l1", "l2") else "--memory"
+    return "; ".join((*fitting, f"or a memory of {plan.arena_bytes:,} bytes ({option} SIZE)"))

@@ -1,12 +1,14 @@
-"""Two independent models of the convolution kernels: float64 (what they compute) and bit for bit (in which order).
+"""Two independent models of the convolution kernels: float64 (what they compute), and bit for bit (in which
+order).
 
-The bit model follows the order of sums that the templates state, with NumPy's own conversions to half; it knows
-nothing of register tiles or cores, on which results must not depend.
+The bit model follows the order of sums that the templates state, with NumPy's own conversions to half; it
+knows nothing of register tiles or cores, on which results must not depend.
 """
 
 from itertools import product
 
 import numpy as np
+
 from tests.kernels.conv_library import Shape
 
 # --------------------------------------------------------------------------------------------- arithmetic
@@ -106,7 +108,6 @@ def grouped(entries, key: int, size: int) -> list[list[tuple[int, int, int]]]:
 
 
 def forward64(shape: Shape, x, w, depthwise: bool):
-    """Sums of a forward pass, and the sums of absolute values that bound their error."""
     rows, columns = both(shape)
     y = np.zeros((shape.batch, shape.out_h, shape.out_w, shape.out_c))
     pattern = "bc,c->bc" if depthwise else "bc,oc->bo"

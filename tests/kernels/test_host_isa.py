@@ -1,4 +1,4 @@
-"""fp16 arithmetic of the exact host against a model in integers: bits, and the flags that RISC-V would raise."""
+"""fp16 arithmetic of the exact host against a model in integers: bits, and the flags that RISC-V raises."""
 
 import ctypes
 from functools import cache
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tests.kernels.conv_library import EXACT, KERNELS, WARNINGS, run
 
 SOURCE = """
@@ -24,10 +25,11 @@ SOURCE = """
             (void)sum, (void)a, (void)b;                                                                    \\
         }                                                                                                   \\
     }
-EACH(mac, odl_vstore_f16(out + i, odl_vmac_f16(odl_vload_f16(sum + i), odl_vload_f16(a + i), odl_vload_f16(b + i))))
-EACH(add, odl_vstore_f16(out + i, odl_vadd_f16(odl_vload_f16(a + i), odl_vload_f16(b + i))))
-EACH(mul, odl_vstore_f16(out + i, odl_vmul_f16(odl_vload_f16(a + i), odl_vload_f16(b + i))))
-EACH(fold, odl_store_f16(out + i, odl_vsum_f16(odl_vload_f16(a + i))))
+#define LOAD(p) odl_vload_f16(p + i)
+EACH(mac, odl_vstore_f16(out + i, odl_vmac_f16(LOAD(sum), LOAD(a), LOAD(b))))
+EACH(add, odl_vstore_f16(out + i, odl_vadd_f16(LOAD(a), LOAD(b))))
+EACH(mul, odl_vstore_f16(out + i, odl_vmul_f16(LOAD(a), LOAD(b))))
+EACH(fold, odl_store_f16(out + i, odl_vsum_f16(LOAD(a))))
 
 void narrow(const float *a, odl_f16 *out, uint8_t *flags, uint32_t n);
 void narrow(const float *a, odl_f16 *out, uint8_t *flags, uint32_t n) {
@@ -158,7 +160,7 @@ SPECIAL += [h | 0x8000 for h in SPECIAL]
 
 
 def triples(count: int, seed: int) -> np.ndarray:
-    """All triples of special halves, random bit patterns, and triples whose sum lies near a tie or cancels."""
+    """All triples of special halves, random bit patterns, triples whose sum lies near a tie or cancels."""
     random = np.random.default_rng(seed)
     special = np.array(np.meshgrid(SPECIAL, SPECIAL, SPECIAL)).reshape(3, -1).T
     patterns = random.integers(0, 1 << 16, (count, 3))
@@ -227,7 +229,7 @@ def test_conversions(isa) -> None:
     assert np.array_equal(np.isnan(wide), np.isnan(want))
     assert np.all((wide.view(np.uint32) == want.view(np.uint32)) | np.isnan(want))
 
-    # Every half, the ties between neighbours, and the floats beside them; random floats; the ends of the range.
+    # Every half, the ties between neighbours, and the floats beside them; random floats; the range's ends.
     finite = np.sort(want[np.isfinite(want)])
     ties = ((finite[:-1].astype(np.float64) + finite[1:]) / 2).astype(np.float32)
     near = [np.nextafter(ties, np.float32(side)) for side in (-np.inf, np.inf)]

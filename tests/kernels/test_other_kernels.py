@@ -826,7 +826,7 @@ def faulty(folder: Path) -> ctypes.CDLL:
         for name in (name for name, context in CONTEXTS.items() if context["template"] == template):
             assert before in sources[name]
             sources[name] = sources[name].replace(before, after)
-    return ctypes.CDLL(str(compiled(folder, "gcc", [*SHARED, "-w"], {"faulty": unity(sources)})))
+    return ctypes.CDLL(str(compiled(folder, "gcc", [*SHARED, "-O0", "-w"], {"faulty": unity(sources)})))
 
 
 def test_kernels_without_faults_pass(run: Runner) -> None:
@@ -886,7 +886,7 @@ def test_sanitizers(folder: Path, libraries: list[ctypes.CDLL]) -> None:
     """No undefined behaviour, nothing read or written outside, and the same bits once more."""
     recorder = Runner(libraries[:1])
     sweep(recorder)
-    options = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    options = ["-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     file = compiled(folder, "gcc", options, {"sanitized": unity(render()[1]) + program(recorder.calls)})
     done = subprocess.run([str(file)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

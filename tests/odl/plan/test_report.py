@@ -41,7 +41,7 @@ def test_manifest_has_peak_and_purposes_that_add_up(plans):
         "unused": 2,
     }
     assert (ram["persistent_bytes"], ram["capacity_bytes"], ram["peak_step"]) == (1_004, 8_192, 2)
-    assert [entry["name"] for entry in ram["buffers"]][0] == "weight"
+    assert ram["buffers"][0]["name"] == "weight"
     assert ram["buffers"][0]["first_step"] is None
     assert manifest["l1"]["peak_bytes"] == 64
 
