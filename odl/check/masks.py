@@ -1,8 +1,10 @@
-"""Activation masks of the float64 reference, aligned with the device's inside the rounding error.
+"""Kinks of the float64 reference (activation masks, pooling winners), aligned with the device's inside the rounding error.
 
-The gradient of a clamp jumps where its input meets a limit. A unit nearer to a limit than rounding can resolve may
-rightly be on either side, and both one-sided gradients are right; the reference then takes the device's side. A unit
-farther away keeps its own side, so that a wrong mask shows as a wrong gradient.
+The gradient of a clamp jumps where its input meets a limit, that of a maximum where two inputs are equal. A unit nearer
+to the kink than rounding can resolve may rightly be on either side, and both one-sided gradients are right; the
+reference then takes the device's side. A unit farther away keeps its own side, so that a wrong mask or winner shows as a
+wrong gradient. How far rounding reaches at each kink is measured: it is what float32 PyTorch's own rounding did there
+(`rounding_noise`), scaled to the device's precision.
 """
 
 from __future__ import annotations
@@ -13,13 +15,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as functional
 from torch.overrides import TorchFunctionMode
 
+from odl.errors import CheckFailedError
 from odl.operators.base import Array
 
 _RELU = {"relu", "relu_"}
 _RELU6 = {"relu6", "relu6_"}
 _HARDTANH = {"hardtanh", "hardtanh_"}
+_MAX_POOL = {"max_pool2d", "_max_pool2d"}
+#: Units of one tensor that may lie in the band by chance, however narrow it is.
+_CHANCE = 3
 
 
 @dataclass(frozen=True)
@@ -32,17 +39,34 @@ class DeviceActivation:
     high: float
 
 
+@dataclass(frozen=True)
+class DeviceWinners:
+    """The positions in their windows, row by row, that the device's max pooling chose; [N,C,OH,OW]."""
+
+    name: str
+    winners: Array
+
+
+@dataclass(frozen=True)
+class Flips:
+    """The share of units that took the device's side against their own, and the share that rounding explains."""
+
+    share: float
+    explained: float
+
+
 @dataclass
 class AlignedMasks(TorchFunctionMode):
-    """While active, the activation functions of a forward pass take the device's side inside the rounding band.
+    """While active, activation functions and max pooling take the device's side inside the rounding band.
 
-    `band` is the band's half width relative to the root mean square of the activation's input; `flips` collects the
-    share of units that took the other side.
+    `band` is the band's least half width relative to the root mean square of the activation's input, `noise` its
+    least half width at each kink in the input's own units; `flips` collects what took the other side.
     """
 
-    activations: Sequence[DeviceActivation]
+    activations: Sequence[DeviceActivation | DeviceWinners]
     band: float
-    flips: dict[str, float] = field(default_factory=dict)
+    noise: Sequence[float] = ()
+    flips: dict[str, Flips] = field(default_factory=dict)
     _next: int = 0
 
     def __post_init__(self) -> None:
@@ -56,11 +80,39 @@ class AlignedMasks(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         limits = _limits(name, args, kwargs)
-        if limits is None or self._next >= len(self.activations):
+        if limits is None and name not in _MAX_POOL:
             return func(*args, **kwargs)
-        activation = self.activations[self._next]
+        if self._next >= len(self.activations):
+            return func(*args, **kwargs)
+        device = self.activations[self._next]
         self._next += 1
-        return self._aligned(args[0], activation, *limits)
+        if limits is not None and isinstance(device, DeviceActivation):
+            return self._aligned(args[0], device, *limits)
+        if limits is None and isinstance(device, DeviceWinners):
+            return self._pooled(device, *args, **kwargs)
+        raise CheckFailedError(f"'{device.name}' on the device stands where the model calls {name}")
+
+    def _pooled(
+        self,
+        device: DeviceWinners,
+        x: torch.Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        *unused: Any,
+        **more: Any,
+    ) -> torch.Tensor:
+        kernel, steps, pads = _pair(kernel_size), _pair(stride or kernel_size), _pair(padding)
+        padded = functional.pad(x, (pads[1], pads[1], pads[0], pads[0]), value=-math.inf)
+        windows = padded.unfold(2, kernel[0], steps[0]).unfold(3, kernel[1], steps[1]).flatten(4)
+        with torch.no_grad():
+            own = windows.argmax(dim=4)
+            chosen = torch.from_numpy(device.winners.astype("int64")).reshape(own.shape)
+            behind = windows.amax(dim=4) - windows.gather(4, chosen[..., None])[..., 0]
+            width, scale = self._width(x)
+            winners = torch.where(behind <= width, chosen, own)
+            self._count(device.name, winners != own, width, scale)
+        return windows.gather(4, winners[..., None])[..., 0]
 
     def _aligned(self, x: torch.Tensor, device: DeviceActivation, low: float, high: float) -> torch.Tensor:
         with torch.no_grad():
@@ -68,11 +120,47 @@ class AlignedMasks(TorchFunctionMode):
             output = torch.from_numpy(device.output.astype("float64")).to(x.dtype).reshape(x.shape)
             on_device = (output > low) & (output < high)
             distance = torch.minimum((x - low).abs(), (x - high).abs())
-            close = distance <= self.band * x.square().mean().sqrt()
-            aligned = torch.where(close, on_device, passes)
-            self.flips[device.name] = float((aligned != passes).double().mean())
+            width, scale = self._width(x)
+            aligned = torch.where(distance <= width, on_device, passes)
+            self._count(device.name, aligned != passes, width, scale)
         clamped: torch.Tensor = _Clamp.apply(x, aligned, low, high)  # type: ignore[no-untyped-call]
         return clamped
+
+
+    def _width(self, x: torch.Tensor) -> tuple[float, float]:
+        """Half width of the band at the current kink, and the root mean square of its input."""
+        scale = float(x.square().mean().sqrt())
+        noise = self.noise[self._next - 1] if self._next <= len(self.noise) else 0.0
+        return max(self.band * scale, noise), scale
+
+    def _count(self, name: str, flipped: torch.Tensor, width: float, scale: float) -> None:
+        """A unit is in the band with probability of about its width over the scale; a few are there by chance."""
+        explained = (width / scale if scale > 0 else 1.0) + _CHANCE / flipped.numel()
+        self.flips[name] = Flips(float(flipped.double().mean()), explained)
+
+
+class KinkInputs(TorchFunctionMode):
+    """While active, keeps the input of every activation function and max pooling, in float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inputs: list[torch.Tensor] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Keep the input; everything runs as it is."""
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name in _MAX_POOL or _limits(name, args, kwargs) is not None:
+            self.inputs.append(args[0].detach().double().clone())
+        return func(*args, **kwargs)
+
+
+def rounding_noise(exact: KinkInputs, single: KinkInputs) -> list[float]:
+    """Root mean square of what float32 rounding did to each kink's input."""
+    pairs = zip(exact.inputs, single.inputs, strict=True)
+    return [float((ours - other).square().mean().sqrt()) for ours, other in pairs]
 
 
 class _Clamp(torch.autograd.Function):
@@ -99,3 +187,7 @@ def _limits(name: str, args: Any, kwargs: Any) -> tuple[float, float] | None:
         high = args[2] if len(args) > 2 else kwargs.get("max_val", 1.0)
         return float(low), float(high)
     return None
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    return (int(size), int(size)) if isinstance(size, int) else (int(size[0]), int(size[-1]))

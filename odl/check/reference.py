@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from odl.check.masks import AlignedMasks, DeviceActivation
+from odl.check.masks import AlignedMasks, DeviceActivation, DeviceWinners, Flips, KinkInputs, rounding_noise
 from odl.operators.base import Array
 from odl.options import Adam, Optimizer
 from odl.trace.tracing import LOSSES
@@ -25,22 +25,23 @@ class Sample:
     weight: Array
 
 
-Activations = Sequence[DeviceActivation]
+Activations = Sequence[DeviceActivation | DeviceWinners]
 
 
 @dataclass(frozen=True)
 class ReferenceStep:
     """What the step gives: mean loss, gradients, parameters, statistics and optimizer state afterwards.
 
-    `flips` is the share of units whose activation mask follows the device. `noise` is how far the same gradients come
-    out in float32 PyTorch: what rounding does to a gradient that nearly cancels, such as that of a bias before a batch
-    norm in training mode, is measured by it and not by the gradient's own norm.
+    `flips` says how many units' activation masks follow the device. `noise` is how far the same gradients and statistics
+    come out in float32 PyTorch: what rounding does to a gradient that nearly cancels, such as that of a bias before a
+    batch norm in training mode, or to the variance of a few values in a deep layer, is measured by it and not by the
+    tensor's own norm.
     """
 
     loss: float
     gradients: Mapping[str, Array]
     tensors: Mapping[str, Array]
-    flips: Mapping[str, float]
+    flips: Mapping[str, Flips]
     noise: Mapping[str, float]
 
 
@@ -60,18 +61,24 @@ class Reference:
         done: int,
         activations: Sequence[Activations] = (),
         band: float = 0.0,
+        coarseness: float = 0.0,
         update_with: Mapping[str, Array] | None = None,
     ) -> ReferenceStep:
         """Mean gradient over the samples' losses, then one update; `done` updates came before.
 
-        `activations` are the device's for every sample, `band` the rounding band of the masks (odl.check.masks).
+        `activations` are the device's for every sample, `band` the least rounding band of the masks (odl.check.masks) and
+        `coarseness` how much more than float32 PyTorch the device may round.
         `update_with` are gradients to update with instead: Adam divides by their size, so that only an update from
         the device's own gradients says whether the update is right.
         """
-        loss, gradients, flips = self._backward(self._module, state, samples, activations, band)
-        _, single, _ = self._backward(self._single, state, samples, activations, band)
+        bands = self._bands(state, samples, band, coarseness) if coarseness and any(activations) else [()] * len(samples)
+        loss, gradients, flips = self._backward(self._module, state, samples, activations, band, bands)
+        _, single, _ = self._backward(self._single, state, samples, activations, band, bands)
         noise = {name: float(np.linalg.norm(single[name] - item)) for name, item in gradients.items()}
         tensors = _tensors(self._module)
+        for name, item in _tensors(self._single).items():
+            if name not in noise and item.is_floating_point():
+                noise[name] = float(np.linalg.norm((item.detach().double() - tensors[name].detach()).numpy()))
         parameters = {name: tensors[name] for name in self._trainable}
         optimizer = self._make_optimizer(parameters, state, learning_rate, done)
         for name, item in (update_with or {}).items():
@@ -91,18 +98,21 @@ class Reference:
         samples: Sequence[Sample],
         activations: Sequence[Activations],
         band: float,
-    ) -> tuple[float, dict[str, Array], dict[str, float]]:
+        bands: Sequence[Sequence[float]],
+    ) -> tuple[float, dict[str, Array], dict[str, Flips]]:
         """Mean loss and gradients of the samples in the module's own precision."""
         _load(module, state)
         module.zero_grad()
-        total, flips = 0.0, {}
+        total = 0.0
+        flips: dict[str, Flips] = {}
         for index, sample in enumerate(samples):
-            masks = AlignedMasks(activations[index] if activations else (), band)
+            masks = AlignedMasks(activations[index] if activations else (), band, bands[index])
             with masks:
                 loss = self._sample_loss(module, sample) / len(samples)
             loss.backward()
             total += float(loss.detach())
-            flips = {name: max(share, flips.get(name, 0.0)) for name, share in masks.flips.items()}
+            for name, found in masks.flips.items():
+                flips[name] = max(found, flips.get(name, found), key=lambda item: item.share - item.explained)
         tensors = _tensors(module)
         gradients = {}
         for name in self._trainable:
@@ -110,6 +120,23 @@ class Reference:
             shape = tuple(tensors[name].shape)
             gradients[name] = np.zeros(shape) if gradient is None else gradient.double().numpy().copy()
         return total, gradients, flips
+
+    def _bands(
+        self, state: Mapping[str, Array], samples: Sequence[Sample], band: float, coarseness: float
+    ) -> list[list[float]]:
+        """Half width of the rounding band at every kink of every sample: the noise of a float32 forward pass, scaled."""
+        recorded: list[list[KinkInputs]] = []
+        for module in (self._module, self._single):
+            _load(module, state)
+            recorded.append([])
+            for sample in samples:
+                with torch.no_grad(), KinkInputs() as inputs:
+                    self._sample_loss(module, sample)
+                recorded[-1].append(inputs)
+        return [
+            [coarseness * noise for noise in rounding_noise(exact, single)]
+            for exact, single in zip(*recorded, strict=True)
+        ]
 
     def infer(self, state: Mapping[str, Array], x: Array) -> Array:
         """The output in evaluation mode."""

@@ -15,7 +15,7 @@ import numpy as np
 from torch import nn
 
 from odl.check.bounds import CEILING, UNIT_ROUNDOFF, gradient_bound, within
-from odl.check.masks import DeviceActivation
+from odl.check.masks import DeviceActivation, DeviceWinners
 from odl.check.reference import Reference, ReferenceStep, Sample
 from odl.errors import CheckFailedError
 from odl.graph.ir import Role
@@ -24,8 +24,9 @@ from odl.options import Adam, Optimizer
 from odl.passes.precision import Precision
 from odl.run.net import Net, value_from_manifest
 
-#: How much worse than float32 PyTorch's own error, scaled to the precision's unit roundoff, a gradient may come out.
-_NOISE_FACTOR = 8.0
+#: How much worse than float32 PyTorch's own error, scaled to the precision's unit roundoff, a tensor may come out.
+#: PyTorch sums in blocks, whose error grows with fewer terms than that of the kernels' running sums.
+_NOISE_FACTOR = 16.0
 
 Progress = Callable[[int, int], None]
 
@@ -105,7 +106,7 @@ class Verifier:
         self._random = np.random.default_rng(seed)
         self._errors: dict[tuple[str, str], tuple[float, float]] = {}
         self._gradients: dict[str, Array] = {}
-        self._activations: list[list[DeviceActivation]] = []
+        self._activations: list[list[DeviceActivation | DeviceWinners]] = []
         self._sources = self._gradient_sources()
         self._bound = gradient_bound(self._precision, self._longest_sum())
 
@@ -155,18 +156,19 @@ class Verifier:
             done,
             self._activations,
             self._ceiling,
+            self._coarseness,
             gradients if isinstance(self._optimizer, Adam) else None,
         )
         if net.skipped_steps > skipped:
             self._check_unchanged(before, after)
             return None
         self._note("loss", "loss", relative_error(np.mean(losses), np.array(wanted.loss)), self._ceiling)
-        for name, share in wanted.flips.items():
-            self._note(name, "mask", share, self._ceiling)
+        for name, flips in wanted.flips.items():
+            self._note(name, "mask", flips.share, max(flips.explained, self._ceiling))
         for name in self._trainable:
             error = float("nan")
             if name in gradients:
-                floor = self._gradient_floor(name, wanted)
+                floor = self._noise_floor(name, wanted, self._bound)
                 error = relative_error(gradients[name], wanted.gradients[name], floor)
             self._note(name, "gradient", error, self._bound)
         self._check_movement(before, after, wanted, rate)
@@ -188,20 +190,24 @@ class Verifier:
                 self._note(name, "frozen", relative_error(end, start), 0.0)
                 continue
             kind = {Role.PARAMETER: "weight", Role.STATISTIC: "statistic"}.get(value.role, "optimizer")
-            bound = self._bound if self._owner(name) in self._trainable else self._ceiling
-            floor = self._gradient_floor(self._owner(name), wanted)
+            owner = name if value.role in (Role.PARAMETER, Role.STATISTIC) else name.rpartition(".")[0]
+            bound = self._bound if owner in self._trainable else self._ceiling
+            floor = self._noise_floor(owner, wanted, bound)
             floor *= rate if value.role is Role.PARAMETER else 1.0
             self._note(name, kind, relative_error(end, target, floor), bound)
             floor = max(floor, self._rounding(start, value.dtype, bound))
             moved = relative_error(end - start, target - start, floor)
             self._note(name, f"{kind} change", moved, bound)
 
-    def _gradient_floor(self, name: str, wanted: ReferenceStep) -> float:
-        """The norm below which a gradient is judged by what rounding does to it in PyTorch's own float32."""
-        if name not in wanted.noise:
-            return 0.0
+    def _noise_floor(self, name: str, wanted: ReferenceStep, bound: float) -> float:
+        """The norm below which a tensor is judged by what rounding does to it in PyTorch's own float32."""
+        return self._coarseness * wanted.noise.get(name, 0.0) / bound
+
+    @property
+    def _coarseness(self) -> float:
+        """How much more than float32 PyTorch the device may round."""
         unit = UNIT_ROUNDOFF["f32" if self._precision is Precision.FP32 else "f16"]
-        return _NOISE_FACTOR * wanted.noise[name] * unit / UNIT_ROUNDOFF["f32"] / self._bound
+        return _NOISE_FACTOR * unit / UNIT_ROUNDOFF["f32"]
 
     def _rounding(self, start: Array, dtype: str, bound: float) -> float:
         """The change below which storing the tensor in its type hides an error of `bound`."""
@@ -247,6 +253,10 @@ class Verifier:
         if node == 0:
             self._activations.append([])
         entry = self._net.manifest["programs"][program]["nodes"][node]
+        if entry["op"] == "MaxPool":
+            winners = value_from_manifest(entry["writes"][1])
+            positions = self._net.read(winners, int(entry["writes"][1]["offset"]))
+            self._activations[-1].append(DeviceWinners(winners.name, positions))
         if entry["clamp"] is None:
             return
         value = value_from_manifest(entry["writes"][0])
@@ -294,16 +304,12 @@ class Verifier:
                     longest = max(longest, node["macs"] // elements)
         return longest
 
-    def _owner(self, name: str) -> str:
-        return name if name in self._trainable else name.rpartition(".")[0]
-
     def _note(self, tensor: str, kind: str, error: float, bound: float) -> None:
+        """Keep the error that is worst in relation to its bound; NaN is worse than any."""
         key = (tensor, kind)
-        worst, _ = self._errors.get(key, (0.0, bound))
-        if np.isnan(error) or np.isnan(worst):
-            self._errors[key] = (float("nan"), bound)
-        else:
-            self._errors[key] = (max(worst, error), bound)
+        worst, limit = self._errors.get(key, (0.0, bound))
+        if np.isnan(error) or not (np.isnan(worst) or error - bound < worst - limit):
+            self._errors[key] = (error, bound)
 
     def _row(self, tensor: str, kind: str) -> Row:
         error, bound = self._errors[(tensor, kind)]

@@ -185,7 +185,8 @@ def lower_batch_norm(lowering: Lowering, node: Any) -> None:
         training, (momentum, eps) = False, node.args[5:7]
     else:
         training, momentum, eps = node.args[5:8]
-    names = [lowering.name(item) for item in (x, gamma, beta, mean, variance)]
+    affine = (lowering.parameter(node, gamma), lowering.parameter(node, beta))
+    names = [lowering.name(x), *affine, lowering.name(mean), lowering.name(variance)]
     operator = BatchNorm(float(eps), float(momentum), bool(training))
     outputs = lowering.add(node, operator, names, Role.ACTIVATION)
     for name in outputs[1:]:

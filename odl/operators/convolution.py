@@ -359,7 +359,8 @@ def lower_convolution(lowering: Lowering, node: Any) -> None:
     )
     window = _window(lowering.shape(weight), stride, padding)
     lowering.set_weight_layout(weight, depthwise)
-    operands = (lowering.name(x), lowering.name(weight), lowering.optional(bias), None)
+    bias_name = None if bias is None else lowering.parameter(node, bias)
+    operands = (lowering.name(x), lowering.parameter(node, weight), bias_name, None)
     lowering.emit(node, Conv2d(window, depthwise), operands, Role.ACTIVATION)
 
 

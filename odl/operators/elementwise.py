@@ -171,7 +171,9 @@ def lower_add(lowering: Lowering, node: Any) -> None:
     if not hasattr(a, "meta") or not hasattr(b, "meta") or node.kwargs.get("alpha", 1) != 1:
         raise InputError(f"{lowering.where(node)}: adding a constant or a scaled tensor is not supported")
     operands = (lowering.name(a), lowering.name(b))
-    role = lowering.values[operands[0]].role
-    if role is Role.PARAMETER_GRADIENT:
+    roles = {lowering.values[name].role for name in operands}
+    if Role.PARAMETER_GRADIENT in roles:
         raise InputError("a parameter is used more than once; give each use a parameter of its own")
-    lowering.emit(node, Add(), operands, Role.GRADIENT if role is Role.GRADIENT else Role.ACTIVATION)
+    if not roles <= {Role.INPUT, Role.ACTIVATION, Role.GRADIENT}:
+        raise InputError(f"{lowering.where(node)}: adding a parameter or a buffer to an activation is not supported")
+    lowering.emit(node, Add(), operands, Role.GRADIENT if roles == {Role.GRADIENT} else Role.ACTIVATION)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from odl.errors import InputError
 from odl.graph.ir import Role, Value
 from odl.operators.base import (
@@ -129,7 +131,7 @@ class LinearInputGradient(Operator):
         if addend is not None:
             dx = dx + addend
         if mask is not None:
-            dx = dx * ((mask > self.low) & (mask < self.high))
+            dx = np.where((mask > self.low) & (mask < self.high), dx, 0)
         return (dx,)
 
     def kernel(self, request: KernelRequest) -> KernelCall:
@@ -171,7 +173,7 @@ class LinearWeightGradient(Operator):
         return Conv2dWeightGradient(_POINT, request.outputs[0].shape).kernel(request)
 
 
-@lowers("aten.t.default")
+@lowers("aten.t.default", part=True)
 def lower_transpose(lowering: Lowering, node: Any) -> None:
     """A transposed view; two of them cancel."""
     operand = lowering.operand(node.args[0])
@@ -188,7 +190,7 @@ def lower_addmm(lowering: Lowering, node: Any) -> None:
     transposed = lowering.operand(weight)
     if not isinstance(transposed, Transposed):
         raise InputError(f"{lowering.where(node)}: only x @ weight.T + bias (a linear layer) is supported")
-    operands = (lowering.name(x), transposed.name, lowering.name(bias), None)
+    operands = (lowering.name(x), _weight(lowering, node, transposed), lowering.parameter(node, bias), None)
     lowering.emit(node, Linear(), operands, Role.ACTIVATION)
 
 
@@ -200,18 +202,24 @@ def lower_mm(lowering: Lowering, node: Any) -> None:
         operands: tuple[str | None, ...] = (right, left.name)
         lowering.emit(node, LinearWeightGradient(), operands, Role.PARAMETER_GRADIENT)
     elif isinstance(left, str) and isinstance(right, Transposed):
-        lowering.emit(node, Linear(), (left, right.name, None, None), Role.ACTIVATION)
+        lowering.emit(node, Linear(), (left, _weight(lowering, node, right), None, None), Role.ACTIVATION)
     elif isinstance(left, str) and isinstance(right, str) and _is_parameter(lowering, right):
         lowering.emit(node, LinearInputGradient(), (left, right, None, None), Role.GRADIENT)
     else:
         raise InputError(f"{lowering.where(node)}: a product of two activations is not supported")
 
 
+def _weight(lowering: Lowering, node: Any, transposed: Transposed) -> str:
+    if not _is_parameter(lowering, transposed.name):
+        raise InputError(f"{lowering.where(node)}: a product of two activations is not supported")
+    return transposed.name
+
+
 def _is_parameter(lowering: Lowering, name: str) -> bool:
     return lowering.values[name].role is Role.PARAMETER
 
 
-@lowers("aten.sum.dim_IntList")
+@lowers("aten.sum.dim_IntList", part=True)
 def lower_sum(lowering: Lowering, node: Any) -> None:
     """The bias gradient of a linear layer: a sum over the rows."""
     x, axes = node.args[0], [int(axis) for axis in node.args[1]]

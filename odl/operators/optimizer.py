@@ -76,8 +76,8 @@ class SgdUpdate(_Update):
     weight_decay: float = 0.0
 
     def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """Done by the graph interpreter's caller, who knows the learning rate."""
-        raise TypeError("updates have no value; see odl.check.interpret")
+        """None: an update is done in place, with a learning rate that only the running network knows."""
+        raise TypeError("an update has no value; torch.optim is its reference (odl.check.reference)")
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """sgd."""
@@ -106,14 +106,14 @@ class AdamUpdate(_Update):
     weight_decay: float = 0.0
 
     def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """Done by the graph interpreter's caller, who knows the learning rate."""
-        raise TypeError("updates have no value; see odl.check.interpret")
+        """None: an update is done in place, with a learning rate that only the running network knows."""
+        raise TypeError("an update has no value; torch.optim is its reference (odl.check.reference)")
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """adam."""
         arguments: list[Argument] = [request.tensor(3), request.tensor(4)]
         arguments += [Runtime("learning_rate"), Runtime("gradient_factor")]
-        arguments += [Number(self.beta1), Number(self.beta2), Number(self.eps)]
+        arguments += [Number(1 - self.beta1), Number(1 - self.beta2), Number(self.eps)]
         arguments += [Runtime("bias_correction1"), Runtime("bias_correction2")]
         context: dict[str, object] = {"weight_decay": self.weight_decay != 0.0}
         if self.weight_decay:

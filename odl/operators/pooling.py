@@ -344,13 +344,13 @@ def lower_adaptive_average_pool_backward(lowering: Lowering, node: Any) -> None:
     lowering.emit(node, operator, (lowering.name(dy),), Role.GRADIENT)
 
 
-@lowers("aten.expand.default")
+@lowers("aten.expand.default", part=True)
 def lower_expand(lowering: Lowering, node: Any) -> None:
     """A broadcast, which only the gradient of a mean takes up."""
     lowering.set(node, Expanded(lowering.name(node.args[0]), lowering.shape(node)))
 
 
-@lowers("aten.div.Scalar")
+@lowers("aten.div.Scalar", part=True)
 def lower_division(lowering: Lowering, node: Any) -> None:
     """The gradient of a mean over height and width: a broadcast divided by H W."""
     operand, divisor = lowering.operand(node.args[0]), float(node.args[1])

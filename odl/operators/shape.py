@@ -100,7 +100,13 @@ class Pad(Operator):
         )
 
 
-@lowers("aten.detach.default", "aten.alias.default", "aten.clone.default", "aten.lift_fresh_copy.default")
+@lowers(
+    "aten.detach.default",
+    "aten.alias.default",
+    "aten.clone.default",
+    "aten.lift_fresh_copy.default",
+    part=True,
+)
 def lower_alias(lowering: Lowering, node: Any) -> None:
     """The same tensor."""
     lowering.set(node, lowering.operand(node.args[0]))
@@ -147,7 +153,22 @@ def lower_pad(lowering: Lowering, node: Any) -> None:
     left, right, top, bottom = (amounts + [0, 0])[:4]
     name = lowering.name(x)
     role = _result_role(lowering.values[name].role)
+    if role is not Role.GRADIENT and not _only_pads_convolutions(node):
+        raise InputError(
+            f"{lowering.where(node)}: only padding that convolutions alone read is supported, and no cropping; "
+            "give the padding to the layer itself"
+        )
     lowering.emit(node, Pad((top, left, bottom, right)), (name,), role)
+
+
+def _only_pads_convolutions(node: Any) -> bool:
+    """Whether the FX node's result is bigger on each side and goes, perhaps padded again, to convolutions."""
+    readers = {str(user.target).split(".")[1] for user in node.users if str(user.target).startswith("aten.")}
+    convolutions = {"convolution", "convolution_backward"}
+    if min(int(amount) for amount in node.args[1]) < 0 or len(readers) == 0 or "output" in map(str, node.users):
+        return False
+    again = [user for user in node.users if str(user.target) == str(node.target)]
+    return readers <= convolutions | {"constant_pad_nd"} and all(map(_only_pads_convolutions, again))
 
 
 def _result_role(role: Role) -> Role:

@@ -702,7 +702,7 @@ def check_optimizer(run: Run, name: str, t: str, copy: bool, extra: bool, n: int
         copies = [g] if copy else []  # the gradient lies where the working copy goes
         numbers = [hyper["lr"], 0.125]
         if name == "adam":
-            numbers += [beta1, beta2, eps, 1 - beta1**step, 1 - beta2**step]
+            numbers += [1 - beta1, 1 - beta2, eps, 1 - beta1**step, 1 - beta2**step]
         elif extra:
             numbers.append(hyper["mu"])
         numbers += [hyper["wd"]] if extra else []
