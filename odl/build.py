@@ -14,11 +14,13 @@ from torch import nn
 from odl.check.verify import Report, verify
 from odl.codegen.project import write_project
 from odl.compiler import Compiled, compile_network
-from odl.options import SGD, Optimizer, Options
+from odl.options import SGD, Optimizer, Options, parse_precision
 from odl.passes.precision import Precision
 from odl.plan.report import memory_manifest
 from odl.run.library import HostBuild
 from odl.run.net import Net
+
+_SGD = SGD()
 
 
 @dataclass
@@ -55,7 +57,6 @@ class Build:
         assert self.directory is not None
         return Net(self.directory, build)
 
-
     def verify(
         self, *, build: HostBuild | str = HostBuild.EXACT, steps: int = 3, accumulated: int = 8, seed: int = 0
     ) -> Report:
@@ -77,7 +78,7 @@ def compile(
     example_input: torch.Tensor,
     *,
     loss: str = "cross_entropy",
-    optimizer: Optimizer = SGD(),
+    optimizer: Optimizer = _SGD,
     target: str = "host",
     dtype: str | Precision = Precision.MIXED,
     cores: int = 1,
@@ -96,7 +97,7 @@ def compile(
     Raises InputError naming what is not supported and where.
     """
     options = Options(
-        target, Precision(dtype), cores, memory, update, bn, optimizer, loss, accumulate, loss_scale
+        target, parse_precision(dtype), cores, memory, update, bn, optimizer, loss, accumulate, loss_scale
     )
     return Build(compile_network(model, example_input, name or type(model).__name__, options, spec))
 

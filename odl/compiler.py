@@ -16,7 +16,7 @@ from odl.errors import InputError
 from odl.graph.ir import Graph, Role
 from odl.operators.base import Array
 from odl.operators.optimizer import AdamUpdate, SgdUpdate
-from odl.options import Adam, Options, Optimizer
+from odl.options import Adam, Optimizer, Options
 from odl.passes.fold_batch_norm import fold_batch_norm
 from odl.passes.fuse import fuse_elementwise
 from odl.passes.fuse_padding import fuse_padding
@@ -49,16 +49,16 @@ def compile_network(
     Shapes: example_input [N, …]; N is the batch of every call. `spec` says how a command line can make the module
     again. Raises InputError for what is not supported.
     """
-    example = _checked_example(example_input)
+    module, example = _checked_module(module), _checked_example(example_input)
     run_once(module, example)
     module, kept_norms = _prepare(module, example, options.bn)
-    names = [item for item, _ in module.named_parameters()]
-    trainable = select_parameters(names, options.update)
+    inference = lower(trace_inference(module, example), "infer")
+    trainable = _trainable(module, inference, options.update)
     stages: dict[str, str] = {}
     traced = lower(trace_training(module, example, options.loss, trainable), "step")
     stages["1-traced"] = traced.dump()
     step = _optimized(replace(traced, outputs=("loss",)))
-    infer = _optimized(lower(trace_inference(module, example), "infer"))
+    infer = _optimized(inference)
     stages["2-fused"] = step.dump() + infer.dump()
     kept = frozenset(step.gradients)
     step = apply_precision(step, options.dtype, kept, options.accumulate)
@@ -90,10 +90,9 @@ def prepare_module(module: nn.Module, example: torch.Tensor, bn: str) -> nn.Modu
 def _prepare(module: nn.Module, example: torch.Tensor, bn: str) -> tuple[nn.Module, tuple[str, ...]]:
     """The prepared module, and the batch norms that could not be folded."""
     module = copy.deepcopy(module).float().eval()
-    for parameter in module.parameters():
-        parameter.requires_grad_(True)
     if bn == "fold":
         folded = fold_batch_norm(module, lower(trace_inference(module, example), "infer"))
+        _check_same_output(module, folded.module, example)
         return folded.module, folded.kept
     if bn == "train":
         for child in module.modules():
@@ -109,12 +108,62 @@ def update_operator(optimizer: Optimizer) -> SgdUpdate | AdamUpdate:
     return SgdUpdate(optimizer.momentum, optimizer.weight_decay)
 
 
-def _checked_example(example: torch.Tensor) -> torch.Tensor:
+def _checked_module(module: nn.Module) -> nn.Module:
+    """A float32 copy of a module whose tensors are finite and have one name each."""
+    if not isinstance(module, nn.Module):
+        raise InputError(f"the model is a {type(module).__name__}; it must be a torch.nn.Module")
+    names: dict[torch.Tensor, str] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if parameter in names:
+            raise InputError(
+                f"parameter '{names[parameter]}' is also '{name}'; sharing a parameter or registering a layer twice "
+                "is not supported"
+            )
+        names[parameter] = name
+    module = copy.deepcopy(module).float()
+    _initial(module)
+    return module
+
+
+def _checked_example(example: object) -> torch.Tensor:
     if not isinstance(example, torch.Tensor):
-        example = torch.as_tensor(np.asarray(example))
+        try:
+            example = torch.as_tensor(np.asarray(example))
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"the example input is a {type(example).__name__}; it must be a tensor"
+            ) from error
+    shape = tuple(example.shape)
     if example.dim() < 2:
-        raise InputError(f"the example input has shape {tuple(example.shape)}; it needs a batch axis in front")
+        raise InputError(f"the example input has shape {shape}; it needs a batch axis in front")
+    if 0 in shape:
+        raise InputError(f"the example input has shape {shape}; no axis may be empty")
     return example.detach().float()
+
+
+def _trainable(module: nn.Module, inference: Graph, update: str) -> tuple[str, ...]:
+    """The parameters to update among those that are not frozen; InputError when there is none, or one is used twice."""
+    names = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+    if not names:
+        raise InputError(
+            "nothing to train: the model has no parameter, or all are frozen (requires_grad=False)"
+        )
+    trainable = select_parameters(names, update)
+    for name in trainable:
+        if len(inference.consumers(name)) > 1:
+            raise InputError(
+                f"parameter '{name}' is used more than once; give each use a parameter of its own"
+            )
+    return trainable
+
+
+def _check_same_output(module: nn.Module, folded: nn.Module, example: torch.Tensor) -> None:
+    """InputError when folding changed the model, as it does where a layer's parameters are not used the usual way."""
+    with torch.no_grad():
+        before = copy.deepcopy(module).double()(example.double())
+        after = copy.deepcopy(folded).double()(example.double())
+    if not torch.linalg.vector_norm(after - before) <= 1e-3 * torch.linalg.vector_norm(before):
+        raise InputError("batch norm cannot be folded without changing this model's output; use --bn frozen")
 
 
 def _optimized(graph: Graph) -> Graph:

@@ -38,7 +38,9 @@ def resolve(spec: str, input_shape: tuple[int, ...] | None = None, loss: str | N
     is wrong with the file, the factory or the shape.
     """
     if spec.endswith(".onnx"):
-        raise InputError(f"{spec}: reading ONNX is not supported yet; give the PyTorch module as file.py:factory")
+        raise InputError(
+            f"{spec}: reading ONNX is not supported yet; give the PyTorch module as file.py:factory"
+        )
     path, separator, factory = spec.rpartition(":")
     if not separator or not path.endswith(".py"):
         if Path(spec).suffix == ".py":
@@ -70,12 +72,14 @@ def _call_factory(path: Path, factory: str) -> Any:
         spec.loader.exec_module(module)
         function = getattr(module, factory, None)
         if not callable(function):
-            offered = [name for name, item in vars(module).items() if callable(item) and not name.startswith("_")]
+            offered = [
+                name for name, item in vars(module).items() if callable(item) and not name.startswith("_")
+            ]
             raise InputError(f"{path} has no function '{factory}'; it has {', '.join(offered) or 'none'}")
         return function()
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         first = str(error).splitlines()[0] if str(error) else ""
         raise InputError(f"{path}:{factory} failed: {type(error).__name__}: {first}") from error
     finally:
@@ -85,6 +89,6 @@ def _call_factory(path: Path, factory: str) -> Any:
 def parse_shape(text: str) -> tuple[int, ...]:
     """(3, 32, 32) of '3x32x32'; InputError otherwise."""
     parts = text.lower().replace(",", "x").split("x")
-    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise InputError(f"'{text}' is not a shape; write for example 3x32x32")
     return tuple(int(part) for part in parts)

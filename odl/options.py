@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -61,8 +62,9 @@ class Options:
         _one_of("--loss", self.loss, LOSSES)
         if not 1 <= self.cores <= 16:
             raise InputError(f"--cores {self.cores}: must be between 1 and 16")
-        if not self.optimizer.lr > 0:
-            raise InputError(f"--lr {self.optimizer.lr}: the learning rate must be positive")
+        if self.memory is not None and self.memory <= 0:
+            raise InputError(f"--memory {self.memory}: must be a positive number of bytes")
+        _check_optimizer(self.optimizer)
         if self.loss_scale is not None and not 1.0 <= self.loss_scale <= 65536.0:
             raise InputError(f"--loss-scale {self.loss_scale}: must be between 1 and 65536")
 
@@ -79,6 +81,21 @@ def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
         raise InputError(f"{option} {value}: must be one of {', '.join(allowed)}")
 
 
+def _check_optimizer(optimizer: Optimizer) -> None:
+    if not 0 < optimizer.lr < math.inf:
+        raise InputError(f"--lr {optimizer.lr}: the learning rate must be positive and finite")
+    if not 0 <= optimizer.weight_decay < math.inf:
+        raise InputError(f"--weight-decay {optimizer.weight_decay}: must be zero or positive, and finite")
+    if isinstance(optimizer, SGD):
+        if not 0 <= optimizer.momentum < 1:
+            raise InputError(f"--momentum {optimizer.momentum}: must be at least 0 and below 1")
+        return
+    if not all(0 <= beta < 1 for beta in optimizer.betas):
+        raise InputError(f"Adam's betas {optimizer.betas}: must be at least 0 and below 1")
+    if not 0 < optimizer.eps < math.inf:
+        raise InputError(f"Adam's eps {optimizer.eps}: must be positive")
+
+
 def parse_size(text: str) -> int:
     """Bytes of a size such as 65536, 64K, 64KiB, 1.5M; InputError otherwise. K and M are 1024 and 1024²."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmM]?)(?:i?[bB])?\s*", text)
@@ -86,6 +103,12 @@ def parse_size(text: str) -> int:
         raise InputError(f"'{text}' is not a size; write for example 131072, 128K or 1.5M")
     factor = {"": 1, "k": 1024, "m": 1024**2}[match[2].lower()]
     return int(float(match[1]) * factor)
+
+
+def parse_precision(text: str) -> Precision:
+    """The precision called fp32, fp16 or mixed; InputError otherwise."""
+    _one_of("--dtype", text, tuple(item.value for item in Precision))
+    return Precision(text)
 
 
 def make_optimizer(name: str, lr: float | None, momentum: float | None, weight_decay: float) -> Optimizer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
+from scipy.signal import butter, fftconvolve, lfilter
 
 from odl.data.mfcc import CLIP_SAMPLES, SAMPLE_RATE
 
@@ -18,7 +18,8 @@ def coloured_noise(rng: np.random.Generator, count: int = CLIP_SAMPLES) -> Sampl
     """
     slope = rng.uniform(0.0, 2.0)
     frequency = np.fft.rfftfreq(count, 1.0 / SAMPLE_RATE)
-    # Below 50 Hz the spectrum is held flat: a brown noise would otherwise be all rumble that no microphone passes.
+    # Below 50 Hz the spectrum is held flat: brown noise would otherwise be all rumble, which no microphone
+    # passes.
     shape = np.maximum(frequency, 50.0) ** (-slope / 2.0)
     spectrum = shape * (rng.standard_normal(len(shape)) + 1j * rng.standard_normal(len(shape)))
     spectrum[0] = 0.0
@@ -29,7 +30,9 @@ def coloured_noise(rng: np.random.Generator, count: int = CLIP_SAMPLES) -> Sampl
     return np.asarray(noise / root_mean_square(noise))
 
 
-def add_reverberation(speech: Samples, decay_seconds: float, level: float, rng: np.random.Generator) -> Samples:
+def add_reverberation(
+    speech: Samples, decay_seconds: float, level: float, rng: np.random.Generator
+) -> Samples:
     """Speech followed by the tail of a room whose sound falls by 60 dB in `decay_seconds`.
 
     The impulse response is a unit impulse plus exponentially decaying white noise of energy `level`
@@ -43,13 +46,19 @@ def add_reverberation(speech: Samples, decay_seconds: float, level: float, rng: 
     return np.asarray(fftconvolve(speech, response))
 
 
+def low_pass(samples: Samples, corner_hz: float) -> Samples:
+    """First-order Butterworth low pass: -3 dB at the corner, 6 dB per octave above it."""
+    numerator, denominator = butter(1, corner_hz, fs=SAMPLE_RATE)
+    return np.asarray(lfilter(numerator, denominator, samples))
+
+
 def root_mean_square(samples: Samples) -> float:
     """Square root of the mean power; 0 for an empty array."""
     return float(np.sqrt(np.mean(samples**2))) if samples.size else 0.0
 
 
 def place(speech: Samples, start: int, count: int = CLIP_SAMPLES) -> Samples:
-    """A silent clip [count] with the speech from sample `start` on (may be negative); what sticks out is cut off."""
+    """A silent clip [count] with the speech from sample `start`, maybe negative, cut where it sticks out."""
     clip = np.zeros(count)
     source_first = max(0, -start)
     target_first = max(0, start)

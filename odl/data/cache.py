@@ -1,4 +1,4 @@
-"""Sets that are slow to make are kept as files in the user's cache folder ($XDG_CACHE_HOME/odl or ~/.cache/odl)."""
+"""Sets that are slow to make are kept in the user's cache folder ($XDG_CACHE_HOME/odl or ~/.cache/odl)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def folder() -> Path:
 
 
 def entry(name: str, parameters: Mapping[str, object], cache_folder: Path | None = None) -> Path:
-    """Path of the file that holds the set made with these parameters: any change of them gives another path."""
+    """Path of the file for the set made with these parameters; any change of them gives another path."""
     text = json.dumps(parameters, sort_keys=True)
     return (cache_folder or folder()) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npz"
 
@@ -33,7 +33,7 @@ def _digest(x: NDArray[np.float32], y: NDArray[np.int64]) -> str:
 
 
 def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
-    """What :func:`write` stored, or None when the file is absent, cut short, altered or not ours (then it is made anew)."""
+    """What `write` stored; None when the file is absent, cut short, altered or not ours."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             x, y, digest = stored["x"], stored["y"], str(stored["digest"])
@@ -45,11 +45,15 @@ def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
 
 
 def write(path: Path, x: NDArray[np.float32], y: NDArray[np.int64]) -> None:
-    """Store a set so that a reader sees all of it or nothing. A cache that cannot be written is no error: it only costs time."""
+    """Stores a set so that a reader sees all of it or nothing.
+
+    A cache that cannot be written is no error: it only costs time.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix="writing-") as unfinished:
+            file = Path(unfinished) / path.name
             np.savez(file, x=x, y=y, digest=np.array(_digest(x, y)))
-        os.replace(file.name, path)
+            os.replace(file, path)
     except OSError:
         return

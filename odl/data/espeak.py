@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import firwin, resample_poly
+from scipy.signal import firwin, upfirdn
 
 from odl.errors import MissingToolError
 
@@ -54,7 +54,7 @@ def _run(arguments: list[str], text: str = "") -> bytes:
 
 
 def version() -> str:
-    """Version of the installed espeak-ng, such as "1.51"; raises MissingToolError when it is not installed."""
+    """Version of the installed espeak-ng, such as "1.51"; MissingToolError when it is not installed."""
     text = _run(["--version"]).decode(errors="replace")
     found = re.search(r"(\d+\.\d+[\w.\-]*)", text)
     return found.group(1) if found else text.strip()
@@ -62,7 +62,10 @@ def version() -> str:
 
 @lru_cache(maxsize=1)
 def installed_variants() -> frozenset[str]:
-    """Names of the voice variants the installed espeak-ng knows (it speaks an unknown one with its default voice, silently)."""
+    """Names of the voice variants that the installed espeak-ng knows.
+
+    An unknown one it would speak with its default voice, without a word.
+    """
     listing = _run(["--voices=variant"]).decode(errors="replace")
     return frozenset(re.findall(r"!v/(\S+)", listing))
 
@@ -70,9 +73,10 @@ def installed_variants() -> frozenset[str]:
 def synthesise(words: Sequence[str], voice: Voice) -> list[NDArray[np.float64]]:
     """Each word spoken by the voice: 16 kHz, scaled to a peak of 1, the silence around it cut off.
 
-    The same arguments give the same samples. Raises MissingToolError when espeak-ng is missing or does not speak.
+    The same arguments give the same samples. MissingToolError when espeak-ng is missing or does not speak.
     """
-    # Starting the program costs more than speaking: all words go in at once, each a paragraph, and are parted at the pauses.
+    # Starting the program costs more than speaking: all words go in at once, each a paragraph, and are
+    # parted at the pauses.
     spoken = _split_at_pauses(_speak("\n\n".join(words), voice))
     if len(spoken) != len(words):
         spoken = [_join(_split_at_pauses(_speak(word, voice))) for word in words]
@@ -81,13 +85,15 @@ def synthesise(words: Sequence[str], voice: Voice) -> list[NDArray[np.float64]]:
 
 def _speak(text: str, voice: Voice) -> NDArray[np.float64]:
     """What espeak-ng makes of the text: samples at 22,050 Hz."""
-    arguments = ["-v", f"{voice.accent}+{voice.variant}", "-s", str(voice.speed), "-p", str(voice.pitch), "--stdout"]
-    wave = _run(arguments, text)
+    name = f"{voice.accent}+{voice.variant}"
+    wave = _run(["-v", name, "-s", str(voice.speed), "-p", str(voice.pitch), "--stdout"], text)
     rate = int.from_bytes(wave[24:28], "little")
     body = wave[_HEADER_BYTES:]
     samples = np.frombuffer(body[: len(body) // 2 * 2], dtype="<i2").astype(np.float64)
     if wave[:4] != b"RIFF" or rate != ESPEAK_RATE or not samples.any():
-        raise MissingToolError(f"{PROGRAM} gave no sound at {ESPEAK_RATE} Hz for {text!r} with {voice}; {_HOW_TO_GET}")
+        raise MissingToolError(
+            f"{PROGRAM} gave no sound at {ESPEAK_RATE} Hz for {text!r} with the voice {name}; {_HOW_TO_GET}"
+        )
     return samples
 
 
@@ -105,11 +111,11 @@ def _join(stretches: list[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 def _finish(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     """22,050 Hz to 16 kHz, peak 1."""
-    resampled = resample_poly(samples, _UP, _DOWN, window=_low_pass())
+    resampled = np.asarray(upfirdn(_low_pass(), samples, _UP, _DOWN))
     return np.asarray(resampled / np.abs(resampled).max())
 
 
 @lru_cache(maxsize=1)
 def _low_pass() -> NDArray[np.float64]:
-    """The filter that resample_poly would otherwise design anew for every word."""
+    """Low pass at 8 kHz for the resampling; scipy's resample_poly would design it anew for every word."""
     return np.asarray(firwin(2 * 10 * _DOWN + 1, 1.0 / _DOWN, window=("kaiser", 5.0)))

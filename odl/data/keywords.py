@@ -1,10 +1,12 @@
 """A keyword set spoken by espeak-ng: twelve classes, two domains, test voices that training never hears.
 
-The classes are those of Google Speech Commands (ten commands, "unknown", "silence"). A speaker is an accent, a voice variant, a
-base rate and a base pitch; every take jitters rate and pitch. Whole families of voice variants are held out for the test split.
+The classes are those of Google Speech Commands (ten commands, "unknown", "silence"). A speaker is an accent,
+a voice variant, a base rate and a base pitch; every take jitters rate and pitch. Whole families of voice
+variants are held out for the test split.
 
-*clean* is a close microphone in a quiet room; *noisy* is the same task in the field: background noise, reverberation, distance.
-A set is a pure function of its parameters and the seed, whatever the number of workers, and is kept in the user's cache folder.
+*clean* is a close microphone in a quiet room; *noisy* is the same task in the field: background noise,
+reverberation, and a microphone behind a cover. A set is a pure function of its parameters and the seed,
+whatever the number of workers, and is kept in the user's cache folder.
 """
 
 from __future__ import annotations
@@ -29,22 +31,24 @@ Progress = Callable[[int, int], None]
 """Called with (clips done, clips in all), always from the thread that asked for the set."""
 
 ACCENTS = (
-    "en-us", "en-us-nyc", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029",
+    "en-us", "en-us-nyc", "en-gb", "en-gb-x-rp", "en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd",
+    "en-029",
 )  # fmt: skip
 
-# espeak-ng's variants without whispers, robots and effects (croak, Demonic, zac, ...), without those whose first formant lies
-# where no vocal tract puts it (kaukovalta, travis: half its frequency or less), and without those that sound bit for bit like
-# another one (caleb and klatt6 like klatt, fast like Storm).
+# espeak-ng's variants without whispers, robots and effects (croak, Demonic, zac, ...), without those whose
+# first formant lies where no vocal tract puts it (kaukovalta, travis: half its frequency or less), and
+# without those that sound bit for bit like another one (caleb and klatt6 like klatt, fast like Storm).
 TRAIN_VARIANTS = (
-    "adam", "Alex", "Alicia", "Andrea", "Andy", "anika", "announcer", "antonio", "aunty", "belinda", "benjamin",
-    "boris", "david", "Denis", "Diogo", "ed", "edward", "edward2", "f1", "f2", "f4", "f5", "Gene", "Gene2", "grandpa",
-    "gustave", "Henrique", "iven", "iven2", "iven3", "iven4", "john", "klatt", "klatt2", "klatt3", "klatt4", "klatt5",
-    "Lee", "linda", "m1", "m2", "m4", "m5", "m7", "Marco", "Mario", "max", "Michael", "michel", "Mike", "norbert",
-    "pablo", "paul", "rob", "robert", "sandro", "steph", "steph2", "steph3",
+    "adam", "Alex", "Alicia", "Andrea", "Andy", "anika", "announcer", "antonio", "aunty", "belinda",
+    "benjamin", "boris", "david", "Denis", "Diogo", "ed", "edward", "edward2", "f1", "f2", "f4", "f5",
+    "Gene", "Gene2", "grandpa", "gustave", "Henrique", "iven", "iven2", "iven3", "iven4", "john",
+    "klatt", "klatt2", "klatt3", "klatt4", "klatt5", "Lee", "linda", "m1", "m2", "m4", "m5", "m7",
+    "Marco", "Mario", "max", "Michael", "michel", "Mike", "norbert", "pablo", "paul", "rob", "robert",
+    "sandro", "steph", "steph2", "steph3",
 )  # fmt: skip
 TEST_VARIANTS = (
-    "Annie", "f3", "grandma", "Hugo", "Jacky", "m3", "m6", "m8", "marcelo", "miguel", "Nguyen", "pedro", "quincy",
-    "shelby", "Storm", "victor",
+    "Annie", "f3", "grandma", "Hugo", "Jacky", "m3", "m6", "m8", "marcelo", "miguel", "Nguyen", "pedro",
+    "quincy", "shelby", "Storm", "victor",
 )  # fmt: skip
 """Held out: no training clip uses these, nor another member of their families."""
 
@@ -61,6 +65,8 @@ class Domain:
     """Energy of the room's answer relative to the direct sound."""
     shift_seconds: float
     """The word is moved from the middle by up to this much, either way."""
+    cover_hz: float | None
+    """Corner of the low pass that a cover before the microphone makes (first order); None: no cover."""
     gain_db: tuple[float, float]
     """Level of the word's loudest sample below full scale."""
 
@@ -82,24 +88,24 @@ class Split:
 
 
 DOMAINS = {
-    "clean": Domain("clean", (30.0, 50.0), None, (0.0, 0.0), 0.05, (-6.0, 0.0)),
-    "noisy": Domain("noisy", (10.0, 30.0), (0.1, 0.3), (0.05, 0.3), 0.1, (-24.0, -6.0)),
+    "clean": Domain("clean", (30.0, 50.0), None, (0.0, 0.0), 0.05, None, (-6.0, 0.0)),
+    "noisy": Domain("noisy", (15.0, 35.0), (0.1, 0.3), (0.05, 0.2), 0.1, 600.0, (-12.0, 0.0)),
 }
 SPLITS = {
     ("clean", "train"): Split(speakers=240, takes=1, renderings=1),
     ("clean", "test"): Split(speakers=80, takes=1, renderings=1),
-    ("noisy", "train"): Split(speakers=240, takes=1, renderings=2),
-    ("noisy", "test"): Split(speakers=80, takes=1, renderings=2),
+    ("noisy", "train"): Split(speakers=600, takes=1, renderings=1),
+    ("noisy", "test"): Split(speakers=80, takes=1, renderings=4),
 }
 _FORMAT = 1
 """Part of the cache's key: raise it when the same parameters come to mean other clips."""
 _SILENCE_POWER = 0.2
-"""Root mean square of a usual word of peak 1: the noise of a clip in which nobody speaks is set against it."""
+"""Root mean square of a usual word of peak 1: against it the noise is set where nobody speaks."""
 
 
 @dataclass(frozen=True)
 class _Round:
-    """One speaker saying every word once: the other word said for "unknown", the voice, the seed of the renderings."""
+    """One speaker saying every word once: the word for "unknown", the voice, the seed of the renderings."""
 
     other_word: str
     voice: espeak.Voice
@@ -115,11 +121,11 @@ def load(
     workers: int | None = None,
     cache_folder: Path | None = None,
 ) -> Dataset:
-    """The keyword set of a domain ("clean", "noisy") and a split ("train", "test"), made once and then read from the cache.
+    """The keyword set of a domain ("clean", "noisy") and a split ("train", "test"), made once, then cached.
 
-    x is float32 [N, 1, 49, 10] (normalised MFCC), y int64 [N]; the order is shuffled. `workers` is the number of clips in the
-    making at one time (default: the CPUs); it does not change the result. Raises InputError for an unknown domain or split, and
-    MissingToolError when espeak-ng is missing.
+    x is float32 [N, 1, 49, 10] (normalised MFCC), y int64 [N]; the order is shuffled. `workers` is the
+    number of threads (default: the CPUs); it does not change the result. InputError for an unknown domain or
+    split, MissingToolError when espeak-ng is missing or lacks a voice.
     """
     if (domain, split) not in SPLITS:
         known = ", ".join(f"{d} {s}" for d, s in SPLITS)
@@ -137,7 +143,8 @@ def load(
     path = cache.entry(f"keywords-{domain}-{split}", parameters, cache_folder)
     stored = cache.read(path)
     if stored is None:
-        stored = generate(DOMAINS[domain], split, SPLITS[domain, split], seed, progress=progress, workers=workers)
+        size = SPLITS[domain, split]
+        stored = generate(DOMAINS[domain], split, size, seed, progress=progress, workers=workers)
         cache.write(path, *stored)
     return Dataset(name=f"keywords-{domain}", x=stored[0], y=stored[1], classes=CLASSES)
 
@@ -163,16 +170,24 @@ def generate(
     def features(number: int) -> NDArray[np.float32]:
         return mfcc(np.stack(list(_render(rounds[number], domain, size.renderings))))
 
-    x = np.concatenate(list(_in_order(features, len(rounds), workers or os.cpu_count() or 1, size.clips, progress)))
+    threads = workers or os.cpu_count() or 1
+    x = np.concatenate(list(_in_order(features, len(rounds), threads, size.clips, progress)))
     y = np.tile(np.repeat(np.arange(len(CLASSES)), size.renderings), len(rounds)).astype(np.int64)
     order = _generator(seed, domain, split, 1).permutation(len(y))
     return np.ascontiguousarray(x[order]), y[order]
 
 
 def _in_order(
-    work: Callable[[int], NDArray[np.float32]], count: int, workers: int, clips: int, progress: Progress | None
+    work: Callable[[int], NDArray[np.float32]],
+    count: int,
+    workers: int,
+    clips: int,
+    progress: Progress | None,
 ) -> Iterator[NDArray[np.float32]]:
-    """work(0) ... work(count - 1), in order. Threads suffice: espeak-ng is another process, NumPy lets go of the lock."""
+    """work(0) ... work(count - 1), in order.
+
+    Threads suffice: espeak-ng is a process of its own, and NumPy releases the interpreter's lock.
+    """
     done = 0
     queue: deque[Future[NDArray[np.float32]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
@@ -222,7 +237,7 @@ def _plan(domain: Domain, split: str, size: Split, seed: int) -> list[_Round]:
 
 
 def _render(spoken: _Round, domain: Domain, renderings: int) -> Iterator[NDArray[np.float64]]:
-    """Clips [16000] of one round as heard through the domain: per class, in the order of CLASSES, all renderings."""
+    """Clips [16000] of one round as the microphone hears them: class after class, all renderings of each."""
     rng = np.random.default_rng(spoken.seed)
     words = [spoken.other_word if name == UNKNOWN else name for name in CLASSES if name != SILENCE]
     speech = iter(espeak.synthesise(words, spoken.voice))
@@ -233,19 +248,23 @@ def _render(spoken: _Round, domain: Domain, renderings: int) -> Iterator[NDArray
 
 
 def _hear(word: NDArray[np.float64] | None, domain: Domain, rng: np.random.Generator) -> NDArray[np.float64]:
-    """One clip [16000] of the word, or of nobody speaking: room, place in the clip, noise, level; clipped at full scale."""
+    """One clip [16000] of the word, or of nobody speaking: room, shift, noise, cover, level, full scale."""
     clip, power = np.zeros(CLIP_SAMPLES), _SILENCE_POWER
     if word is not None:
         power = acoustics.root_mean_square(word)
         start = (CLIP_SAMPLES - len(word)) // 2
         start += round(rng.uniform(-domain.shift_seconds, domain.shift_seconds) * SAMPLE_RATE)
         if domain.reverberation_seconds is not None:
-            decay, level = rng.uniform(*domain.reverberation_seconds), rng.uniform(*domain.reverberation_level)
+            decay = rng.uniform(*domain.reverberation_seconds)
+            level = rng.uniform(*domain.reverberation_level)
             word = acoustics.add_reverberation(word, decay, level, rng)
         clip = acoustics.place(word, start)
     noise_level = power * 10.0 ** (-rng.uniform(*domain.signal_to_noise_db) / 20.0)
+    clip += noise_level * acoustics.coloured_noise(rng)
+    if domain.cover_hz is not None:
+        clip = acoustics.low_pass(clip, domain.cover_hz)
     gain = 10.0 ** (rng.uniform(*domain.gain_db) / 20.0)
-    return np.clip((clip + noise_level * acoustics.coloured_noise(rng)) * gain, -1.0, 1.0)
+    return np.asarray(np.clip(clip * gain, -1.0, 1.0))
 
 
 assert not set(TRAIN_VARIANTS) & set(TEST_VARIANTS)

@@ -2,15 +2,15 @@
 
 Steps and where their formulas come from:
 
-* frames of 40 ms every 20 ms, periodic Hann window, 1,024-point DFT, power spectrum (the front end of MLPerf Tiny's keyword
-  spotting benchmark: 40 mel bands from 20 to 4,000 Hz, 10 coefficients);
-* mel scale ``mel(f) = 1127 ln(1 + f / 700)`` (Young et al., The HTK Book, version 3.4, section 5.4, equation 5.13), triangular
+* frames of 40 ms every 20 ms, periodic Hann window, 1,024-point DFT, power spectrum (sizes, 40 mel bands
+  from 20 to 4,000 Hz and 10 coefficients as in the keyword spotting benchmark of MLPerf Tiny);
+* mel scale `mel(f) = 1127 ln(1 + f / 700)` (Young et al., The HTK Book, version 3.4, section 5.4), triangular
   bands of unit height, equally spaced and half overlapping in mel;
-* natural logarithm of the band energies, then the orthonormal DCT-II over the bands (Davis and Mermelstein, "Comparison of
-  parametric representations for monosyllabic word recognition in continuously spoken sentences", IEEE Trans. ASSP 28(4), 1980,
-  equation 1), of which the first ten coefficients are kept;
-* ``(coefficient - MEAN) / DEVIATION`` with fixed constants. Nothing is measured on the data at hand, so a device and the host
-  that feed the same samples see the same numbers.
+* natural logarithm of the band energies, then the orthonormal DCT-II over the bands (Davis and Mermelstein,
+  "Comparison of parametric representations for monosyllabic word recognition in continuously spoken
+  sentences", IEEE Trans. ASSP 28(4), 1980), of which the first ten coefficients are kept;
+* `(coefficient - MEAN) / DEVIATION` with fixed constants. Nothing is measured on the data at hand, so a
+  device and the host that feed the same samples see the same numbers.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _BINS_USED = 1 + int(HIGHEST_HZ * FFT_POINTS / SAMPLE_RATE)
 
 
 def hertz_to_mel(hertz: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    """Frequency in Hz to mel (HTK Book, equation 5.13)."""
+    """Frequency in Hz to mel (HTK Book, section 5.4)."""
     return np.asarray(1127.0 * np.log1p(np.asarray(hertz, dtype=np.float64) / 700.0))
 
 
@@ -60,15 +60,15 @@ def mel_to_hertz(mel: NDArray[np.float64] | float) -> NDArray[np.float64]:
 
 
 def band_edges() -> NDArray[np.float64]:
-    """The 42 edges of the mel bands in Hz: band b rises from edge b to its centre at b + 1 and falls to b + 2."""
+    """The 42 edges of the mel bands in Hz: band b rises from edge b to its centre b + 1, falls to b + 2."""
     lowest, highest = hertz_to_mel(np.array([LOWEST_HZ, HIGHEST_HZ]))
     return mel_to_hertz(np.linspace(lowest, highest, MEL_BANDS + 2))
 
 
 @lru_cache(maxsize=1)
 def mel_weights() -> NDArray[np.float64]:
-    """Weights [513 DFT bins, 40 bands] that sum a power spectrum into mel bands; the slopes are straight in mel."""
-    bins = hertz_to_mel(np.arange(FFT_POINTS // 2 + 1) * (SAMPLE_RATE / FFT_POINTS))
+    """Weights [513 DFT bins, 40 bands] that sum a power spectrum into bands; slopes are straight in mel."""
+    bins = hertz_to_mel(np.arange(FFT_POINTS // 2 + 1, dtype=np.float64) * (SAMPLE_RATE / FFT_POINTS))
     edges = hertz_to_mel(band_edges())
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     rising = (bins[:, None] - left) / (centre - left)
@@ -80,7 +80,8 @@ def mel_weights() -> NDArray[np.float64]:
 
 def _band_energies(power: NDArray[np.float64]) -> NDArray[np.float64]:
     """Power spectra [N, 49, 257] to mel band energies [N, 49, 40]."""
-    # Sparse, as a bin lies in two bands at most; and a sum in a fixed order, which a threaded BLAS does not promise.
+    # Sparse, as a bin lies in two bands at most; and its order of sums is fixed, unlike that of a threaded
+    # BLAS.
     weights = scipy.sparse.csr_array(mel_weights()[:_BINS_USED])
     return np.asarray(power.reshape(-1, _BINS_USED) @ weights).reshape(*power.shape[:2], MEL_BANDS)
 
@@ -113,5 +114,8 @@ def raw_mfcc(clips: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def mfcc(clips: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Normalised MFCC of clips: [N, 16000] in -1..1 at 16 kHz to float32 [N, 1, 49, 10] (channel, time, coefficient)."""
+    """Normalised MFCC of clips [N, 16000] in -1..1: float32 [N, 1, 49, 10] (channel, time, coefficient).
+
+    Raises ValueError as `raw_mfcc` does.
+    """
     return np.asarray((raw_mfcc(clips) - MEAN) / DEVIATION, dtype=np.float32)[:, None]

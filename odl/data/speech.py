@@ -13,11 +13,14 @@ NAMES = ("keywords-clean", "keywords-noisy", "speech-commands:PATH")
 """What :func:`load` knows; PATH is a folder."""
 
 
-def load(name: str, split: str, seed: int = 0, *, progress: Callable[[int, int], None] | None = None) -> Dataset:
+def load(
+    name: str, split: str, seed: int = 0, *, progress: Callable[[int, int], None] | None = None
+) -> Dataset:
     """A speech data set: MFCC x float32 [N, 1, 49, 10], labels y int64 [N], twelve classes.
 
-    `split` is "train" or "test", for Speech Commands also "validation". `progress` is called with (clips done, clips in all).
-    Raises InputError for an unknown name or split or a faulty folder, MissingToolError when espeak-ng is needed and missing.
+    `split` is "train" or "test", for Speech Commands also "validation". `progress` is called with (clips
+    done, clips in all). InputError for an unknown name or split or a faulty folder, MissingToolError when
+    espeak-ng is needed and missing.
     """
     source, _, rest = name.partition(":")
     if name in ("keywords-clean", "keywords-noisy"):

@@ -1,8 +1,9 @@
 """Google Speech Commands from its unpacked folder, as the twelve-class keyword task.
 
-Source of the task: Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition", 2018 (arXiv:1804.03209),
-section 7: ten commands, every other word is "unknown", stretches of the background recordings are "silence". As there, the lists
-in the folder decide which speakers belong to which split, and "unknown" and "silence" are as frequent as one command.
+Source of the task: Warden, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition", 2018
+(arXiv:1804.03209), section 7: ten commands, every other word is "unknown", stretches of the background
+recordings are "silence". As there, the lists in the folder decide which speakers belong to which split, and
+"unknown" and "silence" are as frequent as one command.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ UNKNOWN = "unknown"
 SILENCE = "silence"
 CLASSES = (*COMMANDS, UNKNOWN, SILENCE)
 OTHER_WORDS = (
-    "backward", "bed", "bird", "cat", "dog", "eight", "five", "follow", "forward", "four", "happy", "house", "learn", "marvin",
-    "nine", "one", "seven", "sheila", "six", "three", "tree", "two", "visual", "wow", "zero",
+    "backward", "bed", "bird", "cat", "dog", "eight", "five", "follow", "forward", "four", "happy",
+    "house", "learn", "marvin", "nine", "one", "seven", "sheila", "six", "three", "tree", "two", "visual",
+    "wow", "zero",
 )  # fmt: skip
 """The words of version 2 that are not commands."""
 
@@ -37,7 +39,7 @@ _CLIPS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class _Clip:
-    """One second to read: a word's file from its start on, or a stretch of a noise recording at a lower volume."""
+    """One second to read: a word's file from its start, or a stretch of a noise recording, turned down."""
 
     path: Path
     label: int
@@ -48,10 +50,10 @@ class _Clip:
 def load(
     folder: Path, split: str, seed: int = 0, *, progress: Callable[[int, int], None] | None = None
 ) -> Dataset:
-    """One split ("train", "validation", "test") as normalised MFCC: x float32 [N, 1, 49, 10], y int64 [N], in random order.
+    """One split ("train", "validation", "test") as normalised MFCC: x float32 [N, 1, 49, 10], y int64 [N].
 
-    `seed` draws the "unknown" files, the stretches of noise and the order. Raises InputError naming the file or folder
-    that is missing, is no WAV, is cut short, or is not 16 kHz, mono, 16 bit.
+    `seed` draws the "unknown" files, the stretches of noise and the order. InputError names the file or
+    folder that is missing, is no WAV, is cut short, or is not 16 kHz, mono, 16 bit.
     """
     if split not in SPLITS:
         raise InputError(f"Speech Commands has no split {split!r}; there are: {', '.join(SPLITS)}")
@@ -71,7 +73,7 @@ def load(
 
 
 def read_wav(path: Path) -> NDArray[np.float64]:
-    """Samples of a 16 kHz, mono, 16 bit WAV file in -1..1; InputError naming the file when it is anything else."""
+    """Samples in -1..1 of a 16 kHz, mono, 16 bit WAV file; InputError names a file that is anything else."""
     try:
         with wave.open(str(path), "rb") as file:
             rate, channels, width = file.getframerate(), file.getnchannels(), file.getsampwidth()
@@ -86,7 +88,8 @@ def read_wav(path: Path) -> NDArray[np.float64]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if (rate, channels, width) != (SAMPLE_RATE, 1, 2):
         raise InputError(
-            f"{path}: {rate} Hz, {channels} channel(s), {8 * width} bit; needed are {SAMPLE_RATE} Hz, 1 channel, 16 bit"
+            f"{path}: {rate} Hz, {channels} channel(s), {8 * width} bit; "
+            f"needed are {SAMPLE_RATE} Hz, 1 channel, 16 bit"
         )
     if len(data) != 2 * frames:
         raise InputError(f"{path}: cut short, its header says {frames} samples but it holds {len(data) // 2}")
@@ -102,7 +105,7 @@ def _samples(clip: _Clip) -> NDArray[np.float64]:
 
 
 def _choose(folder: Path, split: str, rng: np.random.Generator) -> list[_Clip]:
-    """The clips of a split: all commands, and as many of "unknown" and "silence" as of a command on average."""
+    """Clips of a split: all commands, and as many of "unknown" and "silence" as of a command on average."""
     lists = {name: _read_list(folder / file) for name, file in LISTS.items()}
     words = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(("_", ".")))
     missing = [command for command in COMMANDS if command not in words]

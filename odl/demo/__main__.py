@@ -26,9 +26,7 @@ def demo(
     console = Console()
     outcomes = [_run_one(console, scenario, seed) for scenario in chosen]
     console.print(_table(outcomes))
-    problems = [
-        f"{outcome.scenario.network}: {text}" for outcome in outcomes for text in outcome.problems()
-    ]
+    problems = [f"{outcome.scenario.network}: {text}" for outcome in outcomes for text in outcome.problems()]
     for text in problems:
         console.print(f"[bold red]{text}[/]")
     if problems:
@@ -62,7 +60,14 @@ def _finish(progress: Progress) -> None:
 
 def _table(outcomes: list[Outcome]) -> Table:
     table = Table(title="Accuracy on the new domain's test set")
-    for heading in ("network", "on the easy domain", "before", "after, C mixed", "after, PyTorch", "difference"):
+    for heading in (
+        "network",
+        "on the easy domain",
+        "before",
+        "after, C mixed",
+        "after, PyTorch",
+        "difference",
+    ):
         table.add_column(heading, justify="left" if heading == "network" else "right")
     table.add_column("memory", justify="right")
     table.add_column("ms per sample C / PyTorch", justify="right")

@@ -49,7 +49,9 @@ class Outcome:
         """What the demonstration claims and this outcome does not show; empty when all holds."""
         found = []
         if not abs(self.device - self.pytorch) <= 0.01:
-            found.append(f"C and PyTorch differ by {100 * abs(self.device - self.pytorch):.2f} points (at most 1)")
+            found.append(
+                f"C and PyTorch differ by {100 * abs(self.device - self.pytorch):.2f} points (at most 1)"
+            )
         if not min(self.device, self.pytorch) >= 0.88:
             found.append(f"accuracy after is {100 * min(self.device, self.pytorch):.1f} % (at least 88 %)")
         if not self.before <= self.device - 0.05:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from odl.demo.deployment import Scenario
-from odl.learning.pretrain import RESNET8
+from odl.learning.pretrain import DSCNN, RESNET8
 
 SCENARIOS = (
     Scenario(
@@ -12,5 +12,12 @@ SCENARIOS = (
         easy="digits",
         hard="digits-photos",
         story="Handwritten digits on plain ground; the device then meets digits on photographs.",
+    ),
+    Scenario(
+        network="dscnn",
+        recipe=DSCNN,
+        easy="keywords-clean",
+        hard="keywords-noisy",
+        story="Twelve keywords in a quiet room; the device then hears them in noise. Test voices are never trained on.",
     ),
 )

@@ -44,7 +44,12 @@ class Runtime:
     name: str
 
 
-Argument = Tensor | Number | Runtime
+@dataclass(frozen=True)
+class Scratch:
+    """Kernel argument: the address of the node's scratch memory."""
+
+
+Argument = Tensor | Number | Runtime | Scratch
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class KernelCall:
     """Which template serves a node, how it is specialised and what it is called with.
 
     `context` goes to the template; `shape_type` and `shape` become a constant struct; `scratch_bytes` is memory
-    that the kernel needs while it runs and is passed where `Tensor("scratch")` stands.
+    that the kernel needs while it runs and is passed where `Scratch()` stands.
     """
 
     template: str

@@ -200,7 +200,8 @@ def lower_batch_norm_backward(lowering: Lowering, node: Any) -> None:
     """native_batch_norm_backward(dy, x, gamma, mean, var, saved mean, saved invstd, train, eps, wanted)."""
     dy, x, gamma, mean, variance, saved_mean, saved_inverse, training, eps, wanted = node.args
     first, second = (saved_mean, saved_inverse) if training else (mean, variance)
-    operator = BatchNormGradient(float(eps), bool(training), tuple(bool(item) for item in wanted))
+    first_wanted, second_wanted, third_wanted = (bool(item) for item in wanted)
+    operator = BatchNormGradient(float(eps), bool(training), (first_wanted, second_wanted, third_wanted))
     inputs = [lowering.name(item) for item in (dy, x, gamma, first, second)]
     names = iter(lowering.add(node, operator, inputs, Role.GRADIENT))
     results = [next(names) if want else None for want in operator.wanted]

@@ -43,6 +43,14 @@ class Window:
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
 
+    def __str__(self) -> str:
+        text = f"{self.kernel[0]}x{self.kernel[1]}"
+        if self.stride != (1, 1):
+            text += f" stride={self.stride[0]}x{self.stride[1]}"
+        if any(self.padding):
+            text += " padding=" + ",".join(str(amount) for amount in self.padding)
+        return text
+
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Output height and width; ValueError when the window does not fit once."""
         top, left, bottom, right = self.padding
@@ -354,9 +362,7 @@ def lower_convolution(lowering: Lowering, node: Any) -> None:
     """Forward convolution."""
     x, weight, bias, stride, padding, dilation, transposed, _, groups = node.args
     where = lowering.where(node)
-    depthwise = _is_depthwise(
-        lowering.shape(x), lowering.shape(weight), dilation, transposed, groups, where
-    )
+    depthwise = _is_depthwise(lowering.shape(x), lowering.shape(weight), dilation, transposed, groups, where)
     window = _window(lowering.shape(weight), stride, padding)
     lowering.set_weight_layout(weight, depthwise)
     bias_name = None if bias is None else lowering.parameter(node, bias)

@@ -175,5 +175,7 @@ def lower_add(lowering: Lowering, node: Any) -> None:
     if Role.PARAMETER_GRADIENT in roles:
         raise InputError("a parameter is used more than once; give each use a parameter of its own")
     if not roles <= {Role.INPUT, Role.ACTIVATION, Role.GRADIENT}:
-        raise InputError(f"{lowering.where(node)}: adding a parameter or a buffer to an activation is not supported")
+        raise InputError(
+            f"{lowering.where(node)}: adding a parameter or a buffer to an activation is not supported"
+        )
     lowering.emit(node, Add(), operands, Role.GRADIENT if roles == {Role.GRADIENT} else Role.ACTIVATION)

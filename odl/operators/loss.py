@@ -96,11 +96,15 @@ def _lower_loss(lowering: Lowering, node: Any, operator: Operator) -> None:
     model_output = lowering.values[output]
     target = next((value for value in lowering.values.values() if value.role is Role.TARGET), None)
     if target is None:
-        raise InputError(f"{lowering.where(node)}: a loss inside the model is not supported; odl adds the loss")
+        raise InputError(
+            f"{lowering.where(node)}: a loss inside the model is not supported; odl adds the loss"
+        )
     if target.layout is not model_output.layout:
         raise InputError(f"{lowering.where(node)}: the target's layout does not match the model's output")
     names = ("loss", "output_gradient")
-    loss, gradient = lowering.add(node, operator, (output, target.name, "sample_weight"), Role.GRADIENT, names)
+    loss, gradient = lowering.add(
+        node, operator, (output, target.name, "sample_weight"), Role.GRADIENT, names
+    )
     lowering.values[loss] = Value(loss, (1,), Role.LOSS, DType.F32)
     lowering.set(node, gradient)
 

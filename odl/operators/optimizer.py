@@ -5,7 +5,7 @@ torch.optim.SGD and torch.optim.Adam define the arithmetic; it runs in fp32 and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -46,7 +46,7 @@ class _Update(Operator):
         self,
         template: str,
         request: KernelRequest,
-        context: dict[str, object],
+        context: Mapping[str, object],
         arguments: tuple[Argument, ...],
     ) -> KernelCall:
         parameter, copy = request.input(0), request.inputs[2]
@@ -82,7 +82,7 @@ class SgdUpdate(_Update):
     def kernel(self, request: KernelRequest) -> KernelCall:
         """sgd."""
         buffer = request.inputs[3]
-        context = {
+        context: dict[str, object] = {
             "momentum": self.momentum != 0.0,
             "weight_decay": self.weight_decay != 0.0,
             "M": "none" if buffer is None else buffer.dtype,

@@ -67,11 +67,9 @@ class _AveragePooling(_Pooling):
         _, _, rows, columns = self._output_shape()
         if self.divisor is not None:
             return np.full((rows, columns), float(self.divisor))
-        inside = np.ones((1, 1, h, w))
+        inside = self.window.pad(np.ones((1, 1, h, w)))
         if self.count_include_pad:
-            inside = np.ones_like(self.window.pad(inside))
-        else:
-            inside = self.window.pad(inside)
+            inside = np.ones_like(inside)
         counts = np.zeros((rows, columns))
         for _, _, r, c in self.window.taps(rows, columns):
             counts += inside[0, 0, r, c]
@@ -147,9 +145,7 @@ class MaxPool(_Pooling):
         (x,) = inputs
         assert x is not None
         top, left, bottom, right = self.window.padding
-        padded = np.pad(
-            x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=-np.inf
-        )
+        padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=-np.inf)
         shape = self._output_shape()
         taps = [padded[:, :, r, c] for _, _, r, c in self.window.taps(shape[2], shape[3])]
         stack = np.stack(taps)
@@ -332,7 +328,9 @@ def lower_adaptive_average_pool(lowering: Lowering, node: Any) -> None:
     """Adaptive pooling to 1x1."""
     x, size = node.args[:2]
     if list(size) != [1, 1]:
-        raise InputError(f"{lowering.where(node)}: adaptive pooling is supported to 1x1 only, got {list(size)}")
+        raise InputError(
+            f"{lowering.where(node)}: adaptive pooling is supported to 1x1 only, got {list(size)}"
+        )
     lowering.emit(node, GlobalAveragePool(), (lowering.name(x),), Role.ACTIVATION)
 
 

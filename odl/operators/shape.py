@@ -150,7 +150,7 @@ def lower_pad(lowering: Lowering, node: Any) -> None:
     value = float(node.args[2]) if len(node.args) > 2 else 0.0
     if value != 0.0 or len(lowering.shape(x)) != 4 or any(amounts[4:]):
         raise InputError(f"{lowering.where(node)}: only zero padding of height and width is supported")
-    left, right, top, bottom = (amounts + [0, 0])[:4]
+    left, right, top, bottom = [*amounts, 0, 0][:4]
     name = lowering.name(x)
     role = _result_role(lowering.values[name].role)
     if role is not Role.GRADIENT and not _only_pads_convolutions(node):
@@ -165,7 +165,11 @@ def _only_pads_convolutions(node: Any) -> bool:
     """Whether the FX node's result is bigger on each side and goes, perhaps padded again, to convolutions."""
     readers = {str(user.target).split(".")[1] for user in node.users if str(user.target).startswith("aten.")}
     convolutions = {"convolution", "convolution_backward"}
-    if min(int(amount) for amount in node.args[1]) < 0 or len(readers) == 0 or "output" in map(str, node.users):
+    if (
+        min(int(amount) for amount in node.args[1]) < 0
+        or len(readers) == 0
+        or "output" in map(str, node.users)
+    ):
         return False
     again = [user for user in node.users if str(user.target) == str(node.target)]
     return readers <= convolutions | {"constant_pad_nd"} and all(map(_only_pads_convolutions, again))

@@ -34,6 +34,7 @@ class Folded:
 def fold_batch_norm(module: nn.Module, inference: Graph) -> Folded:
     """Fold every batch norm that alone follows a layer; `inference` is the module's graph before any fusion.
 
+    Layer and norm must both be used once: folding changes their parameters for every use.
     A folded norm becomes nn.Identity and the layer gains a bias, so `state_dict` has the layer's names only.
     """
     module = copy.deepcopy(module)
@@ -43,14 +44,15 @@ def fold_batch_norm(module: nn.Module, inference: Graph) -> Folded:
         if not isinstance(node.operator, BatchNorm):
             continue
         norm_path = (node.inputs[1] or "").rpartition(".")[0]
-        layer_path = _layer_before(inference, node.inputs[0] or "")
+        used_once = len(inference.consumers(node.inputs[1] or "")) == 1
+        layer_path = _layer_before(inference, node.inputs[0] or "") if used_once else None
         norm = _submodule(module, norm_path)
         layer = _submodule(module, layer_path) if layer_path is not None else None
         if isinstance(layer, _LAYERS) and isinstance(norm, _NORMS):
             _fold(layer, norm)
             _replace(module, norm_path, nn.Identity())
             folded.append(norm_path)
-        else:
+        elif norm_path not in kept:
             kept.append(norm_path)
     return Folded(module, tuple(folded), tuple(kept))
 
@@ -59,7 +61,7 @@ def _layer_before(graph: Graph, name: str) -> str | None:
     producer = graph.producer(name)
     if producer is None or not isinstance(producer.operator, Conv2d | Linear):
         return None
-    if sole_consumer(graph, name) is None:
+    if sole_consumer(graph, name) is None or len(graph.consumers(producer.inputs[1] or "")) != 1:
         return None
     return (producer.inputs[1] or "").rpartition(".")[0]
 
@@ -84,5 +86,6 @@ def _fold(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d) -
         bias = 0.0 if layer.bias is None else layer.bias.double()
         weight = layer.weight.double() * factor.reshape(shape)
         shift = (bias - norm.running_mean.double()) * factor + norm.bias.double()
-        layer.weight = nn.Parameter(weight.to(layer.weight.dtype))
-        layer.bias = nn.Parameter(shift.to(layer.weight.dtype))
+        bias_trains = norm.bias.requires_grad if layer.bias is None else layer.bias.requires_grad
+        layer.weight = nn.Parameter(weight.to(layer.weight.dtype), layer.weight.requires_grad)
+        layer.bias = nn.Parameter(shift.to(layer.weight.dtype), bias_trains)

@@ -44,7 +44,9 @@ def _fused(graph: Graph, node: Node) -> Graph | None:
     return None
 
 
-def _replace_pair(graph: Graph, first: Node, second: Node, operator: Operator, inputs: tuple[str | None, ...]) -> Graph:
+def _replace_pair(
+    graph: Graph, first: Node, second: Node, operator: Operator, inputs: tuple[str | None, ...]
+) -> Graph:
     """Both nodes become one, which stands where the second stood and gives what it gave."""
     joined = Node(first.name, operator, inputs, (second.outputs[0], *first.outputs[1:]))
     nodes = [joined if node is second else node for node in graph.nodes if node is not first]

@@ -11,7 +11,16 @@ from odl.passes.rewrite import remove_dead_code
 
 
 def fuse_padding(graph: Graph) -> Graph:
-    """conv(pad(x)) → padded conv(x), its weight gradient likewise, crop(input gradient) → padded input gradient."""
+    """conv(pad(x)) → padded conv(x), its weight gradient likewise, crop(input gradient) → padded input gradient.
+
+    Repeated until nothing changes, for padding that is padded again.
+    """
+    while (fused := _fuse_once(graph)).nodes != graph.nodes:
+        graph = fused
+    return graph
+
+
+def _fuse_once(graph: Graph) -> Graph:
     nodes = [_take_padding(graph, node) for node in graph.nodes]
     by_output = {node.outputs[0]: index for index, node in enumerate(nodes) if node.outputs}
     for index, node in enumerate(nodes):
@@ -25,7 +34,7 @@ def fuse_padding(graph: Graph) -> Graph:
             window = gradient.operator.window.widened([-amount for amount in node.operator.amounts])
             shape = graph.value(node.outputs[0]).shape
             operator = replace(gradient.operator, window=window, input_shape=shape)
-            nodes[index] = Node(node.name, operator, gradient.inputs, node.outputs)
+            nodes[index] = Node(gradient.name, operator, gradient.inputs, node.outputs)
     return remove_dead_code(graph.with_nodes(nodes))
 
 

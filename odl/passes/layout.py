@@ -34,6 +34,6 @@ def _copied(node: Node, before: Value, after: Value) -> tuple[list[Node], Value]
     if before.layout is Layout.FLAT and after.layout is Layout.NHWC:
         value = Value(name, after.shape, after.role, after.dtype, Layout.FLAT)
         view = Node(name, node.operator, node.inputs, (name,))
-        copy = ChangeLayout(after.shape, to_channels_first=False)
-        return [view, Node(node.name, copy, (name,), node.outputs)], value
+        back = ChangeLayout(after.shape, to_channels_first=False)
+        return [view, Node(node.name, back, (name,), node.outputs)], value
     raise InputError(f"reshaping {before.shape} to {after.shape} is not supported")

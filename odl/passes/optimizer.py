@@ -84,9 +84,7 @@ def _states(parameter: Value, update: SgdUpdate | AdamUpdate, precision: Precisi
     ]
 
 
-def _update_inputs(
-    step: Graph, parameter: str, gradient: str, states: list[Value]
-) -> tuple[str | None, ...]:
+def _update_inputs(step: Graph, parameter: str, gradient: str, states: list[Value]) -> tuple[str | None, ...]:
     copy = f"{parameter}.copy"
     names: list[str | None] = [state.name for state in states]
     return (parameter, gradient, copy if copy in step.values else None, *names, None, None)[:5]

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import StrEnum
+from typing import Any
 
-from odl.graph.ir import DType, Graph, Role, Value
+import numpy as np
+
+from odl.graph.ir import DType, Graph, Node, Role, Value
 from odl.passes.rewrite import renamed
 
 
@@ -34,6 +37,7 @@ def apply_precision(graph: Graph, precision: Precision, trainable: frozenset[str
 
     `trainable` names the parameters that are updated: the others need no fp32 master.
     """
+    graph = replace(graph, nodes=tuple(_with_stored_limits(node, precision) for node in graph.nodes))
     if precision is Precision.FP32:
         return graph
     values: dict[str, Value] = {}
@@ -52,3 +56,18 @@ def apply_precision(graph: Graph, precision: Precision, trainable: frozenset[str
         values[copy] = replace(values[name], name=copy, role=Role.WORKING_COPY, dtype=DType.F16)
     nodes = tuple(renamed(node, copies) for node in graph.nodes)
     return replace(graph, values=values, nodes=nodes)
+
+
+def _with_stored_limits(node: Node, precision: Precision) -> Node:
+    """The node with its clamp's limits rounded as its output is stored.
+
+    The gradient's mask compares the stored output with the limits: 0.9 is stored below 0.9, which would let the
+    gradient of every clamped unit through.
+    """
+    operator: Any = node.operator
+    if not hasattr(operator, "low"):
+        return node
+    stored = np.float32 if precision is Precision.FP32 else np.float16
+    with np.errstate(over="ignore"):
+        low, high = float(stored(operator.low)), float(stored(operator.high))
+    return replace(node, operator=replace(operator, low=low, high=high))

@@ -18,8 +18,10 @@ def select_parameters(names: Sequence[str], update: str) -> tuple[str, ...]:
     layers = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
     if update.startswith("last:"):
         count = update.removeprefix("last:")
-        if not count.isdigit() or not 1 <= int(count) <= len(layers):
-            raise InputError(f"--update {update}: N must be between 1 and {len(layers)}, the layers with parameters")
+        if not count.isdecimal() or not 1 <= int(count) <= len(layers):
+            raise InputError(
+                f"--update {update}: N must be between 1 and {len(layers)}, the layers with parameters"
+            )
         chosen = set(layers[-int(count) :])
         return tuple(name for name in names if name.rpartition(".")[0] in chosen)
     if update == "bias":

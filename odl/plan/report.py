@@ -91,10 +91,8 @@ def budget_message(plan: MemoryPlan) -> str:
 def _advice(plan: MemoryPlan, excess: int) -> str:
     """What could free the excess, judged by the bytes at the peak, with the number it could free at most."""
     share = plan.by_purpose
-    if plan.persistent_bytes > (plan.capacity or 0):
-        transient = 0
-    else:
-        transient = share[Purpose.ACTIVATIONS] + share[Purpose.GRADIENTS]
+    too_large = plan.persistent_bytes > (plan.capacity or 0)
+    transient = 0 if too_large else share[Purpose.ACTIVATIONS] + share[Purpose.GRADIENTS]
     remedies = (
         (transient, "train fewer layers (--update last:N or bias)"),
         (share[Purpose.ACTIVATIONS] + share[Purpose.INPUTS], "use a smaller batch"),

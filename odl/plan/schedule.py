@@ -240,7 +240,9 @@ def _check_in_place(program: str, node: Node, keys: _Keys) -> None:
 
 
 def _pairs(node: Node) -> list[tuple[int, int]]:
-    return [pair for pair in node.operator.in_place if pair[1] < len(node.inputs) and pair[0] < len(node.outputs)]
+    return [
+        pair for pair in node.operator.in_place if pair[1] < len(node.inputs) and pair[0] < len(node.outputs)
+    ]
 
 
 def _verify(

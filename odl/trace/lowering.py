@@ -19,19 +19,26 @@ if TYPE_CHECKING:
 
 Rule = Callable[["Lowering", Any], None]
 RULES: dict[str, Rule] = {}
+#: Rules that serve parts of other operators only and are not worth naming to a user.
+_PARTS: set[str] = set()
 
 #: How a backward node's name ends.
 _SUFFIX = {"input_gradient": "input_gradient", "weight_gradient": "gradient"}
 
 
-def lowers(*targets: str) -> Callable[[Rule], Rule]:
-    """Register a rule for ATen operators, named as in `aten.relu.default`."""
+def lowers(*targets: str, part: bool = False) -> Callable[[Rule], Rule]:
+    """Register a rule for ATen operators, named as in `aten.relu.default`.
+
+    `part` says that they are supported as parts of others only, as the transposition in a linear layer is.
+    """
 
     def register(rule: Rule) -> Rule:
         for target in targets:
             if target in RULES:
                 raise ValueError(f"two rules lower {target}")
             RULES[target] = rule
+            if part:
+                _PARTS.add(target)
         return rule
 
     return register
@@ -68,19 +75,26 @@ class Lowering:
     # --- what rules ask -------------------------------------------------------------------------------
 
     def operand(self, node: Any) -> Operand:
-        """What the FX node became."""
+        """What the FX node became; InputError for a scalar or a constant, which become nothing."""
+        if node not in self._operands:
+            raise InputError(f"a scalar parameter, buffer or constant ({node}) in the model is not supported")
         return self._operands[node]
 
     def name(self, node: Any) -> str:
         """The value that the FX node became; InputError when it is a transposed or expanded view."""
-        operand = self._operands[node]
+        operand = self.operand(node)
         if not isinstance(operand, str):
             raise InputError(f"{self.where(node)}: a transposed or broadcast tensor is not supported here")
         return operand
 
-    def optional(self, node: Any) -> str | None:
-        """As `name`, for an operand that may be None."""
-        return None if node is None else self.name(node)
+    def parameter(self, user: Any, node: Any) -> str:
+        """As `name`, for a weight or bias of the FX node `user`: InputError unless it is a parameter of the model."""
+        name = self.name(node)
+        if self.values[name].role is not Role.PARAMETER:
+            raise InputError(
+                f"{self.where(user)}: weights and biases must be parameters, which '{name}' is not"
+            )
+        return name
 
     def shape(self, node: Any) -> tuple[int, ...]:
         """PyTorch shape of the FX node's tensor."""
@@ -88,8 +102,7 @@ class Lowering:
 
     def where(self, node: Any) -> str:
         """The operator and where it stands in the user's model, for error messages."""
-        path = self.traced.module_path(node)
-        return f"{node.target}" + (f" in '{path}'" if path else "")
+        return f"{node.target} {self.traced.where(node)}".rstrip()
 
     def producer(self, name: str) -> Node | None:
         """The node that made a value."""
@@ -191,8 +204,7 @@ def lower(traced: Traced, name: str) -> Graph:
     for node in traced.needed:
         rule = RULES.get(str(node.target))
         if rule is None:
-            supported = ", ".join(sorted({target.split(".")[1] for target in RULES if "backward" not in target}))
-            raise InputError(f"{lowering.where(node)} is not supported; supported operators: {supported}")
+            raise InputError(f"{lowering.where(node)} is not supported; supported operators: {_supported()}")
         rule(lowering, node)
     gradients: dict[str, str] = {}
     for parameter, node in traced.gradients.items():
@@ -201,6 +213,12 @@ def lower(traced: Traced, name: str) -> Graph:
     outputs += [value for value, item in lowering.values.items() if item.role is Role.LOSS]
     graph = Graph(name, lowering.values, tuple(lowering.nodes), tuple(outputs), gradients)
     return _name_gradients(graph)
+
+
+def _supported() -> str:
+    """The ATen operators with a rule that a model's forward pass can call, without PyTorch's private names."""
+    names = {target.split(".")[1] for target in RULES.keys() - _PARTS if target.startswith("aten.")}
+    return ", ".join(sorted(name for name in names if "backward" not in name and not name.startswith("_")))
 
 
 def _name_gradients(graph: Graph) -> Graph:

@@ -6,8 +6,7 @@ Every call into PyTorch-private code is here.
 from __future__ import annotations
 
 import copy
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +14,20 @@ import torch
 import torch.nn.functional as functional
 from torch import nn
 from torch._functorch.aot_autograd import aot_export_module
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch._subclasses.fake_tensor import DataDependentOutputException
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from odl.errors import InputError
 from odl.graph.ir import Layout, Role, Value
 
-LOSSES = {"cross_entropy": functional.cross_entropy, "mse": functional.mse_loss}
+LOSSES: dict[str, Callable[..., torch.Tensor]] = {
+    "cross_entropy": functional.cross_entropy,
+    "mse": functional.mse_loss,
+}
 #: The ATen node that holds the gradient of each loss with respect to the model's output.
 LOSS_GRADIENTS = {"aten._log_softmax_backward_data.default", "aten.mse_loss_backward.default"}
+#: Key in an FX node's `meta` of the path and the type of the module that called its operator.
+_PATH = "odl_module"
 
 
 @dataclass(frozen=True)
@@ -36,14 +41,19 @@ class Traced:
     needed: tuple[Any, ...]
     output: Any
     gradients: Mapping[str, Any]
-    module_paths: Mapping[str, tuple[str, ...]]
 
-    def module_path(self, node: Any) -> str:
-        """Where in the user's model the node's operator stands, as far as it can be told."""
-        same = [other for other in self.needed if str(other.target) == str(node.target)]
-        paths = self.module_paths.get(str(node.target), ())
-        index = same.index(node) if node in same else 0
-        return paths[index] if index < len(paths) else ""
+    def where(self, node: Any) -> str:
+        """Where in the user's model the node's operator stands; empty when that is not known (backward nodes)."""
+        if _PATH not in node.meta:
+            return ""
+        path, kind = node.meta[_PATH]
+        return f"in '{path}' ({kind})" if path else "in the model's own forward"
+
+
+def _export(module: nn.Module, inputs: tuple[torch.Tensor, ...], **options: Any) -> tuple[Any, Any]:
+    """PyTorch's ahead-of-time export: the FX module and its signature."""
+    program, signature = aot_export_module(module, inputs, **options)
+    return program, signature
 
 
 class _WithLoss(nn.Module):
@@ -70,71 +80,85 @@ class _AsTuple(nn.Module):
         return (self.module(x),)
 
 
-class _Recorder(TorchDispatchMode):
-    """Notes which module each ATen operator of a forward pass is called from."""
+class _ModulePaths:
+    """While a module is traced, notes at each FX node which of its submodules the operator was called from."""
 
     def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.paths: dict[str, list[str]] = defaultdict(list)
-        self._stack = [""]
         self._hooks = []
+        self._entered: list[int | None] = []
         for path, child in module.named_modules():
-            self._hooks.append(child.register_forward_pre_hook(self._enter(path)))
-            self._hooks.append(child.register_forward_hook(self._leave, always_call=True))
+            self._hooks.append(child.register_forward_pre_hook(self._enter))
+            self._hooks.append(child.register_forward_hook(self._leave(path), always_call=True))
 
-    def _enter(self, path: str) -> Any:
-        def hook(module: nn.Module, inputs: Any) -> None:
-            self._stack.append(path)
+    def _enter(self, module: nn.Module, inputs: Any) -> None:
+        mode = get_proxy_mode()
+        self._entered.append(None if mode is None else len(mode.tracer.graph.nodes))
+
+    def _leave(self, path: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            mode, first = get_proxy_mode(), self._entered.pop()
+            if mode is None or first is None:
+                return
+            for node in list(mode.tracer.graph.nodes)[first:]:
+                node.meta.setdefault(_PATH, (path, type(module).__name__))  # the innermost leaves first
 
         return hook
 
-    def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        self._stack.pop()
+    def __enter__(self) -> None:
+        pass
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.paths[str(func)].append(self._stack[-1])
-        return func(*args, **(kwargs or {}))
-
-    def close(self) -> None:
+    def __exit__(self, *unused: object) -> None:
         for hook in self._hooks:
             hook.remove()
 
 
-def run_once(module: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, Mapping[str, tuple[str, ...]]]:
-    """The module's output in evaluation mode and the module path of every operator call; InputError when it fails."""
-    probe = copy.deepcopy(module).eval()
-    recorder = _Recorder(probe)
+def run_once(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """The module's output in evaluation mode; InputError when it fails or is not one tensor [N, …] of floats."""
+    shape = tuple(x.shape)
     try:
-        with torch.no_grad(), recorder:
-            output = probe(x)
+        with torch.no_grad():
+            output = copy.deepcopy(module).eval()(x)
     except Exception as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        shape = tuple(x.shape)
-        raise InputError(f"the model does not run on an input of shape {shape}: {first}") from error
-    finally:
-        recorder.close()
+        raise InputError(
+            f"the model does not run on an input of shape {shape}: {_first_line(error)}"
+        ) from error
     if not isinstance(output, torch.Tensor):
         raise InputError(f"the model returns a {type(output).__name__}; it must return one tensor")
-    return output, {name: tuple(paths) for name, paths in recorder.paths.items()}
+    if not output.is_floating_point():
+        raise InputError(f"the model returns {output.dtype}; it must return floating-point scores or values")
+    if output.dim() < 2 or output.shape[0] != x.shape[0]:
+        raise InputError(
+            f"the model returns shape {tuple(output.shape)} for an input of shape {shape}; "
+            "it must return one row per sample, with the loss left to odl"
+        )
+    return output
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def trace_training(module: nn.Module, x: torch.Tensor, loss: str, trainable: Iterable[str]) -> Traced:
     """The joint graph of one training step; only `trainable` parameters get gradients.
 
     Shapes: x [N, …]. The modes (train or eval) of the module's batch norms are taken as they are.
-    Raises InputError when no trainable parameter affects the loss.
+    Raises InputError when no trainable parameter affects the loss or the loss does not fit the output.
     """
-    output, paths = run_once(module, x)
+    output = run_once(module, x)
+    if loss == "cross_entropy" and output.dim() != 2:
+        raise InputError(
+            f"cross_entropy takes scores [batch, classes] and the model returns shape {tuple(output.shape)}; "
+            "flatten the output or use --loss mse"
+        )
     wrapped = _WithLoss(copy.deepcopy(module), loss)
     target = torch.full_like(output, 1.0 / output.shape[-1])
     _select(wrapped, set(trainable), x, target)
     if not any(parameter.requires_grad for parameter in wrapped.parameters()):
         raise InputError("no parameter to train: the selection matches none that affects the loss")
     try:
-        program, signature = aot_export_module(wrapped, (x, target), trace_joint=True, output_loss_index=0)
+        program, signature = _export(wrapped, (x, target), trace_joint=True, output_loss_index=0)
     except Exception as error:
-        first = str(error).strip().splitlines()[0]
-        raise InputError(f"PyTorch cannot trace the training step: {first}") from error
+        raise InputError(f"PyTorch cannot trace the training step: {_first_line(error)}") from error
     by_name = {node.name: node for node in program.graph.nodes}
     gradients = {
         name.removeprefix("module."): by_name[node]
@@ -142,17 +166,22 @@ def trace_training(module: nn.Module, x: torch.Tensor, loss: str, trainable: Ite
     }
     gradients = {name: node for name, node in gradients.items() if name in set(trainable)}
     output_node = by_name[signature.user_outputs[1]]
-    return _traced(program, signature, output_node, gradients, paths, training=True)
+    return _traced(program, signature, output_node, gradients, training=True)
 
 
 def trace_inference(module: nn.Module, x: torch.Tensor) -> Traced:
-    """The graph of the forward pass in evaluation mode."""
-    _, paths = run_once(module, x)
+    """The graph of the forward pass in evaluation mode; its nodes know where in the model they stand."""
+    run_once(module, x)
     wrapped = _AsTuple(copy.deepcopy(module).eval())
-    with torch.no_grad():
-        program, signature = aot_export_module(wrapped, (x,), trace_joint=False)
+    try:
+        with _ModulePaths(wrapped.module), torch.no_grad():
+            program, signature = _export(wrapped, (x,), trace_joint=False)
+    except DataDependentOutputException as error:
+        raise InputError("the model's control flow depends on its data, which cannot be compiled") from error
+    except Exception as error:
+        raise InputError(f"PyTorch cannot trace the model: {_first_line(error)}") from error
     by_name = {node.name: node for node in program.graph.nodes}
-    return _traced(program, signature, by_name[signature.user_outputs[0]], {}, paths, training=False)
+    return _traced(program, signature, by_name[signature.user_outputs[0]], {}, training=False)
 
 
 def _select(wrapped: nn.Module, trainable: set[str], x: torch.Tensor, target: torch.Tensor) -> None:
@@ -166,7 +195,14 @@ def _select(wrapped: nn.Module, trainable: set[str], x: torch.Tensor, target: to
     try:
         loss, _ = probe(x, target)
     except Exception as error:
-        raise InputError(f"the training step does not run: {str(error).splitlines()[0]}") from error
+        remedy = ""
+        if any(
+            isinstance(item, nn.modules.batchnorm._BatchNorm) and item.training for item in probe.modules()
+        ):
+            remedy = (
+                "; batch norm that trains needs several values per channel: --bn fold or frozen, or --batch 2"
+            )
+        raise InputError(f"the training step does not run: {_first_line(error)}{remedy}") from error
     if not loss.requires_grad:
         for parameter in chosen.values():
             parameter.requires_grad_(False)
@@ -182,7 +218,6 @@ def _traced(
     signature: Any,
     output: Any,
     gradients: Mapping[str, Any],
-    paths: Mapping[str, tuple[str, ...]],
     training: bool,
 ) -> Traced:
     values: dict[Any, Value] = {}
@@ -206,7 +241,7 @@ def _traced(
         weight = Value("sample_weight", (batch,), Role.SAMPLE_WEIGHT)
         values["sample_weight"] = weight
     needed = _needed(program, [output, *gradients.values()], output)
-    return Traced(values, needed, output, gradients, paths)
+    return Traced(values, needed, output, gradients)
 
 
 def _needed(program: Any, roots: list[Any], output: Any) -> tuple[Any, ...]:
