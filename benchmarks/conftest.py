@@ -33,7 +33,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         if above in medians and below in medians
     ]
     if "test_compile_resnet8" in medians:
-        rows.append({"ratio": "compile ResNet8, seconds", "value": medians["test_compile_resnet8"], "goal": 10.0})
+        rows.append(
+            {"ratio": "compile ResNet8, seconds", "value": medians["test_compile_resnet8"], "goal": 10.0}
+        )
     if not rows:
         return
     terminalreporter.section("ResNet8 on the host, one thread, batch 1: medians of this run")
@@ -41,5 +43,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         goal = "" if row["goal"] is None else f"   goal <= {row['goal']:g}"
         terminalreporter.write_line(f"{row['ratio']:<36} {row['value']:8.2f}{goal}")
     RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "host.json").write_text(json.dumps({"ratios": rows, "median_seconds": medians}, indent=1) + "\n")
+    (RESULTS / "host.json").write_text(
+        json.dumps({"ratios": rows, "median_seconds": medians}, indent=1) + "\n"
+    )
     terminalreporter.write_line(f"written to {RESULTS / 'host.json'}")

@@ -1,46 +1,175 @@
-"""Wraps long lines of generated C; templates carry the rest of the formatting, so that no tool is needed to emit."""
+"""Brings generated C into the project's format, so that emission needs no clang-format.
+
+Covers the C that the templates are written in: statements are joined and broken anew at 110 columns, indented
+by their braces, and trailing comments aligned, the way clang-format's LLVM style does it.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 WIDTH = 110
+INDENT = 4
+
+_ASSIGNMENT = re.compile(r"[^()=]* [-+*|]?= ")
+_OPERATORS = frozenset(["+", "-", "*", "/", "%", "&&", "||", "<", ">", "<=", ">=", "==", "!="])
+_CONTROL = ("if (", "for (", "while (", "} else if (", "else ")
 
 
 def format_c(text: str) -> str:
-    """Generated C with no line over 110 columns where it can be broken, no trailing blanks, no blank-line runs."""
+    """The text without wrong indentation, lines over 110 columns, trailing blanks and runs of blank lines."""
     lines: list[str] = []
-    for line in text.splitlines():
-        lines.extend(_wrap(line.rstrip()))
-    joined = re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
-    joined = re.sub(r"\{\n\n", "{\n", joined)
-    joined = re.sub(r"\n\n(\s*\})", r"\n\1", joined)
-    return joined.strip("\n") + "\n"
+    depth = 0
+    for unit in _units(text):
+        code, _ = _split_comment(unit)
+        closing = len(code) - len(code.lstrip("}"))
+        indent = "" if unit.startswith("#") else " " * INDENT * max(depth - closing, 0)
+        if not unit:
+            lines.append("")
+        elif unit.startswith("/*"):
+            lines.extend(_wrap_comment(unit, indent))
+        elif unit.startswith("#"):
+            lines.append(unit)
+        else:
+            depth += _balance(code, "{", "}")
+            lines.extend(_wrap_code(indent + unit))
+    return _blank_lines("\n".join(_align_comments(lines)))
 
 
-def _wrap(line: str) -> list[str]:
-    if len(line) <= WIDTH or line.endswith("\\"):
+# ---------------------------------------------------------------------------------------------------- joining
+def _units(text: str) -> Iterator[str]:
+    """Statements, block comments and directives, each as one text; a blank line as an empty one."""
+    source = iter(text.splitlines())
+    for line in source:
+        unit = line.strip()
+        if unit.startswith("#"):
+            unit = line.rstrip()
+            while unit.endswith("\\"):
+                unit += "\n" + next(source).rstrip()
+        elif unit.startswith("/*"):
+            while "*/" not in unit:
+                unit += "\n" + next(source).strip()
+        elif unit:
+            while not _complete(unit):
+                following = next(source).strip()
+                unit += following if unit.endswith("(") or following.startswith(")") else f" {following}"
+        yield unit
+
+
+def _complete(unit: str) -> bool:
+    code, _ = _split_comment(unit)
+    if _balance(code, "(", ")") > 0:
+        return False
+    return code.endswith((";", "{", "}", ",")) or code.startswith(_CONTROL)
+
+
+def _split_comment(line: str) -> tuple[str, str]:
+    """A line's code and the comment that trails it."""
+    start = line.rfind("/*") if line.endswith("*/") else -1
+    return (line[:start].rstrip(), line[start:]) if start > 0 else (line, "")
+
+
+def _balance(code: str, opening: str, closing: str) -> int:
+    plain = re.sub(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'', "", code)
+    return plain.count(opening) - plain.count(closing)
+
+
+# --------------------------------------------------------------------------------------------------- breaking
+def _wrap_comment(unit: str, indent: str) -> list[str]:
+    """Words beyond the last column move to the next line of their paragraph, or to a new one."""
+    source = [line if line.startswith("/*") else f" {line}" for line in unit.split("\n")]
+    starred = len(source) > 1 and source[1].startswith(" *")
+    prefix = f"{indent} * " if starred else f"{indent}   "
+    wrapped: list[str] = []
+    rest = ""
+    for line in source:
+        words = indent + line if not rest else prefix + rest + " " + line.strip().removeprefix("* ")
+        if rest and (line.strip() in ("*", "*/") or not line.startswith(" * ") or line.startswith(" *  ")):
+            wrapped.append(prefix + rest)
+            words = indent + line
+        rest = ""
+        cut = len(words) if len(words) <= WIDTH else words.rfind(" ", len(prefix), WIDTH + 1)
+        if cut > len(prefix):
+            words, rest = words[:cut].rstrip(), words[cut:].strip()
+        wrapped.append(words)
+    while rest:
+        cut = WIDTH - len(prefix) if len(prefix + rest) > WIDTH else len(rest)
+        cut = rest.rfind(" ", 1, cut + 1) if cut < len(rest) else cut
+        wrapped.append(prefix + rest[:cut])
+        rest = rest[cut:].strip()
+    return wrapped
+
+
+def _wrap_code(line: str) -> list[str]:
+    """Break after an assignment if its right side then fits; else where parentheses nest least."""
+    code, _ = _split_comment(line)
+    if len(code) <= WIDTH:
         return [line]
-    if line.lstrip().startswith("/*") and line.endswith("*/"):
-        return _wrap_comment(line)
-    opening = line.find("(")
-    if opening < 0 or opening > WIDTH // 2:
-        return [line]
-    return _wrap_words(line, " " * (opening + 1))
-
-
-def _wrap_comment(line: str) -> list[str]:
-    indent = " " * (len(line) - len(line.lstrip()))
-    return _wrap_words(line, indent + "   ")
-
-
-def _wrap_words(line: str, indent: str) -> list[str]:
+    indent = " " * (len(line) - len(line.lstrip()) + INDENT)
+    assignment = _ASSIGNMENT.match(line)
+    opened: list[int] = []
+    if assignment is not None:
+        if len(indent + line[assignment.end() :]) <= WIDTH:
+            return [line[: assignment.end()].rstrip(), indent + line[assignment.end() :]]
+        opened.append(assignment.end())
     wrapped: list[str] = []
     rest = line
     while len(rest) > WIDTH:
-        cut = rest.rfind(" ", len(indent) + 1, WIDTH + 1)
-        if cut <= len(indent):
+        cut, opened = _break(rest, opened)
+        if cut == 0:
             break
         wrapped.append(rest[:cut].rstrip())
-        rest = indent + rest[cut + 1 :]
+        rest = " " * opened[-1] + rest[cut:].lstrip()
     return [*wrapped, rest]
+
+
+def _break(line: str, opened: list[int]) -> tuple[int, list[int]]:
+    """Where to break a long line, and the columns that its open parentheses (and assignment) begin at there.
+
+    0 when there is no place. The least nested place counts, commas before operators; of those the last one.
+    """
+    columns = list(opened)
+    best: tuple[tuple[int, bool], int, list[int]] | None = None
+    for position in range(len(line) - len(line.lstrip()), min(len(line), WIDTH + 1)):
+        if line[position] == "(":
+            columns.append(position + 1)
+        elif line[position] == ")" and columns:
+            columns.pop()
+        elif line[position] == " " and columns and _breakable(line, position):
+            rank = (len(columns), line[position - 1] not in ",;")
+            if best is None or rank <= best[0]:
+                best = (rank, position, list(columns))
+    return (0, opened) if best is None else best[1:]
+
+
+def _breakable(line: str, space: int) -> bool:
+    """After a comma, a semicolon or a binary operator, before the parts of a conditional expression."""
+    before = line[:space].rsplit(" ", 1)[-1]
+    following = line[space + 1 :].split(" ", 1)[0]
+    return following in ("?", ":") or before.endswith((",", ";")) or before in _OPERATORS
+
+
+# -------------------------------------------------------------------------------------------------- the whole
+def _align_comments(lines: list[str]) -> list[str]:
+    """Trailing comments of adjacent lines begin in one column."""
+    aligned = list(lines)
+    group: list[tuple[int, str, str]] = []
+    for index, line in enumerate([*lines, ""]):
+        code, comment = _split_comment(line)
+        if code and comment:
+            group.append((index, code, comment))
+            continue
+        column = max((len(code) for _, code, _ in group), default=0)
+        for place, code, comment in group:
+            aligned[place] = f"{code.ljust(column)} {comment}"
+        group = []
+    return aligned
+
+
+def _blank_lines(text: str) -> str:
+    """One blank line at most, none after an opening or before a closing brace, one newline at the end."""
+    text = re.sub(r"\n{3,}", "\n\n", text)
+    text = re.sub(r"\{\n\n", "{\n", text)
+    text = re.sub(r"\n\n(\s*\})", r"\n\1", text)
+    return text.strip("\n") + "\n"

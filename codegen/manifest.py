@@ -3,15 +3,49 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from odl.codegen.network import Network
+from odl.errors import InputError
 from odl.graph.ir import Value
 from odl.operators.base import Operator
 from odl.options import Adam
 from odl.plan.report import memory_manifest
+
+_KEYS = ("spec", "options", "memory", "input", "output", "tensors", "counters", "programs", "state_bytes")
+#: Version of the manifest's format.
+FORMAT = 1
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of the project in `directory`; InputError when it is none or damaged."""
+    file = directory / "manifest.json"
+    again = "compile it again with odl compile -o"
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory; make one with odl compile -o {directory}")
+    if not file.is_file():
+        raise InputError(
+            f"{directory} is not an odl project (no manifest.json); make one with odl compile -o"
+        )
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{file} cannot be read ({error}); {again}") from error
+    if not is_manifest(found):
+        raise InputError(f"{file} was not written by odl; make a project with odl compile -o")
+    missing = [key for key in _KEYS if key not in found]
+    if found["odl"] != FORMAT or missing:
+        raise InputError(f"{file} is of another release of odl; {again}")
+    return dict(found)
+
+
+def is_manifest(found: object) -> bool:
+    """Whether a JSON file's content is a manifest, of whatever release."""
+    return isinstance(found, dict) and "odl" in found and isinstance(found.get("files"), list)
 
 
 def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any]) -> dict[str, Any]:
@@ -20,7 +54,7 @@ def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any])
     step, infer = schedule.programs["step"], schedule.programs["infer"]
     optimizer = dataclasses.asdict(options.optimizer)
     return {
-        "odl": 1,
+        "odl": FORMAT,
         "model": network.name,
         "spec": network.spec,
         "options": {
@@ -43,6 +77,11 @@ def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any])
         "input": _value(network.input_value),
         "output": _value(network.output_value),
         "tensors": [{**_value(value), "offset": offset} for value, offset in schedule.persistent],
+        "counters": [
+            {"name": name, "value": int(array)}
+            for name, array in network.initial.items()
+            if _is_counter(name)
+        ],
         "programs": [
             {
                 "name": name,
@@ -90,3 +129,8 @@ def _value(value: Value) -> dict[str, Any]:
         "dtype": str(value.dtype),
         "layout": str(value.layout),
     }
+
+
+def _is_counter(name: str) -> bool:
+    """Batch norm's count of batches, which a state_dict holds and no kernel needs."""
+    return name == "num_batches_tracked" or name.endswith(".num_batches_tracked")

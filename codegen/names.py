@@ -7,11 +7,14 @@ import re
 
 import numpy as np
 
-_KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long "
-    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while "
-    "core cores main bool true false".split()
-)
+_KEYWORDS = """
+    auto break case char const continue default do double else enum extern float for goto if inline int
+    long register restrict return short signed sizeof static struct switch typedef union unsigned void
+    volatile while
+"""
+_RESERVED = frozenset(f"{_KEYWORDS} core cores state main bool true false NULL INFINITY NAN".split())
+#: What generated code names itself, so that a user's name of this form gets an underscore.
+_OWN = re.compile(r"(odl|net|run|scratch|NET|ODL)_\w*|\w+_shape_\d+")
 
 
 def identifier(name: str) -> str:
@@ -19,11 +22,11 @@ def identifier(name: str) -> str:
     text = re.sub(r"[^0-9A-Za-z_]", "_", name)
     if not text or text[0].isdigit():
         text = f"n{text}"
-    return f"{text}_" if text in _KEYWORDS else text
+    return f"{text}_" if text in _RESERVED or _OWN.fullmatch(text) else text
 
 
 def unique_identifiers(names: list[str]) -> dict[str, str]:
-    """An identifier for every name, all different; InputError never: clashes get a number."""
+    """An identifier for every name, all different: clashes get a number."""
     taken: set[str] = set()
     result: dict[str, str] = {}
     for name in names:
@@ -50,6 +53,6 @@ def float_literal(value: float) -> str:
     return f"{text}f"
 
 
-def bytes_text(count: int) -> str:
-    """A count with thousands separators, as comments show it."""
-    return f"{count:,}"
+def comment_text(text: str) -> str:
+    """A user's name as it can stand in a C comment: one line that neither opens nor closes one."""
+    return " ".join(text.split()).replace("*/", "* /").replace("/*", "/ *")

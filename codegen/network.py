@@ -1,4 +1,4 @@
-"""What the C project is made from: the schedule, the initial tensors and the facts that comments and headers state."""
+"""What the C project is made from: the schedule, the initial tensors, and what comments and headers state."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""Template context of the programs in net.c: tensors at their addresses, constant shapes, commented kernel calls."""
+"""Template context of net.c: constant shapes, tensors at their addresses, commented kernel calls."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from odl.codegen.kernels import KernelSet
-from odl.codegen.names import float_literal, identifier, unique_identifiers
+from odl.codegen.names import comment_text, float_literal, identifier, unique_identifiers
 from odl.graph.ir import DType, Value
-from odl.operators.base import Argument, KernelCall, Number, Runtime, Tensor
+from odl.operators.base import Argument, KernelCall, Number, Runtime, Scratch, Tensor
 from odl.plan.schedule import BoundNode, Program
 
 _TITLES = {
@@ -22,22 +22,48 @@ _TITLES = {
 C_TYPES = {DType.F16: "odl_f16", DType.F32: "odl_f32", DType.U8: "uint8_t"}
 
 
+class ShapeSet:
+    """The constant shapes of one network: calls whose shapes are equal share one, in any program."""
+
+    def __init__(self, calls: Iterable[KernelCall]) -> None:
+        self._names: dict[tuple[str, tuple[tuple[str, int], ...]], str] = {}
+        numbers: dict[str, int] = {}
+        for call in calls:
+            if _shape_key(call) not in self._names:
+                kind = call.shape_type.removeprefix("odl_")
+                numbers[kind] = numbers.get(kind, 0) + 1
+                self._names[_shape_key(call)] = f"{kind}_{numbers[kind]}"
+
+    def name(self, call: KernelCall) -> str:
+        """The C constant that holds a call's shape."""
+        return self._names[_shape_key(call)]
+
+    def context(self) -> list[dict[str, Any]]:
+        """Every shape, in the order of their first calls."""
+        return [
+            {"type": kind, "name": name, "fields": dict(fields)}
+            for (kind, fields), name in self._names.items()
+        ]
+
+
+def _shape_key(call: KernelCall) -> tuple[str, tuple[tuple[str, int], ...]]:
+    return call.shape_type, tuple(call.shape.items())
+
+
 @dataclass(frozen=True)
 class _Names:
     tensors: dict[str, str]
-    shapes: dict[str, str]
     scratch: dict[str, str]
 
 
 def program_context(
-    index: int, name: str, program: Program, kernels: KernelSet, watches_overflow: bool
+    index: int, name: str, program: Program, kernels: KernelSet, shapes: ShapeSet, watches_overflow: bool
 ) -> dict[str, Any]:
     """Everything that net.c says about one program."""
     called = [item for item in program.nodes if item.call is not None]
     used = _used_values(called)
     names = _Names(
         unique_identifiers(used),
-        {item.node.name: f"{name}_{identifier(item.node.name)}_shape" for item in called},
         {node: f"scratch_{identifier(node)}" for node in program.scratch},
     )
     tensors = [
@@ -63,8 +89,7 @@ def program_context(
         "title": _TITLES[name],
         "watches_overflow": watches_overflow,
         "tensors": tensors,
-        "shapes": [_shape(item, names) for item in called],
-        "nodes": [_node(number, item, program, names, kernels) for number, item in enumerate(called)],
+        "nodes": [_node(number, item, program, names, kernels, shapes) for number, item in enumerate(called)],
     }
 
 
@@ -73,8 +98,8 @@ def _used_values(called: Sequence[BoundNode]) -> list[str]:
     for item in called:
         assert item.call is not None
         for argument in item.call.arguments:
-            if isinstance(argument, Tensor) and argument.name not in (None, "scratch"):
-                used.setdefault(str(argument.name))
+            if isinstance(argument, Tensor) and argument.name is not None:
+                used.setdefault(argument.name)
     return list(used)
 
 
@@ -82,17 +107,12 @@ def _scratch_type(program: Program, item: BoundNode) -> DType:
     return program.graph.value(item.node.reads[0]).dtype
 
 
-def _shape(item: BoundNode, names: _Names) -> dict[str, Any]:
-    assert item.call is not None
-    return {"type": item.call.shape_type, "name": names.shapes[item.node.name], "fields": item.call.shape}
-
-
 def _node(
-    number: int, item: BoundNode, program: Program, names: _Names, kernels: KernelSet
+    number: int, item: BoundNode, program: Program, names: _Names, kernels: KernelSet, shapes: ShapeSet
 ) -> dict[str, Any]:
     call = item.call
     assert call is not None
-    arguments = [f"&{names.shapes[item.node.name]}"]
+    arguments = [f"&{shapes.name(call)}"]
     arguments += [_argument(argument, item, names) for argument in call.arguments]
     return {
         "index": number,
@@ -107,11 +127,9 @@ def _argument(argument: Argument, item: BoundNode, names: _Names) -> str:
         return float_literal(argument.value)
     if isinstance(argument, Runtime):
         return f"state.{argument.name}"
-    if argument.name is None:
-        return "NULL"
-    if argument.name == "scratch":
+    if isinstance(argument, Scratch):
         return names.scratch[item.node.name]
-    return names.tensors[argument.name]
+    return "NULL" if argument.name is None else names.tensors[argument.name]
 
 
 def describe(item: BoundNode, program: Program) -> str:
@@ -119,12 +137,14 @@ def describe(item: BoundNode, program: Program) -> str:
     node, graph = item.node, program.graph
     inputs = " ".join(_dimensions(graph.value(name)) for name in node.reads[:1])
     outputs = " ".join(_dimensions(graph.value(name)) for name in node.outputs[:1])
-    text = f"{node.name}: {type(node.operator).__name__} {inputs}"
+    text = f"{comment_text(node.name)}: {type(node.operator).__name__} {inputs}"
     if outputs:
         text += f" -> {outputs}"
     window = getattr(node.operator, "window", None)
     if window is not None:
-        text += f", {window.kernel[0]}x{window.kernel[1]} window, stride {window.stride[0]}x{window.stride[1]}"
+        text += (
+            f", {window.kernel[0]}x{window.kernel[1]} window, stride {window.stride[0]}x{window.stride[1]}"
+        )
         text += ", padding " + "/".join(str(side) for side in window.padding)
     if item.macs:
         text += f", {item.macs:,} MACs"

@@ -1,11 +1,10 @@
-"""Writes the C project: net.h, net.c, weights.c, the kernels it uses, ISA headers, runtime, Makefile, manifest.json."""
+"""Writes the C project: network, weights, kernels it uses, ISA headers, runtime, Makefile, manifest.json."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from importlib import resources
@@ -16,21 +15,23 @@ import numpy as np
 
 from odl.codegen.format import format_c
 from odl.codegen.kernels import KernelSet, environment
-from odl.codegen.manifest import manifest
-from odl.codegen.names import float_literal
+from odl.codegen.manifest import is_manifest, manifest
+from odl.codegen.names import comment_text, float_literal
 from odl.codegen.network import Network, to_memory
-from odl.codegen.programs import C_TYPES, kernel_calls, program_context
+from odl.codegen.programs import C_TYPES, ShapeSet, kernel_calls, program_context
 from odl.errors import InputError
 from odl.graph.ir import DType, Role
 from odl.options import Adam
 from odl.passes.precision import Precision
 
+#: What building adds to a project's directory; it may be replaced with the project.
+BUILD_PRODUCTS = frozenset(["example", "net_exact.so", "net_fast.so", ".net_exact.key", ".net_fast.key"])
 #: fp16 lanes of the SIMD whose bits the exact host build computes.
 LANES = 2
 
 
 def render_project(network: Network) -> dict[str, str]:
-    """Every file of the project by its path, as text. The same network gives the same bytes on any machine."""
+    """Every file of the project by its path, as text. The same network gives the same bytes anywhere."""
     schedule = network.schedule
     kernels = KernelSet(kernel_calls(list(schedule.programs.values())))
     rendered = kernels.render()
@@ -59,23 +60,60 @@ def render_project(network: Network) -> dict[str, str]:
 def write_project(network: Network, directory: Path) -> None:
     """Write the project; an earlier odl project there is replaced at once, anything else is left alone.
 
-    InputError when the directory exists and is not an odl project.
+    InputError when the directory holds anything that odl did not write, or cannot be written.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        if not (directory / "manifest.json").is_file():
-            raise InputError(f"{directory} exists and is not an odl project; choose another directory with -o")
+    check_output(directory)
     files = render_project(network)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".odl-") as temporary:
-        fresh = Path(temporary) / "project"
-        for path, text in files.items():
-            target = fresh / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8", newline="\n")
-        if directory.exists():
-            os.replace(directory, Path(temporary) / "before")
-        os.replace(fresh, directory)
-        shutil.rmtree(Path(temporary) / "before", ignore_errors=True)
+    place = directory.resolve()
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix=".odl-") as temporary:
+            fresh = Path(temporary) / "project"
+            for path, text in files.items():
+                target = fresh / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, encoding="utf-8", newline="\n")
+            _replace_directory(place, fresh, Path(temporary) / "before")
+    except OSError as error:
+        raise InputError(f"cannot write the project to {directory}: {error.strerror or error}") from error
+
+
+def check_output(directory: Path) -> None:
+    """InputError unless the directory is absent, empty, or an odl project and nothing else."""
+    if not directory.exists():
+        return
+    elsewhere = "choose another directory with -o"
+    if not directory.is_dir():
+        raise InputError(f"{directory} is a file; {elsewhere}")
+    if directory.resolve() == Path.cwd():
+        raise InputError(f"{directory} is the current directory, which cannot be replaced; {elsewhere}")
+    found = {str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir()}
+    if not found:
+        return
+    try:
+        earlier = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        earlier = None
+    if not is_manifest(earlier):
+        raise InputError(f"{directory} exists and is not an odl project; {elsewhere}")
+    foreign = sorted(found - {*earlier["files"], "manifest.json"} - BUILD_PRODUCTS)
+    if foreign:
+        raise InputError(
+            f"{directory} holds '{foreign[0]}', which is not of odl's making; move it or {elsewhere}"
+        )
+
+
+def _replace_directory(place: Path, fresh: Path, before: Path) -> None:
+    """Put `fresh` in place; what was there goes to `before`, or back when that fails."""
+    existed = place.exists()
+    if existed:
+        os.replace(place, before)
+    try:
+        os.replace(fresh, place)
+    except BaseException:
+        if existed:
+            os.replace(before, place)
+        raise
 
 
 def _initial_image(network: Network) -> tuple[bytes, list[dict[str, Any]]]:
@@ -86,7 +124,9 @@ def _initial_image(network: Network) -> tuple[bytes, list[dict[str, Any]]]:
         if value.role not in (Role.PARAMETER, Role.STATISTIC):
             continue
         data = to_memory(value, network.initial[value.name])
-        tensors.append({"name": value.name, "offset": offset, "bytes": len(data), "source": len(image)})
+        tensors.append(
+            {"name": comment_text(value.name), "offset": offset, "bytes": len(data), "source": len(image)}
+        )
         image += data + b"\0" * (-len(data) % 4)
     return image, tensors
 
@@ -99,37 +139,42 @@ def _words(image: bytes) -> list[str]:
 def _context(network: Network, kernels: KernelSet, tensors: list[dict[str, Any]]) -> dict[str, Any]:
     options, schedule = network.options, network.schedule
     dynamic = options.dtype is Precision.MIXED
+    shapes = ShapeSet(kernel_calls(list(schedule.programs.values())))
     programs = [
-        program_context(index, name, program, kernels, watches_overflow=dynamic and name == "step")
+        program_context(index, name, program, kernels, shapes, watches_overflow=dynamic and name == "step")
         for index, (name, program) in enumerate(schedule.programs.items())
     ]
     adam = options.optimizer if isinstance(options.optimizer, Adam) else None
     output = network.output_value
     return {
-        "title": network.name,
+        "title": comment_text(network.name),
         "precision": str(options.dtype),
         "optimizer": _optimizer_text(network),
         "arena_bytes": schedule.memory.arena_bytes,
         "persistent_bytes": schedule.memory.persistent_bytes,
-        "state_bytes": schedule.memory.persistent_bytes + 4 + (11 if adam else 7) * 4,
+        "state_bytes": schedule.memory.persistent_bytes + 4 + (10 if adam else 8) * 4,
         "input_size": network.input_value.count,
         "input_shape": _shape_text(network.input_value),
         "output_size": output.count,
         "output_shape": _shape_text(output),
         "batch": network.batch,
         "target_text": (
-            "probabilities of the classes (one 1 and zeros for a hard label), [NET_BATCH][classes]"
+            "class probabilities [NET_BATCH][classes]; a hard label is one 1 among zeros"
             if options.loss == "cross_entropy"
-            else "the wished output"
+            else "the wanted output, [NET_BATCH][NET_OUTPUT_SIZE / NET_BATCH]"
         ),
+        "cross_entropy": options.loss == "cross_entropy",
         "accumulate": options.accumulate,
         "deferred": network.deferred,
         "dynamic_scale": dynamic,
         "learning_rate": float_literal(options.optimizer.lr),
+        "learning_rate_text": f"{options.optimizer.lr:g}",
         "loss_scale": float_literal(options.initial_loss_scale),
         "adam": adam
-        and {"beta1": float_literal(adam.betas[0]), "beta2": float_literal(adam.betas[1])},
+        and {"rate1": float_literal(1 - adam.betas[0]), "rate2": float_literal(1 - adam.betas[1])},
         "has_refresh": "refresh" in schedule.programs,
+        "has_skip": any(program["name"] == "skip" and program["nodes"] for program in programs),
+        "shapes": shapes.context(),
         "programs": programs,
         "initial": tensors,
         "step_io": _step_addresses(network),
@@ -151,7 +196,7 @@ def _shape_text(value: Any) -> str:
 def _address(network: Network, program: str, role: Role) -> tuple[DType, int]:
     item = network.schedule.programs[program]
     value = next(value for value in item.graph.values.values() if value.role is role)
-    return value.dtype, item.offsets.get(value.name, 0)
+    return value.dtype, item.offsets[value.name]
 
 
 def _step_addresses(network: Network) -> dict[str, Any]:

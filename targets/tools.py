@@ -1,4 +1,4 @@
-"""The programs that targets and data sets need: which are here, in which version, and how to get the others."""
+"""The programs that targets and data sets need: which are here, in which version, how to get the others."""
 
 from __future__ import annotations
 
@@ -31,9 +31,13 @@ class Finding:
     ok: bool
 
 
-REQUIREMENTS = (
-    Requirement("target host", "gcc", (9,), "apt-get install gcc libc6-dev"),
+#: gcc 12 is the first with __builtin_shufflevector, which the fast host build is written in.
+HOST_TOOLS = (
+    Requirement("target host", "gcc", (12,), "apt-get install gcc libc6-dev"),
     Requirement("target host", "make", (4,), "apt-get install make"),
+)
+REQUIREMENTS = (
+    *HOST_TOOLS,
     Requirement("keyword data", "espeak-ng", (1, 50), "apt-get install espeak-ng"),
 )
 
@@ -43,7 +47,7 @@ def check(requirement: Requirement) -> Finding:
     version = tool_version(requirement.tool)
     needed = ".".join(str(part) for part in requirement.minimum)
     ok = version is not None and version >= requirement.minimum
-    found = None if version is None else ".".join(str(part) for part in version)
+    found = None if version is None else ".".join(str(part) for part in version) or "no version"
     return Finding(requirement.purpose, requirement.tool, found, f">= {needed}", requirement.remedy, ok)
 
 
@@ -53,9 +57,15 @@ def check_all(requirements: Iterable[Requirement] = REQUIREMENTS) -> list[Findin
 
 
 def tool_version(tool: str) -> tuple[int, ...] | None:
-    """The first version number that `tool --version` prints, or None when there is no such program."""
+    """The first version number that `tool --version` prints.
+
+    None when there is no such program, the empty tuple when it does not run or prints no version.
+    """
     if shutil.which(tool) is None:
         return None
-    done = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False, timeout=20)
-    match = re.search(r"(\d+(?:\.\d+)+)", done.stdout + done.stderr)
-    return tuple(int(part) for part in match[1].split(".")) if match else (0,)
+    try:
+        done = subprocess.run([tool, "--version"], capture_output=True, text=True, check=False, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    match = re.search(r"\d+(?:\.\d+)+", done.stdout + done.stderr)
+    return tuple(int(part) for part in match[0].split(".")) if match and done.returncode == 0 else ()

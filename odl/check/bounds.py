@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from odl.operators.base import Array
 from odl.passes.precision import Precision
 
 #: Unit roundoff of the storage types.
@@ -33,3 +36,19 @@ def gradient_bound(precision: Precision, terms: int) -> float:
 def within(error: float, bound: float) -> bool:
     """Whether the error holds the bound; NaN never does."""
     return bool(error <= bound)
+
+
+def relative_error(got: Array, wanted: Array, floor: float = 0.0) -> float:
+    """‖got - wanted‖₂ / max(‖wanted‖₂, floor); zero when both are zero, NaN when anything is NaN or no floor is known."""
+    got64, wanted64 = np.asarray(got, dtype=np.float64), np.asarray(wanted, dtype=np.float64)
+    if got64.shape != wanted64.shape:
+        return float("inf")
+    with np.errstate(all="ignore"):
+        difference = float(np.linalg.norm(got64 - wanted64))
+        norm = float(np.linalg.norm(wanted64))
+    if math.isnan(difference) or not math.isfinite(floor):
+        return float("nan")
+    norm = max(norm, floor)
+    if difference == 0.0:
+        return 0.0
+    return difference / norm if norm > 0 else float("inf")

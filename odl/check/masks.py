@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as functional
 from torch.overrides import TorchFunctionMode
 
+from odl.check.bounds import relative_error
 from odl.errors import CheckFailedError
 from odl.operators.base import Array
 
@@ -57,16 +58,23 @@ class Flips:
 
 @dataclass
 class AlignedMasks(TorchFunctionMode):
-    """While active, activation functions and max pooling take the device's side inside the rounding band.
+    """While active, activation functions go on from the device's values, on the device's side inside the rounding band.
+
+    So every stretch of the model from one activation to the next is compared for itself, at the values that the
+    device had: rounding that a deep model with batch statistics would magnify beyond recognition counts once, where it
+    happens. Max pooling takes the device's winners inside the band.
 
     `band` is the band's least half width relative to the root mean square of the activation's input, `noise` its
-    least half width at each kink in the input's own units; `flips` collects what took the other side.
+    least half width at each kink in the input's own units. `flips` collects what took the other side, `errors` how far
+    the device's values were from the model's own, `inputs` the inputs of all kinks in float64.
     """
 
     activations: Sequence[DeviceActivation | DeviceWinners]
     band: float
     noise: Sequence[float] = ()
     flips: dict[str, Flips] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
+    inputs: list[torch.Tensor] = field(default_factory=list)
     _next: int = 0
 
     def __post_init__(self) -> None:
@@ -86,6 +94,7 @@ class AlignedMasks(TorchFunctionMode):
             return func(*args, **kwargs)
         device = self.activations[self._next]
         self._next += 1
+        self.inputs.append(args[0].detach().double().clone())
         if limits is not None and isinstance(device, DeviceActivation):
             return self._aligned(args[0], device, *limits)
         if limits is None and isinstance(device, DeviceWinners):
@@ -118,14 +127,15 @@ class AlignedMasks(TorchFunctionMode):
         with torch.no_grad():
             passes = (x > low) & (x < high)
             output = torch.from_numpy(device.output.astype("float64")).to(x.dtype).reshape(x.shape)
-            on_device = (output > low) & (output < high)
+            on_device = (output > device.low) & (output < device.high)
             distance = torch.minimum((x - low).abs(), (x - high).abs())
             width, scale = self._width(x)
             aligned = torch.where(distance <= width, on_device, passes)
             self._count(device.name, aligned != passes, width, scale)
-        clamped: torch.Tensor = _Clamp.apply(x, aligned, low, high)  # type: ignore[no-untyped-call]
-        return clamped
-
+            floor = math.sqrt(x.numel()) * width / self.band if self.band > 0 else 0.0
+            self.errors[device.name] = relative_error(output.numpy(), x.clamp(low, high).numpy(), floor)
+        result: torch.Tensor = _Activation.apply(x, output, aligned)  # type: ignore[no-untyped-call]
+        return result
 
     def _width(self, x: torch.Tensor) -> tuple[float, float]:
         """Half width of the band at the current kink, and the root mean square of its input."""
@@ -139,42 +149,24 @@ class AlignedMasks(TorchFunctionMode):
         self.flips[name] = Flips(float(flipped.double().mean()), explained)
 
 
-class KinkInputs(TorchFunctionMode):
-    """While active, keeps the input of every activation function and max pooling, in float64."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inputs: list[torch.Tensor] = []
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        """Keep the input; everything runs as it is."""
-        kwargs = kwargs or {}
-        name = getattr(func, "__name__", "")
-        if name in _MAX_POOL or _limits(name, args, kwargs) is not None:
-            self.inputs.append(args[0].detach().double().clone())
-        return func(*args, **kwargs)
-
-
-def rounding_noise(exact: KinkInputs, single: KinkInputs) -> list[float]:
-    """Root mean square of what float32 rounding did to each kink's input."""
+def rounding_noise(exact: AlignedMasks, single: AlignedMasks) -> list[float]:
+    """Root mean square of what float32 rounding did to each kink's input since the device's values before it."""
     pairs = zip(exact.inputs, single.inputs, strict=True)
     return [float((ours - other).square().mean().sqrt()) for ours, other in pairs]
 
 
-class _Clamp(torch.autograd.Function):
-    """A clamp whose gradient passes where the given mask says."""
+class _Activation(torch.autograd.Function):
+    """An activation function with a given value, whose gradient passes where the given mask says."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, mask: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(mask)
-        return x.clamp(low, high)
+        return value.clone()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         (mask,) = ctx.saved_tensors
-        return gradients[0] * mask, None, None, None
+        return gradients[0] * mask, None, None
 
 
 def _limits(name: str, args: Any, kwargs: Any) -> tuple[float, float] | None:

@@ -17,8 +17,10 @@ from odl.run.net import Net
 
 def optimizer_from_manifest(entry: dict[str, Any]) -> Optimizer:
     """The optimizer that a manifest states."""
-    values = {key: tuple(value) if key == "betas" else value for key, value in entry.items() if key != "name"}
-    return Adam(**values) if entry["name"] == "adam" else SGD(**values)
+    values: dict[str, Any] = {key: value for key, value in entry.items() if key != "name"}
+    if entry["name"] == "adam":
+        return Adam(**{**values, "betas": tuple(values["betas"])})
+    return SGD(**values)
 
 
 def trained_parameters(manifest: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from odl.check.masks import AlignedMasks, DeviceActivation, DeviceWinners, Flips, KinkInputs, rounding_noise
+from odl.check.masks import AlignedMasks, DeviceActivation, DeviceWinners, Flips, rounding_noise
 from odl.operators.base import Array
 from odl.options import Adam, Optimizer
 from odl.trace.tracing import LOSSES
@@ -32,7 +32,8 @@ Activations = Sequence[DeviceActivation | DeviceWinners]
 class ReferenceStep:
     """What the step gives: mean loss, gradients, parameters, statistics and optimizer state afterwards.
 
-    `flips` says how many units' activation masks follow the device. `noise` is how far the same gradients and statistics
+    `flips` says how many units' activation masks follow the device, `activations` how far the device's activations are
+    from those that follow from the activations before them. `noise` is how far the same gradients and statistics
     come out in float32 PyTorch: what rounding does to a gradient that nearly cancels, such as that of a bias before a
     batch norm in training mode, or to the variance of a few values in a deep layer, is measured by it and not by the
     tensor's own norm.
@@ -42,6 +43,7 @@ class ReferenceStep:
     gradients: Mapping[str, Array]
     tensors: Mapping[str, Array]
     flips: Mapping[str, Flips]
+    activations: Mapping[str, float]
     noise: Mapping[str, float]
 
 
@@ -71,8 +73,12 @@ class Reference:
         `update_with` are gradients to update with instead: Adam divides by their size, so that only an update from
         the device's own gradients says whether the update is right.
         """
-        bands = self._bands(state, samples, band, coarseness) if coarseness and any(activations) else [()] * len(samples)
-        loss, gradients, flips = self._backward(self._module, state, samples, activations, band, bands)
+        bands = (
+            self._bands(state, samples, activations, coarseness)
+            if coarseness and any(activations)
+            else [()] * len(samples)
+        )
+        loss, gradients, masks = self._backward(self._module, state, samples, activations, band, bands)
         _, single, _ = self._backward(self._single, state, samples, activations, band, bands)
         noise = {name: float(np.linalg.norm(single[name] - item)) for name, item in gradients.items()}
         tensors = _tensors(self._module)
@@ -81,15 +87,22 @@ class Reference:
                 noise[name] = float(np.linalg.norm((item.detach().double() - tensors[name].detach()).numpy()))
         parameters = {name: tensors[name] for name in self._trainable}
         optimizer = self._make_optimizer(parameters, state, learning_rate, done)
-        for name, item in (update_with or {}).items():
-            parameters[name].grad = torch.from_numpy(np.array(item, dtype=np.float64))
+        for name, gradient in (update_with or {}).items():
+            parameters[name].grad = torch.from_numpy(np.array(gradient, dtype=np.float64))
         optimizer.step()
         after = {name: tensor.detach().numpy().copy() for name, tensor in tensors.items()}
         for name, parameter in parameters.items():
             for key, value in optimizer.state.get(parameter, {}).items():
                 if key != "step" and value is not None:
                     after[f"{name}.{key}"] = value.detach().numpy().copy()
-        return ReferenceStep(loss, gradients, after, flips, noise)
+        flips: dict[str, Flips] = {}
+        errors: dict[str, float] = {}
+        for sample in masks:
+            for name, found in sample.flips.items():
+                flips[name] = max(flips.get(name, found), found, key=lambda item: item.share - item.explained)
+            for name, error in sample.errors.items():
+                errors[name] = float(np.maximum(error, errors.get(name, 0.0)))  # keeps NaN
+        return ReferenceStep(loss, gradients, after, flips, errors, noise)
 
     def _backward(
         self,
@@ -99,40 +112,44 @@ class Reference:
         activations: Sequence[Activations],
         band: float,
         bands: Sequence[Sequence[float]],
-    ) -> tuple[float, dict[str, Array], dict[str, Flips]]:
+    ) -> tuple[float, dict[str, Array], list[AlignedMasks]]:
         """Mean loss and gradients of the samples in the module's own precision."""
         _load(module, state)
         module.zero_grad()
         total = 0.0
-        flips: dict[str, Flips] = {}
+        used: list[AlignedMasks] = []
         for index, sample in enumerate(samples):
             masks = AlignedMasks(activations[index] if activations else (), band, bands[index])
             with masks:
                 loss = self._sample_loss(module, sample) / len(samples)
             loss.backward()
             total += float(loss.detach())
-            for name, found in masks.flips.items():
-                flips[name] = max(found, flips.get(name, found), key=lambda item: item.share - item.explained)
+            used.append(masks)
         tensors = _tensors(module)
         gradients = {}
         for name in self._trainable:
             gradient = tensors[name].grad
             shape = tuple(tensors[name].shape)
             gradients[name] = np.zeros(shape) if gradient is None else gradient.double().numpy().copy()
-        return total, gradients, flips
+        return total, gradients, used
 
     def _bands(
-        self, state: Mapping[str, Array], samples: Sequence[Sample], band: float, coarseness: float
+        self,
+        state: Mapping[str, Array],
+        samples: Sequence[Sample],
+        activations: Sequence[Activations],
+        coarseness: float,
     ) -> list[list[float]]:
         """Half width of the rounding band at every kink of every sample: the noise of a float32 forward pass, scaled."""
-        recorded: list[list[KinkInputs]] = []
+        recorded: list[list[AlignedMasks]] = []
         for module in (self._module, self._single):
             _load(module, state)
             recorded.append([])
-            for sample in samples:
-                with torch.no_grad(), KinkInputs() as inputs:
+            for sample, device in zip(samples, activations, strict=True):
+                masks = AlignedMasks(device, 0.0)
+                with torch.no_grad(), masks:
                     self._sample_loss(module, sample)
-                recorded[-1].append(inputs)
+                recorded[-1].append(masks)
         return [
             [coarseness * noise for noise in rounding_noise(exact, single)]
             for exact, single in zip(*recorded, strict=True)
@@ -155,7 +172,8 @@ class Reference:
         losses = LOSSES[self._loss](output, target, reduction="none")
         per_sample = losses.reshape(len(x), -1)
         per_sample = per_sample.sum(1) if self._loss == "cross_entropy" else per_sample.mean(1)
-        return (weight * per_sample).mean()
+        mean: torch.Tensor = (weight * per_sample).mean()
+        return mean
 
     def _make_optimizer(
         self,

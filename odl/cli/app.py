@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from odl.cli import compile as compile_command
 from odl.cli import doctor, models, run, verify
-from odl.errors import OdlError
+from odl.errors import InputError, OdlError
+
+#: Base of typer's complaints about a command line; BadParameter is the one that every release exports.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="odl",
@@ -27,27 +33,60 @@ app.command("verify")(verify.verify_project)
 app.command("doctor")(doctor.doctor)
 
 
-@app.callback()
-def _version(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         from odl import __version__
 
         typer.echo(f"odl {__version__}")
         raise typer.Exit
 
 
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", is_eager=True, callback=_print_version
+    ),
+) -> None:
+    pass
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit; an error that odl raises on purpose is one line without a traceback."""
+    """Run the command line and exit; a user's error is one line on standard error, without a traceback."""
+    sys.exit(_exit_code(arguments))
+
+
+def _exit_code(arguments: Sequence[str] | None) -> int:
     try:
-        app(args=list(arguments) if arguments is not None else None)
+        result = app(
+            args=None if arguments is None else list(arguments), prog_name="odl", standalone_mode=False
+        )
     except OdlError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]odl:[/] {_escaped(str(error))}")
-        sys.exit(error.exit_code)
+        return _fail(str(error), error.exit_code)
+    except _UsageError as error:
+        return _usage(error)
+    except typer.Abort:
+        return _fail("interrupted", 130)
     except BrokenPipeError:
-        sys.exit(1)
+        # The reader of a pipe has gone; nothing may be written to it when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return _fail(f"{place}{error.strerror or error}", InputError.exit_code)
+    return result if isinstance(result, int) else 0
 
 
-def _escaped(text: str) -> str:
-    return " ".join(text.split()).replace("[", "\\[")
+def _usage(error: Any) -> int:
+    """Typer's own complaint about the command line; without any arguments it is the help page."""
+    message, context = str(error.format_message()), error.ctx
+    if not message or message.count("\n") > 5:
+        typer.echo(message)
+        return int(error.exit_code)
+    command = "odl" if context is None else context.command_path
+    return _fail(f"{message.rstrip('.')}; see {command} --help", int(error.exit_code))
+
+
+def _fail(message: str, exit_code: int) -> int:
+    line = " ".join(message.split())
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]odl:[/] {escape(line)}")
+    return exit_code

@@ -20,18 +20,18 @@ def compile_model(
     output: Annotated[Path, typer.Option("-o", "--output", help="Directory to write the C project to.")],
     target: Annotated[str, typer.Option(help="Where the project runs: host.")] = "host",
     dtype: Annotated[
-        str, typer.Option(help="fp32, fp16, or mixed: fp16 storage and SIMD, fp32 sums and master weights.")
+        str, typer.Option(help="fp32, fp16, or mixed: fp16 storage, fp32 sums and master weights.")
     ] = "mixed",
     cores: Annotated[int, typer.Option(help="Cores that share the work.")] = 1,
     memory: Annotated[
         str | None, typer.Option("--memory", help="Memory budget, such as 256K; exceeding it is an error.")
     ] = None,
     update: Annotated[
-        str, typer.Option(help="What is trained: full, last:N layers, bias, or globs such as 'head.*,*.bias'.")
+        str, typer.Option(help="What is trained: full, last:N (layers), bias, or globs: 'head.*,*.bias'.")
     ] = "full",
     bn: Annotated[
         str,
-        typer.Option("--bn", help="Batch norm: fold into the layer before, frozen (running statistics), or train."),
+        typer.Option("--bn", help="Batch norm: fold (into the layer before), frozen, or train."),
     ] = "fold",
     optimizer: Annotated[str, typer.Option(help="sgd, momentum or adam.")] = "sgd",
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate; 0.01, for adam 0.001.")] = None,
@@ -42,13 +42,15 @@ def compile_model(
     ] = None,
     batch: Annotated[int, typer.Option(help="Samples in one call.", min=1)] = 1,
     accumulate: Annotated[
-        bool, typer.Option("--accumulate", help="Keep gradient buffers: accumulate over calls, apply when told.")
+        bool,
+        typer.Option("--accumulate", help="Keep gradient buffers: accumulate over calls, apply when told."),
     ] = False,
     loss_scale: Annotated[
         float | None, typer.Option(help="Initial loss scale; 1 in fp32, 128 in fp16, 1024 in mixed.")
     ] = None,
     input_shape: Annotated[
-        str | None, typer.Option(help="Input shape without batch, such as 3x32x32, where a factory gives none.")
+        str | None,
+        typer.Option(help="Input shape without batch, such as 3x32x32, where a factory gives none."),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="A file with the model's state_dict, written by torch.save.")
@@ -59,6 +61,7 @@ def compile_model(
 ) -> None:
     """Turn a PyTorch model into a C project that trains it, and say how much memory that takes."""
     from odl.build import compile
+    from odl.codegen.project import check_output
     from odl.models import parse_shape, resolve
     from odl.options import LOSSES, make_optimizer, parse_size
 
@@ -67,12 +70,18 @@ def compile_model(
         raise InputError(f"--loss {loss}: must be one of {', '.join(LOSSES)}")
     if dtype not in [item.value for item in Precision]:
         raise InputError(f"--dtype {dtype}: must be one of fp32, fp16, mixed")
+    check_output(output)
     made = resolve(model, None if input_shape is None else parse_shape(input_shape), loss)
     if weights is not None:
         _load_weights(made.module, weights)
     chosen = make_optimizer(optimizer, lr, momentum, weight_decay)
     with Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console, transient=True
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
     ) as progress:
         progress.add_task(f"compiling {made.name}: trace, passes, memory plan, C")
         build = compile(
@@ -105,7 +114,11 @@ def _load_weights(module: object, path: Path) -> None:
     if not path.is_file():
         raise InputError(f"--weights {path}: no such file")
     try:
-        module.load_state_dict(torch.load(path, weights_only=True))
+        state = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:
+        raise InputError(f"--weights {path}: not a state_dict that torch.save wrote") from error
+    try:
+        module.load_state_dict(state)
     except Exception as error:
         first = " ".join(str(error).split())[:200]
         raise InputError(f"--weights {path}: does not fit the model: {first}") from error
@@ -131,4 +144,6 @@ def _report(console: Console, build: object, output: Path) -> None:
     console.print(f"{forward:,} MACs forward, {step:,} a training step")
     for path in build.compiled.kept_norms:
         console.print(f"batch norm '{path}' follows no layer that could take it in; it stays frozen")
-    console.print(f"wrote {output}; next: odl run {output}, odl verify {output}", highlight=False)
+    console.print(
+        f"wrote {output}; next: odl run {output}, odl verify {output}", highlight=False, soft_wrap=True
+    )

@@ -23,7 +23,9 @@ def run(
         ),
     ] = "random",
     build: Annotated[str, typer.Option(help="exact (the devices' bits) or fast.")] = "fast",
-    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate instead of the compiled one.")] = None,
+    lr: Annotated[
+        float | None, typer.Option("--lr", help="Learning rate instead of the compiled one.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the samples' order.")] = 0,
 ) -> None:
     """Run training steps and print the loss as it goes."""
@@ -40,7 +42,7 @@ def run(
         net.set_learning_rate(lr)
     every = max(1, steps // 10)
     losses: list[float] = []
-    with Progress(console=console, transient=True) as progress:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("training", total=steps)
         for step in range(1, steps + 1):
             x, y = samples(step)
@@ -67,7 +69,8 @@ def _samples(net: Any, data: str, seed: int) -> Any:
     dataset = load(data)
     if dataset.x.shape[1:] != net.input.shape[1:]:
         raise InputError(
-            f"data set {data} has samples of shape {dataset.x.shape[1:]}, the network takes {net.input.shape[1:]}"
+            f"data set {data} has samples of shape {dataset.x.shape[1:]}, "
+            f"the network takes {net.input.shape[1:]}"
         )
     if net.manifest["options"]["loss"] != "cross_entropy":
         return lambda step: _reconstruction(dataset.x[random.integers(len(dataset.x), size=batch)])

@@ -29,14 +29,14 @@ def verify_project(
         Path | None, typer.Option("--json", help="Write every row to this file; - for standard output.")
     ] = None,
 ) -> None:
-    """Check every gradient, updated weight and statistic against float64 PyTorch; exit code 1 when one fails."""
+    """Check gradients, updated weights and statistics against float64 PyTorch; exit code 1 when one fails."""
     from odl.check.project import verify_directory
     from odl.run.library import HostBuild
 
     if build not in [item.value for item in HostBuild]:
         raise InputError(f"--build {build}: must be exact or fast")
     errors = Console(stderr=True)
-    with Progress(console=errors, transient=True) as progress:
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("verifying", total=steps)
         report = verify_directory(
             directory,

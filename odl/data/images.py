@@ -23,7 +23,7 @@ SIZE = 32
 CLASSES = tuple("0123456789")
 PHOTO_OF_SPLIT: dict[str, str] = {"train": "china.jpg", "test": "flower.jpg"}
 TRAIN_FRACTION = 2 / 3
-RENDERINGS_OF_SPLIT: dict[str, int] = {"train": 3, "test": 3}
+RENDERINGS_OF_SPLIT: dict[str, int] = {"train": 4, "test": 3}
 
 # The digits are split once for all renderings and seeds, or a test digit could be trained on in another one.
 _SPLIT_SEED = 1797
@@ -64,7 +64,7 @@ def digits_on_photos(seed: int, split: Split, renderings: int | None = None) -> 
     count = len(labels)
     size = generator.uniform(22.0, 32.0, count)
     masks = _place(ink, size, *_corners(generator, size))
-    dimming = generator.uniform(0.2, 0.7, (count, 1, 1, 1)).astype(np.float32)
+    dimming = generator.uniform(0.2, 0.5, (count, 1, 1, 1)).astype(np.float32)
     crops = _crops(generator, PHOTO_OF_SPLIT[split], count) * dimming
     colours = generator.uniform(0.65, 1.0, (count, 3, 1, 1)).astype(np.float32)
     images = crops + masks[:, None] * (colours - crops)

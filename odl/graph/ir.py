@@ -151,13 +151,13 @@ class Graph:
         return name in self.outputs or name in self.gradients.values()
 
     def with_nodes(self, nodes: Iterable[Node]) -> Graph:
-        """The same graph with other nodes; values that no node and no output names are dropped."""
+        """The same graph with other nodes; values that no node and no output names are dropped, inputs never."""
         kept = tuple(nodes)
         used = set(self.outputs) | set(self.gradients.values()) | set(self.gradients)
         for node in kept:
             used.update(node.reads)
             used.update(node.outputs)
-        always = {Role.INPUT, Role.TARGET, Role.SAMPLE_WEIGHT, Role.PARAMETER, Role.STATISTIC}
+        always = {Role.INPUT, Role.TARGET, Role.SAMPLE_WEIGHT}
         values = {name: value for name, value in self.values.items() if name in used or value.role in always}
         return replace(self, nodes=kept, values=values)
 

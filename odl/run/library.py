@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
+import re
 import subprocess
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 
+from odl.codegen.manifest import read_manifest
 from odl.errors import InputError, MissingToolError, OdlError
+from odl.targets.tools import HOST_TOOLS, check_all
 
 
 class HostBuild(StrEnum):
@@ -27,25 +30,27 @@ class HostBuild(StrEnum):
 def build_library(directory: Path, build: HostBuild) -> Path:
     """Path of the shared library of that build, made if its sources changed.
 
-    Raises InputError when the directory is no project, MissingToolError without make or gcc, OdlError when it fails.
+    Raises InputError when the directory is no project or cannot be written, MissingToolError without make or
+    gcc, OdlError when compiling fails.
     """
-    if not (directory / "manifest.json").is_file():
-        raise InputError(f"{directory} is not an odl project (no manifest.json); make one with odl compile -o")
-    for tool in ("make", "gcc"):
-        if shutil.which(tool) is None:
-            raise MissingToolError(f"{tool} is missing; install it with: apt-get install {tool}")
+    read_manifest(directory)
+    for finding in check_all(HOST_TOOLS):
+        if not finding.ok:
+            state = "is missing" if finding.found is None else f"is too old ({finding.found})"
+            raise MissingToolError(
+                f"{finding.tool} {state}, {finding.needed} is needed; install it with: {finding.remedy}"
+            )
     flags, sources = _plan(directory, build)
-    headers = _digest(*(path.read_bytes() for path in sorted(directory.rglob("*.h"))))
     tool = _run(["gcc", "--version"], directory).splitlines()[0] + _host_flags()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(
-            pool.map(lambda source: _object(directory, source, flags, f"{headers}{tool}"), sources)
-        )
+        objects = list(pool.map(lambda source: _object(directory, source, flags, tool), sources))
     library = directory / f"net_{build}.so"
     stamp = directory / f".net_{build}.key"
     key = _digest(*(path.name.encode() for path in objects))
     if not (library.is_file() and stamp.is_file() and stamp.read_text() == key):
-        _replace(library, lambda path: _run(["gcc", "-shared", "-o", path, *map(str, objects), "-lm"], directory))
+        _replace(
+            library, lambda path: _run(["gcc", "-shared", "-o", path, *map(str, objects), "-lm"], directory)
+        )
         stamp.write_text(key)
     return library
 
@@ -57,20 +62,42 @@ def cache_directory() -> Path:
 
 
 def _plan(directory: Path, build: HostBuild) -> tuple[list[str], list[str]]:
-    """Compiler flags and sources, as the project's Makefile states them."""
-    lines = _run(["make", "--silent", "--no-print-directory", f"print-{build}"], directory).splitlines()
+    """Compiler flags and sources, as the project's Makefile states them, whatever CFLAGS the user has set."""
+    command = ["make", "--silent", "--no-print-directory", f"print-{build}", "CFLAGS="]
+    lines = _run(command, directory).splitlines()
     if len(lines) != 2:
-        raise OdlError(f"{directory}/Makefile does not say how to build net_{build}.so; compile the project again")
+        raise OdlError(
+            f"{directory}/Makefile does not say how to build net_{build}.so; compile the project again"
+        )
     return lines[0].split(), lines[1].split()
 
 
-def _object(directory: Path, source: str, flags: list[str], environment: str) -> Path:
+def _object(directory: Path, source: str, flags: list[str], tool: str) -> Path:
+    """The object file of one source, from the cache if the same was compiled before."""
     text = (directory / source).read_bytes()
-    cached = cache_directory() / "objects" / f"{_digest(text, ' '.join(flags).encode(), environment.encode())}.o"
+    headers = [_relevant(path, source, text) for path in sorted(directory.rglob("*.h"))]
+    key = _digest(text, *headers, " ".join(flags).encode(), tool.encode())
+    cached = cache_directory() / "objects" / f"{key}.o"
     if not cached.is_file():
-        cached.parent.mkdir(parents=True, exist_ok=True)
         _replace(cached, lambda path: _run(["gcc", *flags, "-fPIC", "-c", source, "-o", path], directory))
     return cached
+
+
+def _relevant(header: Path, source: str, text: bytes) -> bytes:
+    """What a header says to a source: to a kernel not the network's interface and not the other kernels."""
+    content = header.read_bytes()
+    if not source.startswith("kernels/"):
+        return content
+    if header.name == "net.h":
+        return b""
+    if header.name != "kernels.h":
+        return content
+    structs = re.sub(
+        rb"struct (\w+) \{[^}]*\};", lambda found: found[0] if found[1] in text else b"", content
+    )
+    own = Path(source).stem.encode()
+    prototypes = re.sub(rb"void (\w+)\([^;]*\);", lambda found: found[0] if found[1] == own else b"", structs)
+    return b" ".join(prototypes.split())
 
 
 def _host_flags() -> str:
@@ -81,10 +108,13 @@ def _host_flags() -> str:
     return _digest(done.stdout)
 
 
-def _replace(target: Path, make: object) -> None:
+def _replace(target: Path, make: Callable[[str], object]) -> None:
     """Make a file under a temporary name and move it to its place, so that nobody sees half of it."""
-    assert callable(make)
-    handle, name = tempfile.mkstemp(dir=target.parent, suffix=target.suffix)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, suffix=target.suffix)
+    except OSError as error:
+        raise InputError(f"cannot write to {target.parent}: {error.strerror}") from error
     os.close(handle)
     try:
         make(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import shutil
 import tempfile
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from odl.codegen.manifest import read_manifest
 from odl.codegen.network import from_memory, to_memory
 from odl.errors import InputError
 from odl.graph.ir import DType, Layout, Role, Value
@@ -29,6 +30,7 @@ float net_train_step(const float *x, const float *target, const float *sample_we
 void net_set_learning_rate(float learning_rate);
 float net_loss_scale(void);
 uint32_t net_skipped_steps(void);
+uint32_t net_steps(void);
 void net_save(void *state);
 int net_load(const void *state);
 extern uint8_t net_arena[];
@@ -56,14 +58,14 @@ def value_from_manifest(entry: Mapping[str, Any]) -> Value:
 class Net:
     """A loaded network with its own memory: train, infer, read and write its state.
 
-    Arrays are PyTorch's shapes: x [N,C,H,W] (or one sample without N when the batch is 1); targets are class numbers
-    [N], probabilities [N,classes], or for mse an array like the output.
+    Arrays are PyTorch's shapes: x [N,C,H,W] (or one sample without N when the batch is 1); targets are class
+    numbers [N], probabilities [N,classes], or for mse an array like the output.
     """
 
     def __init__(self, directory: Path, build: HostBuild | str = HostBuild.EXACT) -> None:
         """Load the project in `directory`, building its library if needed."""
+        self.manifest: dict[str, Any] = read_manifest(directory)
         library = build_library(directory, HostBuild(build))
-        self.manifest: dict[str, Any] = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
         self._ffi, self._lib = self._open(library)
         self._arena = self._ffi.buffer(self._lib.net_arena, self.manifest["memory"]["ram"]["peak_bytes"])
         self._tensors = {
@@ -72,8 +74,7 @@ class Net:
         }
         self.input = value_from_manifest(self.manifest["input"])
         self.output = value_from_manifest(self.manifest["output"])
-        self._steps = 0
-        self._extra_state: dict[str, torch.Tensor] = {}
+        self._counters = {str(entry["name"]): int(entry["value"]) for entry in self.manifest["counters"]}
         self._lib.net_init()
 
     def _open(self, library: Path) -> tuple[Any, Any]:
@@ -123,7 +124,7 @@ class Net:
         samples = self._samples(x)
         if len(samples) % self.batch:
             raise InputError(f"x has {len(samples)} samples; the network takes multiples of {self.batch}")
-        parts = []
+        parts = [np.empty((0, *self.output.shape[1:]), dtype=np.float32)]
         buffer = self._ffi.new("float[]", self.output.count)
         for start in range(0, len(samples), self.batch):
             data = self._floats(self._memory_order(samples[start : start + self.batch], self.input))
@@ -139,41 +140,47 @@ class Net:
     def _step(self, function: Any, x: Any, y: Any, weight: Any) -> float:
         samples = self._samples(x)
         if len(samples) != self.batch:
-            raise InputError(f"x has {len(samples)} samples; the network was compiled for {self.batch} a step")
+            raise InputError(
+                f"x has {len(samples)} samples; the network was compiled for {self.batch} a step"
+            )
         data = self._floats(self._memory_order(samples, self.input))
         target = self._floats(self._memory_order(self._target(y), self.output))
         weights = self._ffi.NULL
         if weight is not None:
-            factors = _finite(np.atleast_1d(np.asarray(weight, dtype=np.float32)), "weight")
+            factors = np.atleast_1d(_finite(_array(weight, "weight"), "weight"))
             if factors.shape != (self.batch,):
                 raise InputError(f"weight has shape {factors.shape}, expected {(self.batch,)}")
             weights = self._floats(factors)
-        self._steps += 1
         return float(function(data, target, weights))
 
     def _samples(self, x: Any) -> Array:
-        array = _finite(_array(x), "x")
+        array = _finite(_array(x, "x"), "x")
         if array.shape == self.input.shape[1:]:
             array = array[None]
         if array.shape[1:] != self.input.shape[1:]:
-            raise InputError(f"x has shape {array.shape}, expected {('N', *self.input.shape[1:])}")
+            expected = ", ".join(str(size) for size in self.input.shape[1:])
+            raise InputError(f"x has shape {array.shape}, expected (N, {expected})")
         return array
 
     def _target(self, y: Any) -> Array:
         array = np.asarray(y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else y)
-        if self.manifest["options"]["loss"] == "cross_entropy" and array.dtype.kind in "iu" and array.ndim < 2:
+        classifies = self.manifest["options"]["loss"] == "cross_entropy"
+        if classifies and array.dtype.kind in "iu" and array.ndim < 2:
             labels = np.atleast_1d(array)
             classes = self.output.shape[1]
             if labels.shape != (self.batch,):
                 raise InputError(f"y has {len(labels)} labels, expected {self.batch}")
-            if labels.min() < 0 or labels.max() >= classes:
-                raise InputError(f"y holds label {labels.max()}; the network has classes 0 to {classes - 1}")
-            return np.eye(classes, dtype=np.float32)[labels]
-        values = _finite(array.astype(np.float32), "y")
+            wrong = labels[(labels < 0) | (labels >= classes)]
+            if wrong.size:
+                raise InputError(f"y holds label {wrong[0]}; the network has classes 0 to {classes - 1}")
+            one_hot: Array = np.eye(classes, dtype=np.float32)[labels]
+            return one_hot
+        values = _finite(_array(array, "y"), "y")
         if values.shape == self.output.shape[1:]:
             values = values[None]
         if values.shape != self.output.shape:
-            raise InputError(f"y has shape {values.shape}, expected {self.output.shape}")
+            labels_too = f", or {self.batch} class numbers" if classifies else ""
+            raise InputError(f"y has shape {values.shape}, expected {self.output.shape}{labels_too}")
         return values
 
     def _memory_order(self, array: Array, value: Value) -> Array:
@@ -187,6 +194,8 @@ class Net:
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """The learning rate of the following updates."""
+        if not 0 <= learning_rate < math.inf:
+            raise InputError(f"learning rate {learning_rate}: must be a finite number, not below zero")
         self._lib.net_set_learning_rate(learning_rate)
 
     @property
@@ -200,31 +209,34 @@ class Net:
         return int(self._lib.net_skipped_steps())
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Parameters and statistics, float32, with the names and shapes of the PyTorch module."""
+        """Parameters and statistics, float32, with the names and shapes of the PyTorch module.
+
+        A batch norm in training mode counts its batches, so that `module.load_state_dict` takes the result.
+        """
         result = {
             name: torch.from_numpy(self.tensor(name).astype(np.float32))
             for name, (value, _) in self._tensors.items()
             if value.role in (Role.PARAMETER, Role.STATISTIC)
         }
-        return {**result, **self._extra_state}
+        counted = self._lib.net_steps() if self.manifest["options"]["bn"] == "train" else 0
+        return {**result, **{name: torch.tensor(start + counted) for name, start in self._counters.items()}}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take parameters and statistics from a PyTorch state_dict; InputError when a name or shape does not fit."""
+        """Take parameters and statistics from a PyTorch state_dict; if one misfits, InputError and no change."""
         own = {
             name: value
             for name, (value, _) in self._tensors.items()
             if value.role in (Role.PARAMETER, Role.STATISTIC)
         }
-        given = {name: item for name, item in state.items() if not name.endswith("num_batches_tracked")}
+        given = {name: item for name, item in state.items() if name not in self._counters}
         if set(given) != set(own):
-            missing, extra = sorted(set(own) - set(given)), sorted(set(given) - set(own))
-            raise InputError(f"state_dict does not fit: missing {missing}, unexpected {extra}")
-        arrays = {name: _finite(_array(item), name) for name, item in given.items()}
-        for name, array in arrays.items():
-            if array.shape != own[name].shape:
-                raise InputError(f"'{name}' has shape {array.shape}, expected {own[name].shape}")
+            raise InputError(f"the state_dict does not fit: {_differences(set(own), set(given))}")
+        arrays = {name: _stored(own[name], _array(item, name)) for name, item in given.items()}
         for name, array in arrays.items():
             self.set_tensor(name, array)
+        counted = self._lib.net_steps() if self.manifest["options"]["bn"] == "train" else 0
+        for name in self._counters.keys() & state.keys():
+            self._counters[name] = int(state[name]) - counted
         if hasattr(self._lib, "net_refresh"):
             self._lib.net_refresh()
 
@@ -234,8 +246,9 @@ class Net:
         return self.read(value, offset)
 
     def set_tensor(self, name: str, array: Array) -> None:
-        """Overwrite a persistent tensor."""
+        """Overwrite a persistent tensor; InputError when the shape or a number does not fit."""
         value, offset = self._tensors[name]
+        array = _stored(value, array)
         data = to_memory(value, array)
         self._arena[offset : offset + len(data)] = data
 
@@ -271,10 +284,13 @@ class Net:
             self._lib.net_observer = self._ffi.NULL
 
 
-def _array(x: Any) -> Array:
+def _array(x: Any, name: str) -> Array:
     if isinstance(x, torch.Tensor):
         x = x.detach().cpu().numpy()
-    return np.asarray(x, dtype=np.float32)
+    try:
+        return np.asarray(x, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} is no array of numbers: {error}") from error
 
 
 def _finite(array: Array, name: str) -> Array:
@@ -286,3 +302,23 @@ def _finite(array: Array, name: str) -> Array:
 
 def _as_float(value: Value) -> Value:
     return Value(value.name, value.shape, value.role, DType.F32, value.layout)
+
+
+def _stored(value: Value, array: Array) -> Array:
+    """The array if it can be stored as the value: its shape, finite, and not beyond the storage type."""
+    if array.shape != value.shape:
+        raise InputError(f"'{value.name}' has shape {array.shape}, expected {value.shape}")
+    largest = float(np.finfo(np.float16).max) if value.dtype is DType.F16 else math.inf
+    beyond = np.abs(_finite(array, f"'{value.name}'")) > largest
+    if beyond.any():
+        raise InputError(f"'{value.name}' holds {array[beyond][0]:g}; the largest fp16 number is {largest:g}")
+    return array
+
+
+def _differences(own: set[str], given: set[str]) -> str:
+    parts = []
+    for title, names in (("missing", own - given), ("unexpected", given - own)):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            parts.append(f"{title} {', '.join(sorted(names)[:3])}{more}")
+    return "; ".join(parts)

@@ -211,6 +211,12 @@ def test_padding_that_something_else_reads_stays_for_it() -> None:
     assert fuse_padding(graph).nodes[1].inputs[0] == "x"
 
 
+@pytest.mark.parametrize("amounts", [(-1, -1, -1, -1), (1, -1, 0, 0)])
+def test_a_crop_before_a_convolution_stays(amounts: tuple[int, int, int, int]) -> None:
+    graph = by_hand([Node("p", Pad(amounts), ("x",), ("p",)), conv("y", "p")], ("y",))
+    assert fuse_padding(graph).nodes == graph.nodes
+
+
 def test_a_crop_of_a_gradient_with_another_reader_stays() -> None:
     crop = Node("c", Pad((-1, 0, 0, 0)), ("g",), ("c",))
     graph = by_hand([back("g", "x"), crop, Node("z", Relu(), ("g",), ("z",))], ("c", "z"))

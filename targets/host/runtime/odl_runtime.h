@@ -5,14 +5,9 @@
 #include <stdint.h>
 
 /* Waits until every core has arrived. */
-static inline void odl_barrier(void)
-{
-}
+static inline void odl_barrier(void) {}
 
 /* Runs a program on every core and returns when all have finished. */
-static inline void odl_parallel(void (*program)(uint32_t core, uint32_t cores))
-{
-    program(0, 1);
-}
+static inline void odl_parallel(void (*program)(uint32_t core, uint32_t cores)) { program(0, 1); }
 
 #endif
