@@ -200,7 +200,7 @@ class Fault:
 
 FAULTS = {
     "dropped padding column, forward": Fault(
-        "train", other_shape("first", "pad_left", 0), (("loss", "loss"), ("norm.running_mean", "statistic"))
+        "train", other_shape("first", "pad_left", 0), (("relu", "activation"), ("norm.running_mean", "statistic"))
     ),
     "dropped padding row, input gradient": Fault(
         "train", other_shape("depthwise.input_gradient", "pad_top", 0), (("first.weight", "gradient"),)
@@ -208,7 +208,7 @@ FAULTS = {
     "dropped padding column, weight gradient": Fault(
         "train", other_shape("first.weight.gradient", "pad_left", 0), (("first.weight", "gradient"),)
     ),
-    "swapped stride, forward": Fault("train", other_shape("first", "stride_h", 1), (("loss", "loss"),)),
+    "swapped stride, forward": Fault("train", other_shape("first", "stride_h", 1), (("relu", "activation"),)),
     "swapped stride, weight gradient": Fault(
         "mixed", other_shape("first.weight.gradient", "stride_h", 1), (("first.weight", "gradient"),)
     ),
@@ -245,7 +245,7 @@ FAULTS = {
     "unbiased variance in the output": Fault(
         "train",
         in_kernel("batch_norm_train", "squares / (float)s->pixels + eps", "squares / others + eps"),
-        (("loss", "loss"),),
+        (("relu", "activation"),),
     ),
     "update that trains nothing": Fault(
         "mixed",
@@ -317,7 +317,7 @@ FAULTS = {
         (("depthwise.bias", "gradient"), ("last.bias", "gradient")),
     ),
     "weight in another layout": Fault(
-        "train", in_manifest("first.weight", "layout", "flat"), (("loss", "loss"), ("output", "inference"))
+        "train", in_manifest("first.weight", "layout", "flat"), (("relu", "activation"), ("output", "inference"))
     ),
     "frozen parameter that moves": Fault(
         "last_layer", moves_tensor("first.weight"), (("first.weight", "frozen"),)
