@@ -200,7 +200,9 @@ class Fault:
 
 FAULTS = {
     "dropped padding column, forward": Fault(
-        "train", other_shape("first", "pad_left", 0), (("relu", "activation"), ("norm.running_mean", "statistic"))
+        "train",
+        other_shape("first", "pad_left", 0),
+        (("relu", "activation"), ("norm.running_mean", "statistic")),
     ),
     "dropped padding row, input gradient": Fault(
         "train", other_shape("depthwise.input_gradient", "pad_top", 0), (("first.weight", "gradient"),)
@@ -317,7 +319,9 @@ FAULTS = {
         (("depthwise.bias", "gradient"), ("last.bias", "gradient")),
     ),
     "weight in another layout": Fault(
-        "train", in_manifest("first.weight", "layout", "flat"), (("relu", "activation"), ("output", "inference"))
+        "train",
+        in_manifest("first.weight", "layout", "flat"),
+        (("relu", "activation"), ("output", "inference")),
     ),
     "frozen parameter that moves": Fault(
         "last_layer", moves_tensor("first.weight"), (("first.weight", "frozen"),)
