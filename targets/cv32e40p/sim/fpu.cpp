@@ -1,0 +1,130 @@
+#include "fpu.h"
+
+#include <algorithm>
+
+#ifndef ODL_FPU_LATENCY
+#error "ODL_FPU_LATENCY must be the LATENCY that odl_fpu was built with"
+#endif
+
+namespace odl {
+namespace {
+
+// FPnew's operation numbers
+bool is_division(uint32_t operation) { return (operation & 0xf) == 4 || (operation & 0xf) == 5; }
+
+template <class Model> void reset(Model &model) {
+    model.clk_i = 0;
+    model.rst_ni = 1;
+    model.eval();
+    model.rst_ni = 0;
+    for (int i = 0; i < 4; i++) {
+        model.eval();
+        model.clk_i = !model.clk_i;
+    }
+    model.rst_ni = 1;
+    model.eval();
+}
+
+template <class Model> void edge(Model &model) {
+    model.clk_i = !model.clk_i;
+    model.eval();
+}
+
+template <class Model> void deliver(Core &core, const Model &model) {
+    core.signals().fpu_rvalid_i = 1;
+    core.signals().fpu_result_i = model.result_o;
+    core.signals().fpu_status_i = model.status_o;
+}
+
+} // namespace
+
+FpuUnit::FpuUnit(std::vector<Core *> users, VerilatedContext &context)
+    : users_(std::move(users)), fpu_(std::make_unique<Vodl_fpu>(&context)),
+      divider_(std::make_unique<Vodl_fp_divider>(&context)) {
+    reset(*fpu_);
+    reset(*divider_);
+}
+
+Core *FpuUnit::choose() {
+    for (size_t k = 0; k < users_.size(); k++) {
+        const size_t i = (next_ + k) % users_.size();
+        Vodl_core &request = users_[i]->signals();
+        if (users_[i]->asleep || request.fpu_req_o == 0 ||
+            (dividing_ != nullptr && is_division(request.fpu_op_o))) {
+            continue;
+        }
+        next_ = (i + 1) % users_.size();
+        return users_[i];
+    }
+    return nullptr;
+}
+
+void FpuUnit::step() {
+    for (Core *core : users_) {
+        core->signals().fpu_gnt_i = 0;
+        core->signals().fpu_rvalid_i = 0;
+    }
+    Core *core = choose();
+    const bool divides = core != nullptr && is_division(core->signals().fpu_op_o);
+    step_pipeline(divides ? nullptr : core);
+    step_divider(divides ? core : nullptr);
+}
+
+void FpuUnit::step_pipeline(Core *core) {
+    Vodl_fpu &fpu = *fpu_;
+    if (core == nullptr && in_flight_count_ == 0) {
+        return;
+    }
+    if (ODL_FPU_LATENCY > 0 && fpu.rvalid_o != 0) {
+        deliver(*in_flight_[0], fpu);
+        std::copy(in_flight_.begin() + 1, in_flight_.end(), in_flight_.begin());
+        in_flight_count_--;
+    }
+    fpu.req_i = core != nullptr;
+    if (core != nullptr) {
+        Vodl_core &request = core->signals();
+        fpu.operand_a_i = request.fpu_operand_a_o;
+        fpu.operand_b_i = request.fpu_operand_b_o;
+        fpu.operand_c_i = request.fpu_operand_c_o;
+        fpu.op_i = request.fpu_op_o;
+        fpu.flags_i = request.fpu_flags_o;
+        request.fpu_gnt_i = 1;
+    }
+    if (ODL_FPU_LATENCY > 0) {
+        edge(fpu);
+        if (core != nullptr) {
+            in_flight_[in_flight_count_++] = core;
+        }
+    } else {
+        fpu.eval(); // no registers, so no clock
+        if (core != nullptr) {
+            deliver(*core, fpu);
+        }
+    }
+}
+
+void FpuUnit::step_divider(Core *core) {
+    Vodl_fp_divider &divider = *divider_;
+    if (core == nullptr && dividing_ == nullptr) {
+        return;
+    }
+    divider.req_i = core != nullptr;
+    if (core != nullptr) {
+        divider.operand_a_i = core->signals().fpu_operand_a_o;
+        divider.operand_b_i = core->signals().fpu_operand_b_o;
+        divider.op_i = core->signals().fpu_op_o;
+        divider.flags_i = core->signals().fpu_flags_o;
+    }
+    divider.eval();
+    if (dividing_ != nullptr && divider.rvalid_o != 0) {
+        deliver(*dividing_, divider);
+        dividing_ = nullptr;
+    }
+    if (core != nullptr && divider.gnt_o != 0) {
+        core->signals().fpu_gnt_i = 1;
+        dividing_ = core;
+    }
+    edge(divider);
+}
+
+} // namespace odl
