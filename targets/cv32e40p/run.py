@@ -77,6 +77,8 @@ class RunResult:
     """Per memory ("l1", "l2") and 32-bit word: read or written by a core or the DMA engine (not by loading)."""
     seconds: float
     """Wall time of the simulation."""
+    cpu_seconds: float
+    """Processor time of the simulation, over all its threads: what counts where other work runs beside it."""
 
     def check(self) -> RunResult:
         """This result, if the program ended with status 0. Raises CheckFailedError with one clear line if not."""
@@ -186,4 +188,5 @@ def _result(
         dumps=dumps,
         touched=touched,
         seconds=report["seconds"],
+        cpu_seconds=report["cpu_seconds"],
     )

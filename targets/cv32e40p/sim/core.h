@@ -18,6 +18,7 @@ class Core {
 
     int id() const { return id_; }
     Vodl_core &signals() { return *model_; }
+    const Vodl_core &signals() const { return *model_; }
     FetchUnit &fetch() { return fetch_; }
     Counters &counters() { return counters_; }
     const Counters &counters() const { return counters_; }

@@ -45,17 +45,25 @@ FpuUnit::FpuUnit(std::vector<Core *> users, VerilatedContext &context)
     reset(*divider_);
 }
 
+bool FpuUnit::asks(const Core &core) const {
+    const Vodl_core &request = core.signals();
+    return !core.asleep && request.fpu_req_o != 0 && !(dividing_ != nullptr && is_division(request.fpu_op_o));
+}
+
 Core *FpuUnit::choose() {
-    for (size_t k = 0; k < users_.size(); k++) {
-        const size_t i = (next_ + k) % users_.size();
-        Vodl_core &request = users_[i]->signals();
-        if (users_[i]->asleep || request.fpu_req_o == 0 ||
-            (dividing_ != nullptr && is_division(request.fpu_op_o))) {
-            continue;
-        }
-        next_ = (i + 1) % users_.size();
-        return users_[i];
+    if (burst_ < MAX_BURST && asks(*users_[owner_])) {
+        burst_++;
+        return users_[owner_];
     }
+    for (size_t k = 1; k <= users_.size(); k++) {
+        const size_t i = (owner_ + k) % users_.size();
+        if (asks(*users_[i])) {
+            owner_ = i;
+            burst_ = 1;
+            return users_[i];
+        }
+    }
+    burst_ = MAX_BURST; // who paused begins anew
     return nullptr;
 }
 

@@ -1,4 +1,8 @@
-// FPUs: one per core, or fewer that cores share. A unit takes one request per cycle, round robin.
+// FPUs: one per core, or fewer that cores share. A unit takes one request per cycle.
+//
+// Among cores that share a unit, one that asks in every cycle is served up to MAX_BURST times in a row, then it is
+// the next one's turn. Taking turns in every cycle would keep cores that run the same loop in step, so that they all
+// compute at once and then all leave the unit idle.
 #pragma once
 
 #include <array>
@@ -14,6 +18,8 @@ namespace odl {
 
 class FpuUnit {
   public:
+    static constexpr int MAX_BURST = 16;
+
     FpuUnit(std::vector<Core *> users, VerilatedContext &context);
 
     const std::vector<Core *> &users() const { return users_; }
@@ -22,14 +28,16 @@ class FpuUnit {
 
   private:
     // The core whose request is taken up in this cycle, or null.
+    bool asks(const Core &core) const;
     Core *choose();
     void step_pipeline(Core *core);
     void step_divider(Core *core);
 
     std::vector<Core *> users_;
+    size_t owner_ = 0; // user served last
+    int burst_ = 0;    // requests of that user served in a row
     std::unique_ptr<Vodl_fpu> fpu_;
     std::unique_ptr<Vodl_fp_divider> divider_;
-    size_t next_ = 0; // round robin
     // Whose results are in the pipeline, oldest first
     std::array<Core *, 4> in_flight_{};
     size_t in_flight_count_ = 0;

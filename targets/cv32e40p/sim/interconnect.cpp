@@ -66,7 +66,9 @@ void Interconnect::route(Core &core, uint64_t now) {
         }
     } else if (memory_.l2.contains(address)) {
         core.hold_reason = L2_ACCESS;
-        l2_requests_ |= 1u << core.id();
+        if (core.in_order(now + 1)) { // the bus carries one access of a core at a time
+            l2_requests_ |= 1u << core.id();
+        }
     } else {
         route_register(core, now);
     }
@@ -102,13 +104,27 @@ void Interconnect::route_register(Core &core, uint64_t now) {
     core.answer_reason = core.hold_reason;
 }
 
+// Among cores the priority moves on by one in every cycle, as among the ports of the DMA engine; between the
+// two groups the winner alternates.
+int Interconnect::choose(int bank, uint64_t now) {
+    const int cores = static_cast<int>(cores_.size());
+    const uint32_t from_cores = bank_requests_[bank] & ((1u << cores) - 1);
+    const uint32_t from_dma = bank_requests_[bank] >> cores;
+    const uint64_t bit = uint64_t{1} << bank;
+    if (from_dma == 0 || (from_cores != 0 && (dma_next_ & bit) == 0)) {
+        dma_next_ |= bit;
+        return next_of(from_cores, static_cast<int>(now % cores_.size()));
+    }
+    dma_next_ &= ~bit;
+    return cores + next_of(from_dma, static_cast<int>(now % Dma::PORTS));
+}
+
 void Interconnect::serve_banks(uint64_t now) {
     const int cores = static_cast<int>(cores_.size());
     for (; banks_asked_ != 0; banks_asked_ &= banks_asked_ - 1) {
         const int bank = std::countr_zero(banks_asked_);
-        const int winner = next_of(bank_requests_[bank], bank_next_[bank]);
+        const int winner = choose(bank, now);
         bank_requests_[bank] = 0;
-        bank_next_[bank] = static_cast<uint8_t>((winner + 1) % MAX_MASTERS);
         if (winner >= cores) {
             dma_.port_granted(winner - cores, now);
         } else {
@@ -117,13 +133,12 @@ void Interconnect::serve_banks(uint64_t now) {
     }
 }
 
-// One access of a core per cycle; a core's accesses to L2 follow each other without waiting for the answers.
+// One access of one core per cycle.
 void Interconnect::serve_l2(uint64_t now) {
     if (l2_requests_ == 0) {
         return;
     }
-    Core &core = *cores_[static_cast<size_t>(next_of(l2_requests_, l2_next_))];
-    l2_next_ = (core.id() + 1) % MAX_MASTERS;
+    Core &core = *cores_[static_cast<size_t>(next_of(l2_requests_, static_cast<int>(now % cores_.size())))];
     l2_requests_ = 0;
     core.answer_reason = L2_ACCESS;
     access(core, memory_.l2, now + l2_latency_);

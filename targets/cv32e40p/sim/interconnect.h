@@ -29,6 +29,7 @@ class Interconnect {
     void route_register(Core &core, uint64_t now);
     void ask_bank(uint32_t address, int master);
     void serve_banks(uint64_t now);
+    int choose(int bank, uint64_t now);
     void serve_l2(uint64_t now);
     // The access itself, of a core to a memory.
     void access(Core &core, Memory &memory, uint64_t answer_due);
@@ -40,10 +41,9 @@ class Interconnect {
     uint64_t l2_latency_;
     uint32_t bank_mask_;
     uint32_t bank_requests_[MAX_BANKS] = {}; // a bit per master
-    uint8_t bank_next_[MAX_BANKS] = {};      // master that comes first
+    uint64_t dma_next_ = 0;                  // a bit per bank: the DMA engine wins against a core
     uint64_t banks_asked_ = 0;               // a bit per bank
     uint32_t l2_requests_ = 0;               // a bit per core
-    int l2_next_ = 0;
 };
 
 } // namespace odl

@@ -2,6 +2,7 @@
 // files.
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 
 #include "cluster.h"
 #include "files.h"
@@ -25,7 +26,9 @@ void simulate(const odl::Options &options) {
     }
     odl::Cluster cluster(options, memory, entry);
     const auto begin = std::chrono::steady_clock::now();
+    const std::clock_t cpu_begin = std::clock();
     cluster.run();
+    const double cpu_seconds = static_cast<double>(std::clock() - cpu_begin) / CLOCKS_PER_SEC;
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     for (const odl::FileRange &range : options.dumps) {
         odl::dump_file(range, memory);
@@ -34,7 +37,7 @@ void simulate(const odl::Options &options) {
         odl::dump_touched(options.touched, memory);
     }
     if (!options.result.empty()) {
-        odl::write_report(options.result, cluster, took.count());
+        odl::write_report(options.result, cluster, took.count(), cpu_seconds);
     }
 }
 

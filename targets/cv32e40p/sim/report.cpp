@@ -26,9 +26,10 @@ void write_fault(std::ostream &out, const Fault &fault) {
 
 } // namespace
 
-void write_report(const std::string &path, const Cluster &cluster, double seconds) {
+void write_report(const std::string &path, const Cluster &cluster, double seconds, double cpu_seconds) {
     std::ofstream out(path);
-    out << "{\"cycles\":" << cluster.cycles() << ",\"seconds\":" << seconds << ",\"exit_status\":";
+    out << "{\"cycles\":" << cluster.cycles() << ",\"seconds\":" << seconds
+        << ",\"cpu_seconds\":" << cpu_seconds << ",\"exit_status\":";
     if (cluster.peripherals().exited()) {
         out << cluster.peripherals().exit_status();
     } else {

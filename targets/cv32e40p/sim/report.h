@@ -8,6 +8,6 @@
 namespace odl {
 
 // Throws OptionError if the file cannot be written.
-void write_report(const std::string &path, const Cluster &cluster, double seconds);
+void write_report(const std::string &path, const Cluster &cluster, double seconds, double cpu_seconds);
 
 } // namespace odl
