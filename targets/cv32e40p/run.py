@@ -20,6 +20,7 @@ from odl.targets.pulp.elf import Elf
 
 DEFAULT_MAX_CYCLES = 1_000_000_000
 _MEMORY_READ, _MEMORY_WRITTEN = 1, 2
+_GUARD_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,11 @@ def run(
     Raises InputError for an unknown or too small variable, MissingToolError where the simulator cannot be built.
     """
     cluster = cluster or Cluster()
-    simulator = build_simulator(cluster)
     program = Elf.read(elf)
+    built_for = program.symbol("__odl_cores").address
+    if built_for != cluster.cores:
+        raise InputError(f"{elf.name} is built for {built_for} cores and cannot run on {cluster.cores}")
+    simulator = build_simulator(cluster)
     sizes = dump if isinstance(dump, Mapping) else {name: program.symbol(name).size for name in dump}
     with tempfile.TemporaryDirectory(prefix="odl-run-") as folder:
         scratch = Path(folder)
@@ -124,7 +128,7 @@ def run(
         for i, (name, size) in enumerate(sizes.items()):
             arguments += ["--dump", f"{program.symbol(name).address}:{size}={scratch / f'dump{i}'}"]
         for symbol in program.symbols_with_prefix("__stack_guard_"):
-            arguments += ["--guard", f"{symbol.address}:4"]
+            arguments += ["--guard", f"{symbol.address}:{_GUARD_BYTES}"]
         done = subprocess.run([str(simulator), *arguments], capture_output=True)
         if done.returncode != 0:
             raise InputError(_complaint(done.returncode, done.stderr.decode(errors="replace")))
