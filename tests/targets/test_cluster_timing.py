@@ -103,8 +103,8 @@ def test_dma_transfers_follow_each_other_without_a_gap(ideal):
 
 
 def test_dma_competes_with_cores(ideal):
-    # Seven cores load in every cycle, from 16 banks: the engine loses some, and never starves
-    assert ideal[0]["dma_in"] < ideal[0]["dma_competing"] < 2 * ideal[0]["dma_in"]
+    # Seven cores load in every cycle, from 16 banks: the engine loses some, but never twice in a row
+    assert 1.05 * ideal[0]["dma_in"] < ideal[0]["dma_competing"] < 2 * ideal[0]["dma_in"]
 
 
 def test_division_is_not_pipelined(ideal):

@@ -100,11 +100,19 @@ def meaning(request, tmp_path_factory) -> np.ndarray:
     return on_host(tmp_path_factory.mktemp(request.param), options)
 
 
+def is_nan(bits: np.ndarray) -> np.ndarray:
+    return (bits & 0x7FFFFFFF) > 0x7F800000
+
+
 @pytest.mark.parametrize("instruction", INSTRUCTIONS)
 def test_result_and_flags(on_rtl, meaning, instruction):
     index = INSTRUCTIONS.index(instruction)
-    inputs = operands()[:, index >= len(PACKED)]
-    different = np.flatnonzero((on_rtl[:, index] != meaning[:, index]).any(axis=1))
+    inputs = operands()[:, int(index >= len(PACKED))]
+    differs = (on_rtl[:, index] != meaning[:, index]).any(axis=1)
+    if instruction == "fcvt.s.h":  # odl_half_to_float keeps a NaN's payload, the core gives the canonical NaN
+        both_nan = is_nan(on_rtl[:, index, 0]) & is_nan(meaning[:, index, 0])
+        differs &= ~both_nan | (on_rtl[:, index, 1] != meaning[:, index, 1])
+    different = np.flatnonzero(differs)
     examples = [
         f"{[hex(x) for x in inputs[i]]}: RTL {on_rtl[i, index, 0]:#x} flags {on_rtl[i, index, 1]}, "
         f"meaning {meaning[i, index, 0]:#x} flags {meaning[i, index, 1]}"

@@ -111,12 +111,13 @@ int Interconnect::choose(int bank, uint64_t now) {
     const uint32_t from_cores = bank_requests_[bank] & ((1u << cores) - 1);
     const uint32_t from_dma = bank_requests_[bank] >> cores;
     const uint64_t bit = uint64_t{1} << bank;
-    if (from_dma == 0 || (from_cores != 0 && (dma_next_ & bit) == 0)) {
-        dma_next_ |= bit;
-        return next_of(from_cores, static_cast<int>(now % cores_.size()));
+    const bool contended = from_cores != 0 && from_dma != 0;
+    const bool dma_wins = contended ? (dma_next_ & bit) != 0 : from_dma != 0;
+    if (contended) {
+        dma_next_ ^= bit;
     }
-    dma_next_ &= ~bit;
-    return cores + next_of(from_dma, static_cast<int>(now % Dma::PORTS));
+    return dma_wins ? cores + next_of(from_dma, static_cast<int>(now % Dma::PORTS))
+                    : next_of(from_cores, static_cast<int>(now % cores_.size()));
 }
 
 void Interconnect::serve_banks(uint64_t now) {

@@ -25,7 +25,7 @@ __attribute__((noinline)) uint32_t at_fault(uint32_t depth) {
     __asm__ volatile(".word 0xffffffff");
 #elif FAULT == STACK_OVERFLOW
     volatile uint32_t local[4] = {depth};
-    return at_fault(depth + 1) + local[0];
+    return (sink == 0 ? at_fault(depth + 1) : 0) + local[0];
 #elif FAULT == RUNAWAY
     while (sink == 0) {
         sink = 0;
