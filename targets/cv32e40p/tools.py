@@ -45,6 +45,11 @@ class Compiler:
     version: str
     command: str
 
+    @property
+    def is_gcc(self) -> bool:
+        """GCC, whose profile-guided optimisation the build knows how to use."""
+        return "clang" not in self.version
+
 
 def _package_folder(module: str) -> Path | None:
     spec = importlib.util.find_spec(module)

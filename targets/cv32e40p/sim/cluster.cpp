@@ -1,5 +1,6 @@
 #include "cluster.h"
 
+#include <algorithm>
 #include <sstream>
 
 namespace odl {
@@ -39,6 +40,10 @@ Cluster::Cluster(const Options &options, MemoryMap &memory, uint32_t boot_addres
     for (const auto &core : cores_) {
         fetch_units_.push_back(&core->fetch());
     }
+    // Each round costs the threads some hundred nanoseconds: too much for one or two cores.
+    const int threads = units >= 4 ? options.threads : 1;
+    lockstep_ = std::make_unique<Lockstep>(units, threads,
+                                           [this](int unit) { step_unit(fpus_[static_cast<size_t>(unit)]); });
 }
 
 void Cluster::run() {
@@ -48,9 +53,7 @@ void Cluster::run() {
                 throw stuck("cycle_limit", "the program did not end within the cycle limit");
             }
             before_edge();
-            for (FpuUnit &unit : fpus_) {
-                step_unit(unit);
-            }
+            step_units();
             after_edge();
             now_++;
         }
@@ -71,6 +74,18 @@ void Cluster::before_edge() {
     interconnect_.arbitrate(now_);
     if (!options_.machine.icache_ideal) {
         shared_cache_.serve(fetch_units_, now_);
+    }
+}
+
+void Cluster::step_units() {
+    const auto awake =
+        std::count_if(cores_.begin(), cores_.end(), [](const auto &core) { return !core->asleep; });
+    if (awake > 2) {
+        lockstep_->run();
+        return;
+    }
+    for (FpuUnit &unit : fpus_) {
+        step_unit(unit);
     }
 }
 

@@ -13,6 +13,7 @@
 #include "fpu.h"
 #include "icache.h"
 #include "interconnect.h"
+#include "lockstep.h"
 #include "memory.h"
 #include "options.h"
 #include "peripherals.h"
@@ -34,6 +35,8 @@ class Cluster {
   private:
     // Everything of a cycle up to the point where each core's inputs are known. Throws Fault.
     void before_edge();
+    void step_units();
+    // An FPU with its cores, which depend on nothing else within the cycle.
     void step_unit(FpuUnit &unit);
     // What follows from the cores' new state. Throws Fault.
     void after_edge();
@@ -53,6 +56,7 @@ class Cluster {
     SharedCache shared_cache_;
     uint64_t now_ = 0;
     std::optional<Fault> fault_;
+    std::unique_ptr<Lockstep> lockstep_;
 };
 
 } // namespace odl

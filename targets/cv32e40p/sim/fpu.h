@@ -1,8 +1,8 @@
 // FPUs: one per core, or fewer that cores share. A unit takes one request per cycle.
 //
-// Among cores that share a unit, one that asks in every cycle is served up to MAX_BURST times in a row, then it is
-// the next one's turn. Taking turns in every cycle would keep cores that run the same loop in step, so that they all
-// compute at once and then all leave the unit idle.
+// Among cores that share a unit, one that asks in every cycle is served up to MAX_BURST times in a row, then
+// it is the next one's turn. Taking turns in every cycle would keep cores that run the same loop in step, so
+// that they all compute at once and then all leave the unit idle.
 #pragma once
 
 #include <array>
