@@ -1,4 +1,4 @@
-"""Builds the simulator: three verilated models and the C++ cluster around them, each cached under its own hash.
+"""Builds the simulator: four verilated models and the C++ cluster around them, each cached under its own hash.
 
 With GCC the models are compiled twice: a short training run in between tells the compiler which branches are taken,
 which makes the simulation a third faster. Training programs are in training/; they need no cross compiler.
@@ -31,6 +31,7 @@ _VERILATOR_OPTIONS = (
 )
 _COMPILE = ("-std=c++20", "-pthread")
 _OPTIMISE = ("-O3",)
+_OPTIMISE_CLUSTER = ("-O2",)
 _LEARN = ("-fprofile-generate", "-fprofile-update=single")
 _USE = ("-fprofile-use", "-fprofile-partial-training", "-Wno-missing-profile")
 _RUNTIME_SOURCES = ("verilated.cpp", "verilated_threads.cpp")
@@ -38,22 +39,26 @@ _RUNTIME_SOURCES = ("verilated.cpp", "verilated_threads.cpp")
 
 @dataclass(frozen=True)
 class _Model:
-    """A verilated module: its name, and how its parameter for the FPU latency is called, if it has one."""
+    """A module of rtl/ that is verilated, with fixed parameters, to the C++ class `V` + name."""
 
     name: str
-    latency_parameter: str | None
-    training: str | None
+    module: str
+    latency_parameter: str | None = None
+    """How its parameter for the FPU latency is called, if it has one."""
+    parameters: tuple[str, ...] = ()
+    training: str | None = None
     """Program that exercises the model before it is compiled for good."""
 
     def arguments(self, fpu_latency: int) -> list[str]:
-        parameter = [f"-G{self.latency_parameter}={fpu_latency}"] if self.latency_parameter else []
-        return ["--top-module", self.name, *parameter]
+        latency = [f"-G{self.latency_parameter}={fpu_latency}"] if self.latency_parameter else []
+        return ["--top-module", self.module, "--prefix", f"V{self.name}", *latency, *self.parameters]
 
 
 _MODELS = (
-    _Model("odl_core", "FPU_LATENCY", "train_core.cpp"),
-    _Model("odl_fpu", "LATENCY", "train_fpu.cpp"),
-    _Model("odl_fp_divider", None, None),
+    _Model("odl_core", "odl_core", "FPU_LATENCY", training="train_core.cpp"),
+    _Model("odl_fpu_addmul", "odl_fpu", "LATENCY", ("-GADDMUL=1",), training="train_fpu.cpp"),
+    _Model("odl_fpu_other", "odl_fpu", "LATENCY", ("-GADDMUL=0",)),
+    _Model("odl_fp_divider", "odl_fp_divider"),
 )
 
 
@@ -70,7 +75,9 @@ class _Tools:
 def _run(command: Sequence[str], what: str, environment: dict[str, str] | None = None) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or [done.stderr.strip()]
+        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or [
+            done.stderr.strip()
+        ]
         raise MissingToolError(f"building the simulator failed at {what}: {lines[0][:300]}")
 
 
@@ -95,17 +102,29 @@ def _build_model(model: _Model, fpu_latency: int, tools: _Tools, folder: Path) -
     arguments = rtl_copy.copy_rtl(tools.rtl.folder, _OWN_RTL, folder / "rtl", fpu_latency)
     generated = folder / "generated"
     command = [*tools.verilator.command, *_VERILATOR_OPTIONS, *model.arguments(fpu_latency)]
-    _run([*command, "--Mdir", str(generated), *arguments], f"Verilator, {model.name}", tools.verilator.environment())
+    _run(
+        [*command, "--Mdir", str(generated), *arguments],
+        f"Verilator, {model.name}",
+        tools.verilator.environment(),
+    )
     options = [*_runtime_options(tools.verilator), f"-I{generated}", f"-DODL_FPU_LATENCY={fpu_latency}"]
     sources = sorted(generated.glob("*.cpp"), key=lambda path: -path.stat().st_size)
     # What Verilator calls slow runs once, at the start.
-    slow = [(source, source.with_suffix(".o"), [*options, "-O0"]) for source in sources if "Slow" in source.name]
-    fast = [(source, source.with_suffix(".o"), [*options, *_OPTIMISE]) for source in sources if "Slow" not in source.name]
+    slow = [
+        (source, source.with_suffix(".o"), [*options, "-O0"]) for source in sources if "Slow" in source.name
+    ]
+    fast = [
+        (source, source.with_suffix(".o"), [*options, *_OPTIMISE])
+        for source in sources
+        if "Slow" not in source.name
+    ]
     if model.training is None or not tools.compiler.is_gcc:
         _compile_all(tools.compiler, [*fast, *slow])
         return
     _compile_all(tools.compiler, [*((*job[:2], [*job[2], *_LEARN]) for job in fast), *slow])
-    _train(_TRAINING / model.training, [job[1] for job in [*fast, *slow]], options, tools, folder / "training")
+    _train(
+        _TRAINING / model.training, [job[1] for job in [*fast, *slow]], options, tools, folder / "training"
+    )
     _compile_all(tools.compiler, [(*job[:2], [*job[2], *_USE]) for job in fast])
 
 
@@ -117,7 +136,9 @@ def _train(program: Path, objects: list[Path], options: list[str], tools: _Tools
     _compile_all(tools.compiler, jobs)
     executable = folder / "train"
     files = [str(file) for file in (*(job[1] for job in jobs), *objects)]
-    _run([tools.compiler.command, *_COMPILE, *_LEARN, *files, "-o", str(executable)], f"linking {program.name}")
+    _run(
+        [tools.compiler.command, *_COMPILE, *_LEARN, *files, "-o", str(executable)], f"linking {program.name}"
+    )
     _run([str(executable)], f"the training run {program.name}")
 
 
@@ -134,7 +155,7 @@ def _model(model: _Model, fpu_latency: int, tools: _Tools) -> Path:
 
 
 def _build_cluster(models: list[Path], fpu_latency: int, tools: _Tools, folder: Path) -> None:
-    options = [f"-DODL_FPU_LATENCY={fpu_latency}", *_OPTIMISE, *_runtime_options(tools.verilator)]
+    options = [f"-DODL_FPU_LATENCY={fpu_latency}", *_OPTIMISE_CLUSTER, *_runtime_options(tools.verilator)]
     options += [f"-I{model / 'generated'}" for model in models]
     jobs = [(source, folder / f"{source.stem}.o", options) for source in sorted(_SOURCES.glob("*.cpp"))]
     runtime = tools.verilator.root / "include"
@@ -154,7 +175,15 @@ def build_simulator(cluster: Cluster) -> Path:
     tools = _Tools(find_rtl(), find_verilator(cache_folder() / "verilator"), find_compiler())
     models = [_model(model, cluster.fpu_latency, tools) for model in _MODELS]
     sources = [*_SOURCES.glob("*.cpp"), *_SOURCES.glob("*.h")]
-    key = digest([*(model.name for model in models), *tools.versions(), *_COMPILE, *_OPTIMISE, *_text_of(sources)])
+    key = digest(
+        [
+            *(model.name for model in models),
+            *tools.versions(),
+            *_COMPILE,
+            *_OPTIMISE_CLUSTER,
+            *_text_of(sources),
+        ]
+    )
     folder = build_once(
         "cluster", key, lambda folder: _build_cluster(models, cluster.fpu_latency, tools, folder)
     )

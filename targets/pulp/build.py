@@ -27,7 +27,14 @@ _ARCHITECTURE: Mapping[TargetName, str] = {
     "cv32e40p": "rv32imc_zfinx_zhinx_xcvmem_xcvalu_xcvsimd_xcvmac",
     "gvsoc": "rv32imc_zfinx_zhinx",
 }
-_CODE_OPTIONS = ("-ffreestanding", "-nostdlib", "-fno-common", "-ffunction-sections", "-fdata-sections", "-mno-relax")
+_CODE_OPTIONS = (
+    "-ffreestanding",
+    "-nostdlib",
+    "-fno-common",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-mno-relax",
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,9 @@ class MemoryLayout:
             raise InputError(
                 f"{self.cores} stacks of {self.stack_bytes} bytes do not fit an L1 of {self.l1_bytes} bytes"
             )
-        environment = Environment(loader=FileSystemLoader(_HERE), undefined=StrictUndefined, keep_trailing_newline=True)
+        environment = Environment(
+            loader=FileSystemLoader(_HERE), undefined=StrictUndefined, keep_trailing_newline=True
+        )
         return environment.get_template("link.ld.j2").render(
             cores=self.cores, l1_bytes=self.l1_bytes, l2_bytes=self.l2_bytes, stack_bytes=self.stack_bytes
         )
@@ -98,13 +107,24 @@ def build(
 
 
 def _compile(toolchain: Toolchain, flags: Sequence[str], source: Path, target: Path) -> None:
-    done = subprocess.run([toolchain.clang, *flags, "-c", str(source), "-o", str(target)], capture_output=True, text=True)
+    done = subprocess.run(
+        [toolchain.clang, *flags, "-c", str(source), "-o", str(target)], capture_output=True, text=True
+    )
     if done.returncode != 0:
         raise InputError(f"{source.name} does not compile: {_first_error(done.stderr)}")
 
 
 def _link(toolchain: Toolchain, objects: Sequence[Path], script: Path, output: Path) -> None:
-    command = [toolchain.lld, "-T", str(script), "--gc-sections", "--no-relax", *map(str, objects), "-o", str(output)]
+    command = [
+        toolchain.lld,
+        "-T",
+        str(script),
+        "--gc-sections",
+        "--no-relax",
+        *map(str, objects),
+        "-o",
+        str(output),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == 0:
         return

@@ -51,7 +51,9 @@ class Elf:
         """Raises InputError where there is no such symbol."""
         found = self.symbols.get(name)
         if found is None:
-            raise InputError(f"{self.path.name} has no variable {name}; is it declared, not static, and used?")
+            raise InputError(
+                f"{self.path.name} has no variable {name}; is it declared, not static, and used?"
+            )
         return found
 
     def symbols_with_prefix(self, prefix: str) -> list[Symbol]:

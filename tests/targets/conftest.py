@@ -39,7 +39,9 @@ def program(toolchain: None, tmp_path_factory: pytest.TempPathFactory) -> Callab
     folder = tmp_path_factory.mktemp("programs")
     built: dict[tuple[object, ...], Path] = {}
 
-    def build_program(*files: str, layout: MemoryLayout | None = None, cores: int = 8, **defines: str | int) -> Path:
+    def build_program(
+        *files: str, layout: MemoryLayout | None = None, cores: int = 8, **defines: str | int
+    ) -> Path:
         layout = layout or MemoryLayout(cores=cores)
         key = (files, layout, tuple(sorted(defines.items())))
         if key not in built:

@@ -16,7 +16,12 @@ ROWS, COLUMNS, DEPTH = 256, 16, 144
 
 @pytest.mark.parametrize(
     ("cluster", "mac_per_clk"),
-    [(Cluster(fpu_latency=0, icache=None), 9.90), (Cluster(), 9.5), (Cluster(fpus=4), 7.0), (Cluster(cores=1), 1.2)],
+    [
+        (Cluster(fpu_latency=0, icache=None), 9.85),
+        (Cluster(), 9.5),
+        (Cluster(fpus=4), 7.0),
+        (Cluster(cores=1), 1.2),
+    ],
     ids=["latency 0, ideal fetch", "default", "shared FPUs", "one core"],
 )
 def test_matmul_4x4(program, cluster, mac_per_clk):

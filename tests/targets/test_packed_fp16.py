@@ -34,7 +34,9 @@ def special_floats() -> np.ndarray:
     step = (halves.view(np.uint32) & 0x7F800000).view(np.float32) * np.float32(2.0**-11)
     ties = halves + step
     near = np.concatenate([ties, np.nextafter(ties, np.float32(0)), np.nextafter(ties, np.float32(np.inf))])
-    edge = np.array([65504, 65519.996, 65520, 65536, 1e30, 2**-24, 2**-25, 2**-26, 6e-8, 1e-45, 0], np.float32)
+    edge = np.array(
+        [65504, 65519.996, 65520, 65536, 1e30, 2**-24, 2**-25, 2**-26, 6e-8, 1e-45, 0], np.float32
+    )
     bits = np.concatenate([near, edge]).view(np.uint32)
     odd = np.array([0x7F800000, 0x7FC00000, 0x7F800001, 0x7FFFFFFF, 0x00000001, 0x007FFFFF], np.uint32)
     both = np.concatenate([bits, odd])
@@ -82,7 +84,9 @@ def on_host(folder: Path, options: list[str]) -> np.ndarray:
     include = [f"-I{HERE.parents[1] / 'kernels'}", f"-I{HERE / 'programs'}", f"-DTRIPLES={TRIPLES}"]
     common = ["-std=c11", "-O1", "-frounding-math", "-ffp-contract=off"]
     source = HERE / "programs" / "instructions.c"
-    subprocess.run(["gcc", *common, *options, *include, str(source), "-o", str(executable), "-lm"], check=True)
+    subprocess.run(
+        ["gcc", *common, *options, *include, str(source), "-o", str(executable), "-lm"], check=True
+    )
     done = subprocess.run([str(executable)], input=operands().tobytes(), capture_output=True, check=True)
     return np.frombuffer(done.stdout, np.uint32).reshape(TRIPLES, len(INSTRUCTIONS), 2)
 

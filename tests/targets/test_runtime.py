@@ -21,7 +21,9 @@ def words(*values: int) -> bytes:
 @pytest.mark.parametrize("cores", [1, 2, 8, 16])
 def test_data_goes_in_and_out(program, cores):
     load = {"input": words(*range(8)), "status": words(0)}
-    result = run(program("runtime.c", cores=cores), Cluster(cores=cores), load=load, dump=["output"], max_cycles=50_000)
+    result = run(
+        program("runtime.c", cores=cores), Cluster(cores=cores), load=load, dump=["output"], max_cycles=50_000
+    )
     result.check()
     base = sum(range(1, cores + 1)) + 33
     assert result.dumps["output"] == words(*(3 * i + base for i in range(8)))
@@ -29,7 +31,14 @@ def test_data_goes_in_and_out(program, cores):
     assert len(result.cores) == cores
 
 
-def test_exit_status_is_that_of_core_0(program):
+@pytest.mark.parametrize("cores", [1, 8])
+def test_cores_join_after_each_parallel_program(program, cores):
+    elf = program("fork_join.c", cores=cores)
+    result = run(elf, Cluster(cores=cores), dump=["sums"], max_cycles=50_000).check()
+    assert result.dumps["sums"] == words(cores + 100, cores * 5 + 100, cores * 8 + 200)
+
+
+def test_exit_status_is_that_of_main(program):
     result = run(program("runtime.c"), load={"status": words(5)}, max_cycles=50_000)
     assert result.exit_status == 5
     with pytest.raises(CheckFailedError, match="status 5"):

@@ -95,7 +95,9 @@ def test_the_package_stays_as_it_is(tmp_path):
 @pytest.mark.usefixtures("simulator_tools")
 def test_an_unexpected_package_is_refused(tmp_path):
     package = tmp_path / "package"
-    shutil.copytree(tools.find_rtl().folder / "rtl", package / "rtl", ignore=shutil.ignore_patterns("riscv-dbg"))
+    shutil.copytree(
+        tools.find_rtl().folder / "rtl", package / "rtl", ignore=shutil.ignore_patterns("riscv-dbg")
+    )
     shutil.copy(tools.find_rtl().folder / "cv32e40p_fpu_manifest.flist", package)
     file = package / "rtl" / "include" / "cv32e40p_pkg.sv"
     file.write_text(file.read_text().replace("C_XFVEC", "C_OTHER"))

@@ -1,8 +1,12 @@
-// FP32 and packed FP16 without division: one FPnew whose every operation takes LATENCY cycles.
+// FP32 and packed FP16 without division: FPnew, every operation of which takes LATENCY cycles.
+//
+// It is built twice, with additions and multiplications or with everything else, so that only the half that is used
+// needs evaluation. As all latencies are equal and one request is taken per cycle, the two together behave as one.
 module odl_fpu
   import fpnew_pkg::*;
 #(
-    parameter int LATENCY = 0
+    parameter int LATENCY = 0,
+    parameter bit ADDMUL  = 1
 ) (
     input  logic        clk_i,
     input  logic        rst_ni,
@@ -23,7 +27,12 @@ module odl_fpu
   // Operation groups in the order add/multiply, divide/square root, comparison, conversion.
   localparam fpu_implementation_t IMPLEMENTATION = '{
       PipeRegs: '{default: LATENCY},
-      UnitTypes: '{'{default: MERGED}, '{default: DISABLED}, '{default: PARALLEL}, '{default: MERGED}},
+      UnitTypes: '{
+          '{default: ADDMUL ? MERGED : DISABLED},
+          '{default: DISABLED},
+          '{default: ADDMUL ? DISABLED : PARALLEL},
+          '{default: ADDMUL ? DISABLED : MERGED}
+      },
       PipeConfig: AFTER
   };
 

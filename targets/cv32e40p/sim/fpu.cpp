@@ -9,7 +9,8 @@
 namespace odl {
 namespace {
 
-// FPnew's operation numbers
+// FPnew's operation numbers: multiply-add and its negation, addition, multiplication; division, square root
+bool is_addmul(uint32_t operation) { return (operation & 0xf) < 4; }
 bool is_division(uint32_t operation) { return (operation & 0xf) == 4 || (operation & 0xf) == 5; }
 
 template <class Model> void reset(Model &model) {
@@ -39,9 +40,11 @@ template <class Model> void deliver(Core &core, const Model &model) {
 } // namespace
 
 FpuUnit::FpuUnit(std::vector<Core *> users, VerilatedContext &context)
-    : users_(std::move(users)), fpu_(std::make_unique<Vodl_fpu>(&context)),
+    : users_(std::move(users)), addmul_{std::make_unique<Vodl_fpu_addmul>(&context)},
+      other_{std::make_unique<Vodl_fpu_other>(&context)},
       divider_(std::make_unique<Vodl_fp_divider>(&context)) {
-    reset(*fpu_);
+    reset(*addmul_.model);
+    reset(*other_.model);
     reset(*divider_);
 }
 
@@ -73,20 +76,21 @@ void FpuUnit::step() {
         core->signals().fpu_rvalid_i = 0;
     }
     Core *core = choose();
-    const bool divides = core != nullptr && is_division(core->signals().fpu_op_o);
-    step_pipeline(divides ? nullptr : core);
-    step_divider(divides ? core : nullptr);
+    const uint32_t operation = core != nullptr ? core->signals().fpu_op_o : 0;
+    addmul_.step(is_addmul(operation) ? core : nullptr);
+    other_.step(is_addmul(operation) || is_division(operation) ? nullptr : core);
+    step_divider(is_division(operation) ? core : nullptr);
 }
 
-void FpuUnit::step_pipeline(Core *core) {
-    Vodl_fpu &fpu = *fpu_;
-    if (core == nullptr && in_flight_count_ == 0) {
+template <class Model> void FpuUnit::Pipeline<Model>::step(Core *core) {
+    Model &fpu = *model;
+    if (core == nullptr && in_flight_count == 0) {
         return;
     }
     if (ODL_FPU_LATENCY > 0 && fpu.rvalid_o != 0) {
-        deliver(*in_flight_[0], fpu);
-        std::copy(in_flight_.begin() + 1, in_flight_.end(), in_flight_.begin());
-        in_flight_count_--;
+        deliver(*in_flight[0], fpu);
+        std::copy(in_flight.begin() + 1, in_flight.end(), in_flight.begin());
+        in_flight_count--;
     }
     fpu.req_i = core != nullptr;
     if (core != nullptr) {
@@ -101,7 +105,7 @@ void FpuUnit::step_pipeline(Core *core) {
     if (ODL_FPU_LATENCY > 0) {
         edge(fpu);
         if (core != nullptr) {
-            in_flight_[in_flight_count_++] = core;
+            in_flight[in_flight_count++] = core;
         }
     } else {
         fpu.eval(); // no registers, so no clock

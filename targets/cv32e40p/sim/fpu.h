@@ -11,7 +11,8 @@
 #include <vector>
 
 #include "Vodl_fp_divider.h"
-#include "Vodl_fpu.h"
+#include "Vodl_fpu_addmul.h"
+#include "Vodl_fpu_other.h"
 #include "core.h"
 
 namespace odl {
@@ -30,17 +31,23 @@ class FpuUnit {
     // The core whose request is taken up in this cycle, or null.
     bool asks(const Core &core) const;
     Core *choose();
-    void step_pipeline(Core *core);
     void step_divider(Core *core);
+
+    // Half an FPU: operations that take a fixed number of cycles
+    template <class Model> struct Pipeline {
+        std::unique_ptr<Model> model;
+        std::array<Core *, 4> in_flight{}; // whose results are under way, oldest first
+        size_t in_flight_count = 0;
+
+        void step(Core *core);
+    };
 
     std::vector<Core *> users_;
     size_t owner_ = 0; // user served last
     int burst_ = 0;    // requests of that user served in a row
-    std::unique_ptr<Vodl_fpu> fpu_;
+    Pipeline<Vodl_fpu_addmul> addmul_;
+    Pipeline<Vodl_fpu_other> other_;
     std::unique_ptr<Vodl_fp_divider> divider_;
-    // Whose results are in the pipeline, oldest first
-    std::array<Core *, 4> in_flight_{};
-    size_t in_flight_count_ = 0;
     Core *dividing_ = nullptr;
 };
 

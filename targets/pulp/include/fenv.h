@@ -1,5 +1,5 @@
-/* The part of <fenv.h> about exception flags: RISC-V's fflags (unprivileged specification, "Floating-point control
- * and status register"). */
+/* The part of <fenv.h> about exception flags: RISC-V's fflags (unprivileged specification, "Floating-point
+ * control and status register"). */
 #ifndef ODL_FENV_H
 #define ODL_FENV_H
 

@@ -23,21 +23,25 @@ static odl_dma_handle start_2d(uint32_t command, const void *l1, const void *l2,
     return handle;
 }
 
-odl_dma_handle odl_dma_to_l1(void *l1, const void *l2, uint32_t bytes) { return start(bytes | TO_L1, l1, l2); }
+odl_dma_handle odl_dma_to_l1(void *l1, const void *l2, uint32_t bytes) {
+    return start(bytes | TO_L1, l1, l2);
+}
 
 odl_dma_handle odl_dma_to_l2(void *l2, const void *l1, uint32_t bytes) { return start(bytes, l1, l2); }
 
-odl_dma_handle odl_dma_to_l1_2d(void *l1, const void *l2, uint32_t bytes, uint32_t line_bytes, uint32_t stride_bytes) {
+odl_dma_handle odl_dma_to_l1_2d(void *l1, const void *l2, uint32_t bytes, uint32_t line_bytes,
+                                uint32_t stride_bytes) {
     return start_2d(bytes | TO_L1, l1, l2, line_bytes, stride_bytes);
 }
 
-odl_dma_handle odl_dma_to_l2_2d(void *l2, const void *l1, uint32_t bytes, uint32_t line_bytes, uint32_t stride_bytes) {
+odl_dma_handle odl_dma_to_l2_2d(void *l2, const void *l1, uint32_t bytes, uint32_t line_bytes,
+                                uint32_t stride_bytes) {
     return start_2d(bytes, l1, l2, line_bytes, stride_bytes);
 }
 
 void odl_dma_wait(odl_dma_handle handle) {
-    /* An event may be that of another transfer, so the counter decides. One that comes between the look at the
-     * counter and the wait is not lost: the event unit keeps it. */
+    /* An event may be that of another transfer, so the counter decides. One that comes between the look at
+     * the counter and the wait is not lost: the event unit keeps it. */
     if ((ODL_REGISTER(ODL_DMA_STATUS) >> handle & 1u) != 0) {
         ODL_REGISTER(ODL_EVENT_MASK) = ODL_EVENT_DMA;
         do {

@@ -5,9 +5,9 @@
 
 _Noreturn void odl_trap(uint32_t hart, uint32_t cause, uint32_t pc);
 _Noreturn void odl_trap(uint32_t hart, uint32_t cause, uint32_t pc) {
-    static const char *const names[] = {"misaligned fetch",   "fetch fault",      "illegal instruction",
-                                        "breakpoint",         "misaligned load",  "load fault",
-                                        "misaligned store",   "store fault",      "system call"};
+    static const char *const names[] = {"misaligned fetch", "fetch fault",     "illegal instruction",
+                                        "breakpoint",       "misaligned load", "load fault",
+                                        "misaligned store", "store fault",     "system call"};
     odl_put_string("odl: trap: ");
     odl_put_string(cause < sizeof names / sizeof names[0] ? names[cause] : "unexpected cause");
     odl_put_string(", core ");

@@ -46,8 +46,9 @@ __attribute__((noinline)) uint32_t at_fault(uint32_t depth) {
     return depth;
 }
 
-int main(void) {
-    if (odl_core_id() == 2) {
+static void program(uint32_t core, uint32_t cores) {
+    (void)cores;
+    if (core == 2) {
 #if FAULT == DEADLOCK
         *(volatile uint32_t *)(uintptr_t)0x10204000u = 0; /* no event wakes this core */
 #else
@@ -55,5 +56,9 @@ int main(void) {
 #endif
     }
     odl_barrier();
+}
+
+int main(void) {
+    odl_parallel(program);
     return 0;
 }

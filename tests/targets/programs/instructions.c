@@ -1,7 +1,8 @@
 /* Every packed fp16 instruction over many operands: result and exception flags.
  *
- * Compiled for the device it executes the instructions; compiled for the host, the C meaning that stands beside
- * each encoding. There it reads the operands from standard input and writes the results to standard output.
+ * Compiled for the device it executes the instructions; compiled for the host, the C meaning that stands
+ * beside each encoding. There it reads the operands from standard input and writes the results to standard
+ * output.
  */
 #include "isa/packed_fp16.h"
 
@@ -84,10 +85,12 @@ uint32_t operands[TRIPLES * 2 * 3];
 uint32_t results[TRIPLES * INSTRUCTIONS * 2];
 
 #if defined(__riscv)
-int main(void) {
-    const uint32_t core = odl_core_id();
-    const uint32_t cores = odl_core_count();
+static void program(uint32_t core, uint32_t cores) {
     run_all(operands, results, TRIPLES * core / cores, TRIPLES * (core + 1) / cores);
+}
+
+int main(void) {
+    odl_parallel(program);
     return 0;
 }
 #else

@@ -11,7 +11,8 @@
 
 typedef uint16_t half;
 
-void matmul_4x4(const half *a, const half *b, uint32_t k_pairs, half *c, uint32_t a_stride, uint32_t c_stride);
+void matmul_4x4(const half *a, const half *b, uint32_t k_pairs, half *c, uint32_t a_stride,
+                uint32_t c_stride);
 
 ODL_L1 half a[ROWS * STRIDE];
 ODL_L1 half b[COLUMNS * DEPTH];
@@ -22,9 +23,8 @@ uint32_t cycles;
 #define REPEAT 1
 #endif
 
-int main(void) {
-    const uint32_t core = odl_core_id();
-    const uint32_t rows = ROWS / odl_core_count();
+static void program(uint32_t core, uint32_t cores) {
+    const uint32_t rows = ROWS / cores;
     const half *my_a = a + core * rows * STRIDE;
     half *my_c = c + core * rows * COLUMNS;
     odl_barrier();
@@ -45,5 +45,9 @@ int main(void) {
         cycles = odl_cycles() - begin;
         odl_mark(1);
     }
+}
+
+int main(void) {
+    odl_parallel(program);
     return 0;
 }

@@ -8,14 +8,13 @@ ODL_L1 uint32_t shared[16];
 __attribute__((section(".l1_data"))) uint32_t preset[2] = {11, 22};
 uint32_t status;
 
-int main(void) {
-    const uint32_t core = odl_core_id();
+static void program(uint32_t core, uint32_t cores) {
     shared[core] = core + 1;
     odl_barrier();
     if (core == 0) {
         odl_mark(7);
         uint32_t sum = 0;
-        for (uint32_t i = 0; i < odl_core_count(); i++) {
+        for (uint32_t i = 0; i < cores; i++) {
             sum += shared[i];
         }
         for (uint32_t i = 0; i < 8; i++) {
@@ -27,7 +26,11 @@ int main(void) {
     odl_put_string("core ");
     odl_put_unsigned(core);
     odl_put_string(" of ");
-    odl_put_hex(odl_core_count());
+    odl_put_hex(cores);
     odl_put_string("\n");
-    return core == 0 ? (int)status : 99;
+}
+
+int main(void) {
+    odl_parallel(program);
+    return (int)status;
 }

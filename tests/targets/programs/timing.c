@@ -1,23 +1,24 @@
-/* Measures what every rule of the cluster costs. Core 0 writes results[]; the order is that of test_timing.py. */
+/* Measures what every rule of the cluster costs. Core 0 writes results[]; the order is that of
+ * test_timing.py. */
 #include "odl_runtime.h"
 
 enum {
-    ONE_BANK,        /* cycles of 64 loads, all cores on one bank */
-    OWN_BANKS,       /* the same, every core on its own bank */
-    FROM_L2,         /* the same by core 0 alone from L2 */
-    BARRIER,         /* cycles of 16 barriers, all cores arriving together */
-    MACS,            /* cycles of 256 iterations of macs() by core 0 alone */
-    MACS_ALL,        /* by all cores at once, longest */
-    DMA_IN,          /* DMA_BYTES from L2 to L1 */
+    ONE_BANK,  /* cycles of 64 loads, all cores on one bank */
+    OWN_BANKS, /* the same, every core on its own bank */
+    FROM_L2,   /* the same by core 0 alone from L2 */
+    BARRIER,   /* cycles of 16 barriers, all cores arriving together */
+    MACS,      /* cycles of 256 iterations of macs() by core 0 alone */
+    MACS_ALL,  /* by all cores at once, longest */
+    DMA_IN,    /* DMA_BYTES from L2 to L1 */
     DMA_OUT,
-    DMA_BOTH,        /* both directions at once */
-    DMA_COMPETING,   /* to L1 while the other cores load from every bank */
-    DMA_2D,          /* lines of 32 bytes */
-    DMA_TRAIN,       /* in 8 transfers */
-    DIVIDE,          /* cycles of 64 divisions by core 0 alone */
-    FITS,            /* 8 × 256 instructions: 256-byte loop, 32 times */
-    SHARED,          /* 1 KiB loop, 8 times */
-    LARGE,           /* 8 KiB loop, once after once for warming up */
+    DMA_BOTH,      /* both directions at once */
+    DMA_COMPETING, /* to L1 while the other cores load from every bank */
+    DMA_2D,        /* lines of 32 bytes */
+    DMA_TRAIN,     /* in 8 transfers */
+    DIVIDE,        /* cycles of 64 divisions by core 0 alone */
+    FITS,          /* 8 × 256 instructions: 256-byte loop, 32 times */
+    SHARED,        /* 1 KiB loop, 8 times */
+    LARGE,         /* 8 KiB loop, once after once for warming up */
     RESULTS
 };
 
@@ -125,7 +126,8 @@ static void dma_alone(void) {
         t0 = odl_cycles();
         odl_dma_handle handles[8];
         for (uint32_t i = 0; i < 8; i++) {
-            handles[i] = odl_dma_to_l1(words + i * DMA_BYTES / 32, source + i * DMA_BYTES / 32, DMA_BYTES / 8);
+            handles[i] =
+                odl_dma_to_l1(words + i * DMA_BYTES / 32, source + i * DMA_BYTES / 32, DMA_BYTES / 8);
         }
         for (uint32_t i = 0; i < 8; i++) {
             odl_dma_wait(handles[i]);
@@ -183,8 +185,8 @@ static void instruction_cache(void) {
     results[LARGE] = odl_cycles() - t0;
 }
 
-int main(void) {
-    const uint32_t core = odl_core_id();
+static void program(uint32_t core, uint32_t cores) {
+    (void)cores;
     uint32_t cycles = largest(loads(words));
     results[ONE_BANK] = cycles;
     cycles = largest(loads(words + core));
@@ -223,5 +225,9 @@ int main(void) {
         instruction_cache();
     }
     dma_competing(core);
+}
+
+int main(void) {
+    odl_parallel(program);
     return 0;
 }
