@@ -102,13 +102,14 @@ def run(
     dump: Iterable[str] | Mapping[str, int] = (),
     max_cycles: int = DEFAULT_MAX_CYCLES,
     deliver_traps: bool = False,
-    threads: int = 1,
+    threads: int | None = None,
 ) -> RunResult:
     """Run a program and return what came out of it.
 
     `load` gives the contents of variables before the start, `dump` names variables to return (their whole size, or
     the given number of bytes). With `deliver_traps` an exception goes to the program's trap handler; otherwise the
-    run stops there with a fault. A program at fault is a result, not an error: see `RunResult.check`.
+    run stops there with a fault. A program at fault is a result, not an error: see `RunResult.check`. `threads` of the
+    host share the work, by default two where it has two processors; the result does not depend on it.
 
     Raises InputError for an unknown or too small variable, MissingToolError where the simulator cannot be built.
     """
@@ -123,7 +124,12 @@ def run(
         scratch = Path(folder)
         arguments = [*cluster.simulator_arguments(), "--elf", str(elf), "--max-cycles", str(max_cycles)]
         arguments += ["--result", str(scratch / "result.json"), "--touched", str(scratch / "touched")]
-        arguments += ["--threads", str(threads), "--deliver-traps", str(int(deliver_traps))]
+        arguments += [
+            "--threads",
+            str(threads or min(2, os.cpu_count() or 1)),
+            "--deliver-traps",
+            str(int(deliver_traps)),
+        ]
         arguments += _loads(load or {}, program, scratch)
         for i, (name, size) in enumerate(sizes.items()):
             arguments += ["--dump", f"{program.symbol(name).address}:{size}={scratch / f'dump{i}'}"]

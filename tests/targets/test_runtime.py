@@ -55,10 +55,11 @@ def test_marks_carry_the_counters_of_every_core(program):
         assert {sum(counters.values()) for counters in mark.counters} <= {mark.cycle, mark.cycle + 1}
 
 
-def test_runs_are_the_same(program):
-    first, second = (run(program("runtime.c"), max_cycles=50_000) for _ in range(2))
-    assert first.cycles == second.cycles
-    assert first.cores == second.cores
+def test_runs_are_the_same_on_any_number_of_threads(program):
+    first, second, third = (run(program("runtime.c"), max_cycles=50_000, threads=n) for n in (1, 2, 3))
+    assert first.cycles == second.cycles == third.cycles
+    assert first.cores == second.cores == third.cores
+    assert first.marks == second.marks == third.marks
 
 
 def test_touched_words(program):
