@@ -22,7 +22,7 @@ def test_too_large_for_l1(tmp_path):
     source.write_text(
         '#include "odl_runtime.h"\nODL_L1 char a[65536];\nint main(void) { return a[odl_core_id()]; }\n'
     )
-    with pytest.raises(InputError, match="819[26] bytes too large for L1"):
+    with pytest.raises(InputError, match=r"819[26] bytes too large for L1"):
         build([source], tmp_path / "x.elf", MemoryLayout(cores=8, l1_bytes=65536, stack_bytes=1024))
     elf = build([source], tmp_path / "x.elf", MemoryLayout(cores=8, l1_bytes=65536 + 9216, stack_bytes=1024))
     assert 0x10000000 + 8192 <= Elf.read(elf).symbol("a").address <= 0x10000000 + 9216
