@@ -1,0 +1,58 @@
+"""Built things, kept outside the tree under the hash of everything that went into them."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """$XDG_CACHE_HOME/odl, by default ~/.cache/odl."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "odl"
+
+
+def digest(parts: Iterable[str | bytes]) -> str:
+    """A name for a list of inputs: differs where any of them differs."""
+    total = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        total.update(len(data).to_bytes(8, "little"))
+        total.update(data)
+    return total.hexdigest()[:24]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def build_once(kind: str, key: str, build: Callable[[Path], None]) -> Path:
+    """The folder that `build` filled for this key, built now if it is not there.
+
+    Safe when two processes ask at once: one builds, the other waits. A build that fails or is killed leaves nothing
+    behind under the final name.
+    """
+    parent = cache_folder() / kind
+    final = parent / key
+    if final.is_dir():
+        return final
+    parent.mkdir(parents=True, exist_ok=True)
+    with _locked(parent / f"{key}.lock"):
+        if final.is_dir():
+            return final
+        scratch = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=parent))
+        try:
+            build(scratch)
+            scratch.rename(final)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return final

@@ -1,0 +1,202 @@
+"""Runs a program on the simulated cluster: data in, data out, cycles and where they went."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from odl.errors import CheckFailedError, InputError
+from odl.targets.cv32e40p.description import Cluster
+from odl.targets.cv32e40p.simulator import build_simulator
+from odl.targets.pulp.elf import Elf
+
+DEFAULT_MAX_CYCLES = 1_000_000_000
+_MEMORY_READ, _MEMORY_WRITTEN = 1, 2
+_GUARD_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why the simulator stopped a program."""
+
+    kind: str
+    """unmapped, illegal_instruction, breakpoint, trap, stack_overflow, dma, deadlock or cycle_limit"""
+    message: str
+    core: int
+    pc: int
+    symbol: str
+    """Function and offset of `pc`."""
+    address: int | None
+    """The data address at fault, where there is one."""
+
+    def __str__(self) -> str:
+        where = f"core {self.core} at pc 0x{self.pc:08x} ({self.symbol})"
+        address = f", address 0x{self.address:08x}" if self.address is not None else ""
+        return f"{self.message}: {where}{address}"
+
+
+@dataclass(frozen=True)
+class CoreState:
+    """A core at the end of a run. The counters add up to the run's cycles."""
+
+    counters: Mapping[str, int]
+    pc: int
+    symbol: str
+    asleep: bool
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A moment that the program marked (`odl_mark`): the cycle, and every core's counters up to it."""
+
+    id: int
+    cycle: int
+    counters: tuple[Mapping[str, int], ...]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run gave."""
+
+    exit_status: int | None
+    """None where the program did not end by itself; then `fault` says why."""
+    fault: Fault | None
+    stdout: str
+    cycles: int
+    cores: tuple[CoreState, ...]
+    marks: tuple[Mark, ...]
+    dumps: Mapping[str, bytes]
+    touched: Mapping[str, np.ndarray[Any, np.dtype[np.bool_]]]
+    """Per memory ("l1", "l2") and 32-bit word: read or written by a core or the DMA engine (not by loading)."""
+    seconds: float
+    """Wall time of the simulation."""
+    cpu_seconds: float
+    """Processor time of the simulation, over all its threads: what counts where other work runs beside it."""
+
+    def check(self) -> RunResult:
+        """This result, if the program ended with status 0. Raises CheckFailedError with one clear line if not."""
+        if self.fault is not None:
+            raise CheckFailedError(str(self.fault))
+        if self.exit_status != 0:
+            raise CheckFailedError(f"the program ended with status {self.exit_status}")
+        return self
+
+    def total(self, counter: str) -> int:
+        """One counter summed over the cores."""
+        return sum(core.counters[counter] for core in self.cores)
+
+
+def run(
+    elf: Path,
+    cluster: Cluster | None = None,
+    *,
+    load: Mapping[str, bytes] | None = None,
+    dump: Iterable[str] | Mapping[str, int] = (),
+    max_cycles: int = DEFAULT_MAX_CYCLES,
+    deliver_traps: bool = False,
+    threads: int | None = None,
+) -> RunResult:
+    """Run a program and return what came out of it.
+
+    `load` gives the contents of variables before the start, `dump` names variables to return (their whole size, or
+    the given number of bytes). With `deliver_traps` an exception goes to the program's trap handler; otherwise the
+    run stops there with a fault. A program at fault is a result, not an error: see `RunResult.check`. `threads` of the
+    host share the work, by default two where it has two processors; the result does not depend on it.
+
+    Raises InputError for an unknown or too small variable, MissingToolError where the simulator cannot be built.
+    """
+    cluster = cluster or Cluster()
+    program = Elf.read(elf)
+    built_for = program.symbol("__odl_cores").address
+    if built_for != cluster.cores:
+        raise InputError(f"{elf.name} is built for {built_for} cores and cannot run on {cluster.cores}")
+    simulator = build_simulator(cluster)
+    sizes = dump if isinstance(dump, Mapping) else {name: program.symbol(name).size for name in dump}
+    with tempfile.TemporaryDirectory(prefix="odl-run-") as folder:
+        scratch = Path(folder)
+        arguments = [*cluster.simulator_arguments(), "--elf", str(elf), "--max-cycles", str(max_cycles)]
+        arguments += ["--result", str(scratch / "result.json"), "--touched", str(scratch / "touched")]
+        arguments += [
+            "--threads",
+            str(threads or min(2, os.cpu_count() or 1)),
+            "--deliver-traps",
+            str(int(deliver_traps)),
+        ]
+        arguments += _loads(load or {}, program, scratch)
+        for i, (name, size) in enumerate(sizes.items()):
+            arguments += ["--dump", f"{program.symbol(name).address}:{size}={scratch / f'dump{i}'}"]
+        for symbol in program.symbols_with_prefix("__stack_guard_"):
+            arguments += ["--guard", f"{symbol.address}:{_GUARD_BYTES}"]
+        done = subprocess.run([str(simulator), *arguments], capture_output=True)
+        if done.returncode != 0:
+            raise InputError(_complaint(done.returncode, done.stderr.decode(errors="replace")))
+        dumps = {name: (scratch / f"dump{i}").read_bytes() for i, name in enumerate(sizes)}
+        touched = _touched((scratch / "touched").read_bytes(), cluster)
+        report = json.loads((scratch / "result.json").read_text())
+    return _result(report, program, done.stdout.decode(errors="replace"), dumps, touched)
+
+
+def _loads(load: Mapping[str, bytes], program: Elf, scratch: Path) -> list[str]:
+    arguments = []
+    for i, (name, content) in enumerate(load.items()):
+        symbol = program.symbol(name)
+        if len(content) > symbol.size:
+            raise InputError(f"{name} has room for {symbol.size} bytes, not for the {len(content)} given")
+        path = scratch / f"load{i}"
+        path.write_bytes(content)
+        arguments += ["--load", f"{symbol.address}={path}"]
+    return arguments
+
+
+def _complaint(code: int, stderr: str) -> str:
+    line = stderr.strip().splitlines()[-1] if stderr.strip() else ""
+    if code < 0:
+        return f"the simulator was ended by signal {-code}{os.linesep if line else ''}{line}"
+    return line or f"the simulator ended with code {code}"
+
+
+def _touched(notes: bytes, cluster: Cluster) -> dict[str, np.ndarray[Any, np.dtype[np.bool_]]]:
+    words = np.frombuffer(notes, np.uint8) & (_MEMORY_READ | _MEMORY_WRITTEN) != 0
+    l1_words = cluster.l1_bytes // 4
+    return {"l1": words[:l1_words], "l2": words[l1_words:]}
+
+
+def _result(
+    report: dict[str, Any],
+    program: Elf,
+    stdout: str,
+    dumps: dict[str, bytes],
+    touched: dict[str, np.ndarray[Any, np.dtype[np.bool_]]],
+) -> RunResult:
+    names = report["counter_names"]
+
+    def counters(values: list[int]) -> dict[str, int]:
+        return dict(zip(names, values, strict=True))
+
+    fault = report["fault"]
+    return RunResult(
+        exit_status=report["exit_status"],
+        fault=Fault(**fault, symbol=program.locate(fault["pc"])) if fault else None,
+        stdout=stdout,
+        cycles=report["cycles"],
+        cores=tuple(
+            CoreState(counters(core["counters"]), core["pc"], program.locate(core["pc"]), core["asleep"])
+            for core in report["cores"]
+        ),
+        marks=tuple(
+            Mark(mark["id"], mark["cycle"], tuple(counters(values) for values in mark["counters"]))
+            for mark in report["marks"]
+        ),
+        dumps=dumps,
+        touched=touched,
+        seconds=report["seconds"],
+        cpu_seconds=report["cpu_seconds"],
+    )

@@ -1,0 +1,162 @@
+#include "cluster.h"
+
+#include <algorithm>
+#include <sstream>
+
+namespace odl {
+namespace {
+
+std::vector<std::unique_ptr<Core>> make_cores(const Options &options, uint32_t boot_address,
+                                              VerilatedContext &context, const MemoryMap &memory) {
+    std::vector<std::unique_ptr<Core>> cores;
+    for (int i = 0; i < options.machine.cores; i++) {
+        cores.push_back(std::make_unique<Core>(i, boot_address, context, options.machine, memory));
+    }
+    return cores;
+}
+
+std::string hex(uint32_t value) {
+    std::ostringstream text;
+    text << "0x" << std::hex << value;
+    return text.str();
+}
+
+} // namespace
+
+Cluster::Cluster(const Options &options, MemoryMap &memory, uint32_t boot_address)
+    : options_(options), memory_(memory), cores_(make_cores(options, boot_address, context_, memory)),
+      events_(options.machine.cores),
+      dma_(options.machine.cores, options.machine.l2_latency, memory, events_),
+      peripherals_(cores_, dma_, events_), interconnect_(options.machine, cores_, memory, dma_, peripherals_),
+      shared_cache_(options.machine) {
+    const int units = options.machine.fpu_units != 0 ? options.machine.fpu_units : options.machine.cores;
+    for (int unit = 0; unit < units; unit++) {
+        std::vector<Core *> users;
+        for (int core = unit; core < options.machine.cores; core += units) {
+            users.push_back(cores_[static_cast<size_t>(core)].get());
+        }
+        fpus_.emplace_back(std::move(users), context_);
+    }
+    for (const auto &core : cores_) {
+        fetch_units_.push_back(&core->fetch());
+    }
+    // Each round costs the threads some hundred nanoseconds: too much for one or two cores.
+    const int threads = units >= 4 ? options.threads : 1;
+    lockstep_ = std::make_unique<Lockstep>(units, threads,
+                                           [this](int unit) { step_unit(fpus_[static_cast<size_t>(unit)]); });
+}
+
+void Cluster::run() {
+    try {
+        while (!peripherals_.exited()) {
+            if (now_ == options_.max_cycles) {
+                throw stuck("cycle_limit", "the program did not end within the cycle limit");
+            }
+            before_edge();
+            step_units();
+            after_edge();
+            now_++;
+        }
+    } catch (const Fault &fault) {
+        fault_ = fault;
+    }
+    peripherals_.flush_stdout();
+}
+
+void Cluster::before_edge() {
+    events_.tick(now_);
+    for (const auto &core : cores_) {
+        if (core->asleep && events_.wakes(core->id())) {
+            core->asleep = false;
+        }
+    }
+    dma_.prepare(now_);
+    interconnect_.arbitrate(now_);
+    if (!options_.machine.icache_ideal) {
+        shared_cache_.serve(fetch_units_, now_);
+    }
+}
+
+void Cluster::step_units() {
+    const auto awake =
+        std::count_if(cores_.begin(), cores_.end(), [](const auto &core) { return !core->asleep; });
+    if (awake > 2) {
+        lockstep_->run();
+        return;
+    }
+    for (FpuUnit &unit : fpus_) {
+        step_unit(unit);
+    }
+}
+
+void Cluster::step_unit(FpuUnit &unit) {
+    unit.step();
+    for (Core *core : unit.users()) {
+        if (!core->asleep) {
+            core->step(now_);
+        } else {
+            core->counters()[core->hold_reason]++;
+        }
+    }
+}
+
+void Cluster::after_edge() {
+    bool all_asleep = true;
+    for (const auto &core : cores_) {
+        if (core->asleep) {
+            continue;
+        }
+        Vodl_core &signals = core->signals();
+        if (signals.trap_o != 0 && !options_.deliver_traps) {
+            check_trap(*core);
+        }
+        // The last request was not granted, so it is an event load that waits: the core's clock may stop.
+        core->asleep =
+            signals.sleep_o != 0 && !core->granted && !core->answers_awaited() && !events_.wakes(core->id());
+        all_asleep = all_asleep && core->asleep;
+    }
+    if (all_asleep && !events_.pending() && !dma_.busy()) {
+        throw stuck("deadlock", "every core waits for an event and nothing is under way");
+    }
+}
+
+void Cluster::check_trap(Core &core) {
+    Vodl_core &signals = core.signals();
+    const uint32_t pc = signals.trap_pc_o;
+    switch (signals.trap_cause_o) {
+    case 2: {
+        const Memory *memory = memory_.find(pc & ~3u);
+        if (memory == nullptr) {
+            throw Fault{"unmapped", "instruction fetch from an unmapped address", core.id(), pc, pc, true};
+        }
+        // An instruction of 32 bits may straddle two words.
+        uint32_t word = memory->read(pc);
+        if ((pc & 2) != 0) {
+            word >>= 16;
+            if (memory->contains(pc + 2)) {
+                word |= memory->read(pc + 2) << 16;
+            }
+        }
+        word = (word & 3) == 3 ? word : word & 0xffff;
+        throw Fault{"illegal_instruction", "illegal instruction " + hex(word), core.id(), pc, 0, false};
+    }
+    case 3:
+        throw Fault{"breakpoint", "ebreak", core.id(), pc, 0, false};
+    default:
+        throw Fault{"trap", "trap with cause " + std::to_string(signals.trap_cause_o), core.id(), pc, 0,
+                    false};
+    }
+}
+
+// Names the first core that is awake, else core 0; the result file lists where each of them is.
+Fault Cluster::stuck(const char *kind, const char *what) const {
+    size_t culprit = 0;
+    for (size_t i = cores_.size(); i-- > 0;) {
+        if (!cores_[i]->asleep) {
+            culprit = i;
+        }
+    }
+    return Fault{kind, what, static_cast<int>(culprit), cores_[culprit]->signals().pc_execute_o, 0, false};
+}
+
+} // namespace odl

@@ -1,0 +1,101 @@
+#include "lockstep.h"
+
+namespace odl {
+namespace {
+
+// Spins before a thread with nothing to do lets others have the processor
+constexpr int PATIENCE = 4000;
+
+void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+} // namespace
+
+Lockstep::Lockstep(int parts, int threads, std::function<void(int)> step)
+    : parts_(parts), step_(std::move(step)) {
+    for (int i = 1; i < threads; i++) {
+        helpers_.emplace_back([this] { help(); });
+    }
+}
+
+Lockstep::~Lockstep() {
+    stop_ = true;
+    for (std::thread &helper : helpers_) {
+        helper.join();
+    }
+}
+
+bool Lockstep::take_first(int &part) {
+    uint64_t left = left_.load(std::memory_order_acquire);
+    for (;;) {
+        const uint64_t begin = left >> 16 & 0xffff;
+        const uint64_t end = left & 0xffff;
+        if (begin == end) {
+            return false;
+        }
+        if (left_.compare_exchange_weak(left, pack(left >> 32, begin + 1, end), std::memory_order_acq_rel)) {
+            part = static_cast<int>(begin);
+            return true;
+        }
+    }
+}
+
+bool Lockstep::take_last(int &part) {
+    uint64_t left = left_.load(std::memory_order_acquire);
+    for (;;) {
+        const uint64_t begin = left >> 16 & 0xffff;
+        const uint64_t end = left & 0xffff;
+        if (begin == end) {
+            return false;
+        }
+        if (left_.compare_exchange_weak(left, pack(left >> 32, begin, end - 1), std::memory_order_acq_rel)) {
+            part = static_cast<int>(end - 1);
+            return true;
+        }
+    }
+}
+
+void Lockstep::run() {
+    if (helpers_.empty()) {
+        for (int part = 0; part < parts_; part++) {
+            step_(part);
+        }
+        return;
+    }
+    done_by_helpers_.store(0, std::memory_order_relaxed);
+    left_.store(pack(++round_, 0, static_cast<uint64_t>(parts_)), std::memory_order_release);
+    int part = 0;
+    int mine = 0;
+    while (take_first(part)) {
+        step_(part);
+        mine++;
+    }
+    for (int spins = 0; done_by_helpers_.load(std::memory_order_acquire) != parts_ - mine; spins++) {
+        pause();
+        if (spins > PATIENCE) {
+            std::this_thread::yield();
+        }
+    }
+}
+
+void Lockstep::help() {
+    int idle = 0;
+    int part = 0;
+    while (!stop_.load(std::memory_order_relaxed)) {
+        if (take_last(part)) {
+            step_(part);
+            done_by_helpers_.fetch_add(1, std::memory_order_acq_rel);
+            idle = 0;
+        } else {
+            pause();
+            if (++idle > PATIENCE) {
+                std::this_thread::yield();
+            }
+        }
+    }
+}
+
+} // namespace odl

@@ -1,0 +1,46 @@
+// Steps independent parts of a cycle on several threads of the host.
+//
+// Threads take parts one after the other, the main thread from the front and helpers from the back, so that
+// each mostly gets the parts whose state it has in its cache. Nobody waits for a helper that has not begun:
+// on a machine that is busy otherwise the main thread just does everything itself.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <thread>
+#include <vector>
+
+namespace odl {
+
+class Lockstep {
+  public:
+    // `step` is called with 0 … parts-1 in every round, from any thread, and must not throw.
+    Lockstep(int parts, int threads, std::function<void(int)> step);
+    ~Lockstep();
+    Lockstep(const Lockstep &) = delete;
+    Lockstep &operator=(const Lockstep &) = delete;
+
+    // One round; returns when every part has been stepped.
+    void run();
+
+  private:
+    // Parts begin … end-1 of round `round` are still to be taken: round in the upper 32 bits, then begin,
+    // then end.
+    static uint64_t pack(uint64_t round, uint64_t begin, uint64_t end) {
+        return round << 32 | begin << 16 | end;
+    }
+    bool take_first(int &part);
+    bool take_last(int &part);
+    void help();
+
+    int parts_;
+    std::function<void(int)> step_;
+    uint64_t round_ = 0;
+    alignas(64) std::atomic<uint64_t> left_{0};
+    alignas(64) std::atomic<int> done_by_helpers_{0};
+    alignas(64) std::atomic<bool> stop_{false};
+    std::vector<std::thread> helpers_;
+};
+
+} // namespace odl

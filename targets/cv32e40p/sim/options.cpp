@@ -1,0 +1,125 @@
+#include "options.h"
+
+#include <functional>
+#include <map>
+
+namespace odl {
+namespace {
+
+uint64_t number(const std::string &option, const std::string &text) {
+    try {
+        size_t used = 0;
+        const uint64_t value = std::stoull(text, &used, 0);
+        if (used == text.size()) {
+            return value;
+        }
+    } catch (const std::exception &) {
+    }
+    throw OptionError{option + ": not a number: " + text};
+}
+
+// "ADDRESS=PATH" or, for dumps, "ADDRESS:BYTES=PATH"
+FileRange file_range(const std::string &option, const std::string &text, bool with_bytes) {
+    const size_t equals = text.find('=');
+    const size_t colon = text.find(':');
+    if (equals == std::string::npos || (with_bytes && (colon == std::string::npos || colon > equals))) {
+        throw OptionError{option + ": expected ADDRESS" + (with_bytes ? ":BYTES" : "") + "=PATH, got " +
+                          text};
+    }
+    FileRange range;
+    const size_t address_end = with_bytes ? colon : equals;
+    range.address = static_cast<uint32_t>(number(option, text.substr(0, address_end)));
+    if (with_bytes) {
+        range.bytes = static_cast<uint32_t>(number(option, text.substr(colon + 1, equals - colon - 1)));
+    }
+    range.path = text.substr(equals + 1);
+    return range;
+}
+
+AddressRange address_range(const std::string &option, const std::string &text) {
+    const size_t colon = text.find(':');
+    if (colon == std::string::npos) {
+        throw OptionError{option + ": expected ADDRESS:BYTES, got " + text};
+    }
+    return {static_cast<uint32_t>(number(option, text.substr(0, colon))),
+            static_cast<uint32_t>(number(option, text.substr(colon + 1)))};
+}
+
+bool power_of_two(uint64_t n) { return n != 0 && (n & (n - 1)) == 0; }
+
+void check(const MachineOptions &machine) {
+    const auto require = [](bool holds, const char *what) {
+        if (!holds) {
+            throw OptionError{what};
+        }
+    };
+    require(machine.cores >= 1 && machine.cores <= 16, "--cores: 1 to 16");
+    require(machine.fpu_units >= 0 && machine.fpu_units <= machine.cores,
+            "--fpu-units: 0 to the number of cores");
+    require(power_of_two(machine.l1_banks) && machine.l1_banks <= 64, "--l1-banks: a power of two up to 64");
+    require(machine.l1_bytes >= 1024 && machine.l1_bytes <= 2 * 1024 * 1024 && machine.l1_bytes % 1024 == 0,
+            "--l1-bytes: a multiple of 1024 up to 2 MiB");
+    require(machine.l2_bytes >= 1024 && machine.l2_bytes <= 64 * 1024 * 1024 && machine.l2_bytes % 1024 == 0,
+            "--l2-bytes: a multiple of 1024 up to 64 MiB");
+    require(machine.l2_latency >= 1 && machine.l2_latency <= 1000, "--l2-latency: 1 to 1000");
+    require(power_of_two(machine.icache_private_bytes) && machine.icache_private_bytes >= 64,
+            "--icache-private-bytes: a power of two from 64");
+    require(power_of_two(machine.icache_shared_bytes) && machine.icache_shared_bytes >= 256,
+            "--icache-shared-bytes: a power of two from 256");
+    require(machine.icache_shared_latency >= 1 && machine.icache_shared_latency <= 100,
+            "--icache-shared-latency: 1 to 100");
+}
+
+} // namespace
+
+Options parse_options(int argc, char **argv) {
+    Options options;
+    MachineOptions &machine = options.machine;
+    using Setter = std::function<void(const std::string &, const std::string &)>;
+    const auto integer = [](auto &target) -> Setter {
+        return [&target](const std::string &name, const std::string &text) {
+            target = static_cast<std::remove_reference_t<decltype(target)>>(number(name, text));
+        };
+    };
+    const auto text = [](std::string &target) -> Setter {
+        return [&target](const std::string &, const std::string &value) { target = value; };
+    };
+    const std::map<std::string, Setter> setters = {
+        {"--cores", integer(machine.cores)},
+        {"--fpu-units", integer(machine.fpu_units)},
+        {"--l1-bytes", integer(machine.l1_bytes)},
+        {"--l1-banks", integer(machine.l1_banks)},
+        {"--l2-bytes", integer(machine.l2_bytes)},
+        {"--l2-latency", integer(machine.l2_latency)},
+        {"--icache-ideal", integer(machine.icache_ideal)},
+        {"--icache-private-bytes", integer(machine.icache_private_bytes)},
+        {"--icache-shared-bytes", integer(machine.icache_shared_bytes)},
+        {"--icache-shared-latency", integer(machine.icache_shared_latency)},
+        {"--max-cycles", integer(options.max_cycles)},
+        {"--threads", integer(options.threads)},
+        {"--deliver-traps", integer(options.deliver_traps)},
+        {"--elf", text(options.elf)},
+        {"--result", text(options.result)},
+        {"--touched", text(options.touched)},
+        {"--load", [&](const auto &name,
+                       const auto &value) { options.loads.push_back(file_range(name, value, false)); }},
+        {"--dump", [&](const auto &name,
+                       const auto &value) { options.dumps.push_back(file_range(name, value, true)); }},
+        {"--guard",
+         [&](const auto &name, const auto &value) { options.guards.push_back(address_range(name, value)); }},
+    };
+    for (int i = 1; i < argc; i += 2) {
+        const auto setter = setters.find(argv[i]);
+        if (setter == setters.end() || i + 1 == argc) {
+            throw OptionError{std::string("unknown option or missing value: ") + argv[i]};
+        }
+        setter->second(argv[i], argv[i + 1]);
+    }
+    check(machine);
+    if (options.elf.empty()) {
+        throw OptionError{"--elf is missing"};
+    }
+    return options;
+}
+
+} // namespace odl

@@ -1,0 +1,140 @@
+"""Builds a program for a PULP-like cluster: C and assembly files in, ELF out, with the runtime linked in."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from odl.errors import InputError
+from odl.targets.pulp.toolchain import Toolchain, find_toolchain
+
+TargetName = Literal["cv32e40p", "gvsoc"]
+
+_HERE = Path(__file__).parent
+RUNTIME = _HERE / "runtime"
+INCLUDE = _HERE / "include"
+
+# One instruction set, two sets of vendor extensions: clang knows CORE-V's, and none of Xpulp's.
+_ARCHITECTURE: Mapping[TargetName, str] = {
+    "cv32e40p": "rv32imc_zfinx_zhinx_xcvmem_xcvalu_xcvsimd_xcvmac",
+    "gvsoc": "rv32imc_zfinx_zhinx",
+}
+_CODE_OPTIONS = (
+    "-ffreestanding",
+    "-nostdlib",
+    "-fno-common",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-mno-relax",
+)
+
+
+@dataclass(frozen=True)
+class MemoryLayout:
+    """What the linker script must know of the machine. Sizes in bytes."""
+
+    cores: int = 8
+    l1_bytes: int = 128 * 1024
+    l2_bytes: int = 1536 * 1024
+    stack_bytes: int = 1024
+    """Per core, in L1."""
+
+    def linker_script(self) -> str:
+        """The script that places code and data. Raises InputError where the stacks alone do not fit."""
+        if self.stack_bytes % 16 or self.stack_bytes < 256:
+            raise InputError(f"stacks of {self.stack_bytes} bytes; use a multiple of 16 from 256")
+        if self.cores * self.stack_bytes > self.l1_bytes:
+            raise InputError(
+                f"{self.cores} stacks of {self.stack_bytes} bytes do not fit an L1 of {self.l1_bytes} bytes"
+            )
+        environment = Environment(
+            loader=FileSystemLoader(_HERE), undefined=StrictUndefined, keep_trailing_newline=True
+        )
+        return environment.get_template("link.ld.j2").render(
+            cores=self.cores, l1_bytes=self.l1_bytes, l2_bytes=self.l2_bytes, stack_bytes=self.stack_bytes
+        )
+
+
+def compile_options(target: TargetName, layout: MemoryLayout) -> list[str]:
+    """clang's options for a file of this target; complete, so that a Makefile can carry them."""
+    return [
+        "--target=riscv32-unknown-elf",
+        f"-march={_ARCHITECTURE[target]}",
+        "-mabi=ilp32",
+        *_CODE_OPTIONS,
+        f"-DODL_TARGET_{target.upper()}",
+        f"-DODL_CORES={layout.cores}",
+    ]
+
+
+def build(
+    sources: Iterable[Path],
+    output: Path,
+    layout: MemoryLayout | None = None,
+    *,
+    target: TargetName = "cv32e40p",
+    include: Sequence[Path] = (),
+    defines: Mapping[str, str | int] | None = None,
+    options: Sequence[str] = ("-O3",),
+) -> Path:
+    """Compile `sources` (.c, .S), link them with the runtime and write the ELF to `output`, which is returned.
+
+    Raises InputError with the first message of the compiler or linker, MissingToolError without clang or lld.
+    """
+    toolchain = find_toolchain()
+    layout = layout or MemoryLayout()
+    flags = [*compile_options(target, layout), *options, f"-I{RUNTIME}", f"-I{INCLUDE}"]
+    flags += [f"-I{folder}" for folder in include]
+    flags += [f"-D{name}={value}" for name, value in (defines or {}).items()]
+    with tempfile.TemporaryDirectory(prefix="odl-build-") as folder:
+        scratch = Path(folder)
+        files = [*sorted(RUNTIME.glob("*.S")), *sorted(RUNTIME.glob("*.c")), *sources]
+        jobs = [(file, scratch / f"{i}-{file.stem}.o") for i, file in enumerate(files)]
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda job: _compile(toolchain, flags, *job), jobs))
+        script = scratch / "link.ld"
+        script.write_text(layout.linker_script(), encoding="utf-8")
+        _link(toolchain, [target for _, target in jobs], script, output)
+    return output
+
+
+def _compile(toolchain: Toolchain, flags: Sequence[str], source: Path, target: Path) -> None:
+    done = subprocess.run(
+        [toolchain.clang, *flags, "-c", str(source), "-o", str(target)], capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise InputError(f"{source.name} does not compile: {_first_error(done.stderr)}")
+
+
+def _link(toolchain: Toolchain, objects: Sequence[Path], script: Path, output: Path) -> None:
+    command = [
+        toolchain.lld,
+        "-T",
+        str(script),
+        "--gc-sections",
+        "--no-relax",
+        *map(str, objects),
+        "-o",
+        str(output),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode == 0:
+        return
+    message = _first_error(done.stderr)
+    overflow = re.search(r"will not fit in region '(\w+)': overflowed by (\d+) bytes", done.stderr)
+    if overflow:
+        message = f"it is {overflow.group(2)} bytes too large for {overflow.group(1)}"
+    raise InputError(f"the program does not link: {message}")
+
+
+def _first_error(text: str) -> str:
+    lines = [line for line in text.splitlines() if "error" in line]
+    return (lines or text.strip().splitlines() or ["no message"])[0]

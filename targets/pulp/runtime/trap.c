@@ -1,0 +1,19 @@
+/* Exceptions: one line, and the end of the run. */
+#include "odl_runtime.h"
+
+#define TRAP_STATUS 0x7eu
+
+_Noreturn void odl_trap(uint32_t hart, uint32_t cause, uint32_t pc);
+_Noreturn void odl_trap(uint32_t hart, uint32_t cause, uint32_t pc) {
+    static const char *const names[] = {"misaligned fetch", "fetch fault",     "illegal instruction",
+                                        "breakpoint",       "misaligned load", "load fault",
+                                        "misaligned store", "store fault",     "system call"};
+    odl_put_string("odl: trap: ");
+    odl_put_string(cause < sizeof names / sizeof names[0] ? names[cause] : "unexpected cause");
+    odl_put_string(", core ");
+    odl_put_unsigned(hart & 0x1fu);
+    odl_put_string(", pc ");
+    odl_put_hex(pc);
+    odl_put_string("\n");
+    odl_exit(TRAP_STATUS);
+}
