@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 import odl
+from odl.codegen.project import write_project
 
 INPUT = (3, 5, 4)
 CLASSES = 3
@@ -42,3 +44,9 @@ def samples(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(count, *INPUT, generator=generator)
     return x, torch.randint(CLASSES, (count,), generator=generator)
+
+
+def written(build: odl.Build, directory: Path) -> Path:
+    """The project in a directory of the test's own; `build.load()` keeps using the build's."""
+    write_project(build.compiled.network, directory)
+    return directory
