@@ -52,12 +52,13 @@ RESNET8 = Recipe(
     micro_batch=8,
     momentum=0.9,
 )
-# Clean keywords, then noisy ones. On noisier ones still, rates of 0.03 and 0.1 ended one and two points lower.
+# Clean keywords, then noisy ones. The rate is set by stability: at 0.02 single updates of two seeds in three threw
+# the loss to nine and more, and fp16 rounding then moves where it ends; at 0.01 no loss rose above 2.
 DSCNN = Recipe(
     pretrain_epochs=6,
     pretrain_learning_rate=4e-3,
     pretrain_batch_size=32,
-    learning_rate=0.05,
+    learning_rate=0.01,
     steps=12_000,
     micro_batch=8,
 )
