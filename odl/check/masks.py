@@ -132,7 +132,7 @@ class AlignedMasks(TorchFunctionMode):
             width, scale = self._width(x)
             aligned = torch.where(distance <= width, on_device, passes)
             self._count(device.name, aligned != passes, width, scale)
-            floor = math.sqrt(x.numel()) * width / self.band if self.band > 0 else 0.0
+            floor = math.sqrt(x.numel()) * self._noise() / self.band if self.band > 0 else 0.0
             self.errors[device.name] = relative_error(output.numpy(), x.clamp(low, high).numpy(), floor)
         result: torch.Tensor = _Activation.apply(x, output, aligned)  # type: ignore[no-untyped-call]
         return result
@@ -140,8 +140,10 @@ class AlignedMasks(TorchFunctionMode):
     def _width(self, x: torch.Tensor) -> tuple[float, float]:
         """Half width of the band at the current kink, and the root mean square of its input."""
         scale = float(x.square().mean().sqrt())
-        noise = self.noise[self._next - 1] if self._next <= len(self.noise) else 0.0
-        return max(self.band * scale, noise), scale
+        return max(self.band * scale, self._noise()), scale
+
+    def _noise(self) -> float:
+        return self.noise[self._next - 1] if self._next <= len(self.noise) else 0.0
 
     def _count(self, name: str, flipped: torch.Tensor, width: float, scale: float) -> None:
         """A unit is in the band with probability of about its width over the scale; a few are there by chance."""

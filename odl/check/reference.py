@@ -155,13 +155,16 @@ class Reference:
             for exact, single in zip(*recorded, strict=True)
         ]
 
-    def infer(self, state: Mapping[str, Array], x: Array) -> Array:
-        """The output in evaluation mode."""
+    def infer(
+        self, state: Mapping[str, Array], x: Array, activations: Activations = (), band: float = 0.0
+    ) -> tuple[Array, Mapping[str, float]]:
+        """The output in evaluation mode, and the errors of the device's activations on the way to it."""
         module = copy.deepcopy(self._module).eval()
         _load(module, state)
-        with torch.no_grad():
+        masks = AlignedMasks(activations, band)
+        with torch.no_grad(), masks:
             output: Array = module(torch.from_numpy(x.astype(np.float64))).numpy()
-            return output
+        return output, masks.errors
 
     def _sample_loss(self, module: nn.Module, sample: Sample) -> torch.Tensor:
         dtype = next(module.parameters()).dtype

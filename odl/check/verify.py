@@ -1,6 +1,7 @@
 """`odl verify`: every gradient, updated tensor, statistic and output of a network against float64 PyTorch.
 
-Each step starts the reference from the device's own state, so that an error cannot hide behind an earlier one, and an
+Each step starts the reference from the device's own state and every stretch of the model from the device's activations
+before it, so that an error can neither hide behind an earlier one nor grow out of an earlier rounding, and an
 update is judged by how far the tensor moved, so that a step that trains nothing fails.
 """
 
@@ -26,7 +27,7 @@ from odl.run.net import Net, value_from_manifest
 
 #: How much worse than float32 PyTorch's own error, scaled to the unit roundoff, a tensor may come out. In fp32 the
 #: order of the sums is all that differs: a running sum of n terms has sqrt(n) times the error of PyTorch's blocks.
-_NOISE_FACTOR = {Precision.FP32: 32.0, Precision.MIXED: 8.0, Precision.FP16: 8.0}
+_NOISE_FACTOR = {Precision.FP32: 32.0, Precision.MIXED: 4.0, Precision.FP16: 4.0}
 
 Progress = Callable[[int, int], None]
 
@@ -216,9 +217,13 @@ class Verifier:
     def _check_inference(self) -> None:
         sample = self._sample()
         state = self._state()
-        wanted = self._reference.infer(state, sample.x)
-        got = self._net.infer(sample.x)
+        self._activations = []
+        with self._net.observed(self._observe):
+            got = self._net.infer(sample.x)
+        wanted, errors = self._reference.infer(state, sample.x, self._activations[0], self._ceiling)
         self._note("output", "inference", relative_error(got, wanted), self._ceiling)
+        for name, error in errors.items():
+            self._note(name, "inference", error, self._ceiling)
 
     # --- what the net shows -----------------------------------------------------------------------------------
 
@@ -239,7 +244,7 @@ class Verifier:
         return sources
 
     def _observe(self, program: int, node: int) -> None:
-        if self._net.manifest["programs"][program]["name"] == "step":
+        if self._net.manifest["programs"][program]["name"] in ("step", "infer"):
             self._observe_activation(program, node)
         for value, offset in self._sources.get((program, node), ()):
             self._gradients[str(value.source)] = self._net.read(value, offset)

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from odl.check.masks import AlignedMasks, DeviceActivation, DeviceWinners, KinkInputs, rounding_noise
+from odl.check.masks import AlignedMasks, DeviceActivation, DeviceWinners, rounding_noise
 from odl.errors import CheckFailedError
 
 INFINITY = float("inf")
@@ -54,10 +54,30 @@ def test_noise_widens_the_band_at_its_own_kink_only() -> None:
     assert gradient(x, [0.0, 1e-3, 1.0], band=1e-6, noise=(1e-5, 1e-2)) == [1.0, 0.0, 1.0]
 
 
-def test_the_value_is_never_the_devices() -> None:
-    x = torch.tensor(INPUTS, dtype=torch.float64)
-    with AlignedMasks([DeviceActivation("relu", np.full(4, 7.0), 0.0, INFINITY)], 1.0):
-        assert torch.equal(torch.relu(x), x.clamp(min=0))
+def test_the_model_goes_on_from_the_devices_value_and_the_difference_is_kept() -> None:
+    x = torch.tensor([3.0, -1.0, 4.0], dtype=torch.float64)
+    masks = AlignedMasks([DeviceActivation("relu", np.array([3.0, 0.0, 4.5]), 0.0, INFINITY)], 1e-3)
+    with masks:
+        assert torch.relu(x).tolist() == [3.0, 0.0, 4.5]
+    assert masks.errors["relu"] == pytest.approx(0.1)
+
+
+def test_a_nan_on_the_device_is_an_error_that_is_nan() -> None:
+    masks = AlignedMasks([DeviceActivation("relu", np.array([1.0, np.nan]), 0.0, INFINITY)], 1e-3, (1.0,))
+    with masks:
+        torch.relu(torch.ones(2, dtype=torch.float64))
+    assert np.isnan(masks.errors["relu"])
+
+
+def test_noise_at_a_kink_is_no_error_of_its_activation() -> None:
+    """Values that are small beside what rounding does to them are judged by the rounding."""
+    x = torch.full((100,), 1e-3, dtype=torch.float64)
+    device = DeviceActivation("relu", np.full(100, 2e-3), 0.0, INFINITY)
+    for noise, passes in (((1e-2,), True), ((1e-5,), False)):
+        masks = AlignedMasks([device], 1e-2, noise)
+        with masks:
+            torch.relu(x)
+        assert (masks.errors["relu"] <= 1e-2) is passes
 
 
 def test_relu6_has_a_kink_at_each_end() -> None:
@@ -103,11 +123,13 @@ def test_an_activation_in_place_of_another_is_an_error() -> None:
 
 def test_rounding_noise_is_what_float32_did_to_each_kinks_input() -> None:
     recorded = []
+    devices = [DeviceActivation(name, np.full(1000, 0.1), 0.0, INFINITY) for name in ("first", "second")]
     for dtype in (torch.float64, torch.float32):
         x = torch.full((1000,), 0.1, dtype=torch.float64).to(dtype)
-        with KinkInputs() as inputs:
+        masks = AlignedMasks(devices, 0.0)
+        with masks:
             torch.relu(functional.relu6(x) * 3)
-        recorded.append(inputs)
+        recorded.append(masks)
     noise = rounding_noise(*recorded)
     assert len(noise) == 2
     assert noise[0] == pytest.approx(abs(float(np.float32(0.1)) - 0.1))

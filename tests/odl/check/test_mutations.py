@@ -321,7 +321,7 @@ FAULTS = {
     "weight in another layout": Fault(
         "train",
         in_manifest("first.weight", "layout", "flat"),
-        (("relu", "activation"), ("output", "inference")),
+        (("relu", "activation"), ("relu", "inference")),
     ),
     "frozen parameter that moves": Fault(
         "last_layer", moves_tensor("first.weight"), (("first.weight", "frozen"),)
@@ -359,7 +359,7 @@ FAULTS = {
     "wrong statistics in inference": Fault(
         "train",
         in_kernel("batch_norm_frozen", "(var[c] + eps)", "(var[c] + 1.05f * eps + 0.05f)"),
-        (("output", "inference"),),
+        (("relu", "inference"),),
     ),
     "no bias correction": Fault(
         "adam",
