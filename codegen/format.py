@@ -44,7 +44,7 @@ def _units(text: str) -> Iterator[str]:
     for line in source:
         unit = line.strip()
         if unit.startswith("#"):
-            unit = line.rstrip()
+            unit = line.strip()
             while unit.endswith("\\"):
                 unit += "\n" + next(source).rstrip()
         elif unit.startswith("/*"):

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from odl.codegen.network import Network
+from odl.codegen.staged import local_place
 from odl.errors import InputError
 from odl.graph.ir import Value
 from odl.operators.base import Operator
 from odl.options import Adam
+from odl.plan.program import Program
 from odl.plan.report import memory_manifest
+from odl.plan.two_levels import LOCAL
 
 _KEYS = ("spec", "options", "memory", "input", "output", "tensors", "counters", "programs", "state_bytes")
 #: Version of the manifest's format.
@@ -60,8 +63,10 @@ def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any])
         "options": {
             "target": options.target,
             "dtype": str(options.dtype),
-            "cores": options.cores,
+            "cores": options.core_count,
             "memory": options.memory,
+            "l1": options.l1,
+            "l2": options.l2,
             "update": options.update,
             "bn": options.bn,
             "loss": options.loss,
@@ -73,7 +78,7 @@ def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any])
             "forward": sum(item.macs for item in infer.nodes),
             "step": sum(item.macs for item in step.nodes),
         },
-        "memory": memory_manifest({schedule.memory.memory: schedule.memory}),
+        "memory": memory_manifest(schedule.memories),
         "input": _value(network.input_value),
         "output": _value(network.output_value),
         "tensors": [{**_value(value), "offset": offset} for value, offset in schedule.persistent],
@@ -94,7 +99,10 @@ def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any])
                         "kernel": kernel["function"],
                         "clamp": _clamp(item.node.operator),
                         "writes": [
-                            {**_value(program.graph.value(value)), "offset": program.offsets[value]}
+                            {
+                                **_value(program.graph.value(value)),
+                                **_place(program, value, schedule.memory.memory),
+                            }
                             for value in item.node.writes
                         ],
                     }
@@ -110,6 +118,14 @@ def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any])
         "state_bytes": context["state_bytes"],
         "files": list(files),
     }
+
+
+def _place(program: Program, value: str, arena: str) -> dict[str, Any]:
+    """Where a value is when its node is done: in the arena, or in L1 where it never leaves that."""
+    local = local_place(program, value)
+    if local is not None:
+        return {"memory": LOCAL, "offset": local}
+    return {"memory": arena, "offset": program.offsets[value]}
 
 
 def _clamp(operator: Operator) -> list[float | None] | None:

@@ -10,7 +10,7 @@ import numpy as np
 from odl.graph.ir import DType, Value
 from odl.operators.base import Array
 from odl.options import Options
-from odl.plan.schedule import Schedule
+from odl.plan.program import Schedule
 
 
 @dataclass(frozen=True)

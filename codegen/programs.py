@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from odl.codegen.kernels import KernelSet
 from odl.codegen.names import comment_text, float_literal, identifier, unique_identifiers
 from odl.graph.ir import DType, Value
 from odl.operators.base import Argument, KernelCall, Number, Runtime, Scratch, Tensor
-from odl.plan.schedule import BoundNode, Program
+from odl.plan.program import BoundNode, Program
 
 _TITLES = {
     "step": "one training step",
@@ -60,7 +60,7 @@ def program_context(
     index: int, name: str, program: Program, kernels: KernelSet, shapes: ShapeSet, watches_overflow: bool
 ) -> dict[str, Any]:
     """Everything that net.c says about one program."""
-    called = [item for item in program.nodes if item.call is not None]
+    called = [item for item in program.nodes if item.call is not None and program.staging is None]
     used = _used_values(called)
     names = _Names(
         unique_identifiers(used),
@@ -88,9 +88,25 @@ def program_context(
         "name": name,
         "title": _TITLES[name],
         "watches_overflow": watches_overflow,
+        "tasks": [],
+        "finish": [],
         "tensors": tensors,
         "nodes": [_node(number, item, program, names, kernels, shapes) for number, item in enumerate(called)],
     }
+
+
+def serving_functions(programs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """By program, the one whose C function runs it: of programs with equal calls net.c holds only the last."""
+    return {
+        str(program["name"]): next(
+            str(other["name"]) for other in reversed(programs) if _body(other) == _body(program)
+        )
+        for program in programs
+    }
+
+
+def _body(program: Mapping[str, Any]) -> tuple[Any, ...]:
+    return program["tensors"], program["nodes"], program["tasks"], program["watches_overflow"]
 
 
 def _used_values(called: Sequence[BoundNode]) -> list[str]:
@@ -126,7 +142,7 @@ def _argument(argument: Argument, item: BoundNode, names: _Names) -> str:
     if isinstance(argument, Number):
         return float_literal(argument.value)
     if isinstance(argument, Runtime):
-        return f"state.{argument.name}"
+        return f"net_state.{argument.name}"
     if isinstance(argument, Scratch):
         return names.scratch[item.node.name]
     return "NULL" if argument.name is None else names.tensors[argument.name]
@@ -158,5 +174,11 @@ def _dimensions(value: Value) -> str:
 
 
 def kernel_calls(programs: Sequence[Program]) -> list[KernelCall]:
-    """Every kernel call of every program."""
-    return [item.call for program in programs for item in program.nodes if item.call is not None]
+    """Every kernel call of every program; where nodes are divided into tasks, the tasks' calls."""
+    calls: list[KernelCall] = []
+    for program in programs:
+        if program.staging is not None:
+            calls += [staged.task.call for staged in program.staging.tasks]
+        else:
+            calls += [item.call for item in program.nodes if item.call is not None]
+    return calls

@@ -7,27 +7,28 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from odl.codegen.device import copied, device_context, device_files
 from odl.codegen.format import format_c
 from odl.codegen.kernels import KernelSet, environment
 from odl.codegen.manifest import is_manifest, manifest
 from odl.codegen.names import comment_text, float_literal
 from odl.codegen.network import Network, to_memory
-from odl.codegen.programs import C_TYPES, ShapeSet, kernel_calls, program_context
+from odl.codegen.programs import C_TYPES, ShapeSet, kernel_calls, program_context, serving_functions
+from odl.codegen.staged import staged_context
 from odl.errors import InputError
 from odl.graph.ir import DType, Role
 from odl.options import Adam
 from odl.passes.precision import Precision
 
 #: What building adds to a project's directory; it may be replaced with the project.
-BUILD_PRODUCTS = frozenset(["example", "net_exact.so", "net_fast.so", ".net_exact.key", ".net_fast.key"])
-#: fp16 lanes of the SIMD whose bits the exact host build computes.
-LANES = 2
+BUILD_PRODUCTS = frozenset(
+    ["example", "net_exact.so", "net_fast.so", ".net_exact.key", ".net_fast.key", "net.elf"]
+)
 
 
 def render_project(network: Network) -> dict[str, str]:
@@ -50,9 +51,16 @@ def render_project(network: Network) -> dict[str, str]:
     }
     texts |= {f"kernels/{kernel.name}.c": kernel.text for kernel in rendered}
     files |= {path: text if path == "weights.c" else format_c(text) for path, text in texts.items()}
-    files |= _copied("odl.kernels", "isa", "isa")
-    files |= _copied("odl.targets", f"{network.options.target}/runtime", "runtime")
-    files["Makefile"] = templates.get_template("Makefile.j2").render(lanes=LANES)
+    files |= copied("odl.kernels", "isa", "isa")
+    device = device_context(network)
+    if device is None:
+        files |= copied("odl.targets", "host/runtime", "runtime")
+    else:
+        files |= copied("odl.targets", "host/runtime", "host") | device_files(network)
+        files["device.c"] = format_c(templates.get_template("device.c.j2").render(context))
+    files["Makefile"] = templates.get_template("Makefile.j2").render(
+        lanes=network.options.description.lanes_f16, device=device
+    )
     files["manifest.json"] = json.dumps(manifest(network, sorted(files), context), indent=1) + "\n"
     return files
 
@@ -142,6 +150,7 @@ def _context(network: Network, kernels: KernelSet, tensors: list[dict[str, Any]]
     shapes = ShapeSet(kernel_calls(list(schedule.programs.values())))
     programs = [
         program_context(index, name, program, kernels, shapes, watches_overflow=dynamic and name == "step")
+        | ({} if program.staging is None else staged_context(program, kernels, shapes))
         for index, (name, program) in enumerate(schedule.programs.items())
     ]
     adam = options.optimizer if isinstance(options.optimizer, Adam) else None
@@ -152,6 +161,9 @@ def _context(network: Network, kernels: KernelSet, tensors: list[dict[str, Any]]
         "optimizer": _optimizer_text(network),
         "arena_bytes": schedule.memory.arena_bytes,
         "persistent_bytes": schedule.memory.persistent_bytes,
+        "clustered": schedule.local is not None,
+        "l1_bytes": 0 if schedule.local is None else schedule.local.arena_bytes,
+        "strided": any(move.get("line") for program in programs for move in _all_moves(program)),
         "state_bytes": schedule.memory.persistent_bytes + 4 + (10 if adam else 8) * 4,
         "input_size": network.input_value.count,
         "input_shape": _shape_text(network.input_value),
@@ -176,10 +188,18 @@ def _context(network: Network, kernels: KernelSet, tensors: list[dict[str, Any]]
         "has_skip": any(program["name"] == "skip" and program["nodes"] for program in programs),
         "shapes": shapes.context(),
         "programs": programs,
+        "served_by": serving_functions(programs),
         "initial": tensors,
         "step_io": _step_addresses(network),
         "infer_io": _infer_addresses(network),
     }
+
+
+def _all_moves(program: Mapping[str, Any]) -> list[dict[str, Any]]:
+    moves = list(program["finish"])
+    for task in program["tasks"]:
+        moves += [*task["before"], *task["beside"], *task["publish"]]
+    return moves
 
 
 def _optimizer_text(network: Network) -> str:
@@ -234,11 +254,3 @@ def _fingerprint(network: Network, context: Mapping[str, Any]) -> int:
         ]
     )
     return int.from_bytes(hashlib.sha256(described.encode()).digest()[:4], "little")
-
-
-def _copied(package: str, folder: str, into: str) -> dict[str, str]:
-    files: dict[str, str] = {}
-    for item in sorted(resources.files(package).joinpath(folder).iterdir(), key=lambda item: item.name):
-        if item.name.endswith((".h", ".c")):
-            files[f"{into}/{item.name}"] = item.read_text(encoding="utf-8")
-    return files

@@ -17,7 +17,7 @@ from odl.compiler import Compiled, compile_network
 from odl.options import SGD, Optimizer, Options, parse_precision
 from odl.passes.precision import Precision
 from odl.plan.report import memory_manifest
-from odl.run.library import HostBuild
+from odl.run.load import load_net
 from odl.run.net import Net
 
 _SGD = SGD()
@@ -39,8 +39,17 @@ class Build:
     @property
     def memory(self) -> Mapping[str, Any]:
         """Bytes per memory and per purpose, as in manifest.json."""
-        plan = self.compiled.network.schedule.memory
-        return memory_manifest({plan.memory: plan})
+        return memory_manifest(self.compiled.network.schedule.memories)
+
+    @property
+    def unused(self) -> Mapping[str, torch.Tensor]:
+        """The module's tensors that its forward pass never reads; the C project has no bytes for them."""
+        used = {value.name for value, _ in self.compiled.network.schedule.persistent}
+        return {
+            name: tensor
+            for name, tensor in self.module.state_dict().items()
+            if name not in used and name.rpartition(".")[2] != "num_batches_tracked"
+        }
 
     def save(self, directory: str | Path) -> Path:
         """Write the C project."""
@@ -49,27 +58,35 @@ class Build:
         self.directory = path
         return path
 
-    def load(self, build: HostBuild | str = HostBuild.EXACT) -> Net:
-        """The network with the compiled weights; each call gives one with memory of its own."""
+    def load(self, build: str | None = None) -> Net:
+        """The network with the compiled weights; each call gives one with memory of its own.
+
+        `build`: None for the target, on the host its exact build; "exact" or "fast" for the host, whatever the target.
+        """
         if self.directory is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="odl-")
             self.save(Path(self._temporary.name) / "net")
         assert self.directory is not None
-        return Net(self.directory, build)
+        return load_net(self.directory, build, unused=self.unused)
 
     def verify(
-        self, *, build: HostBuild | str = HostBuild.EXACT, steps: int = 3, accumulated: int = 8, seed: int = 0
+        self, *, build: str | None = None, steps: int = 3, accumulated: int = 8, seed: int = 0
     ) -> Report:
-        """Check every gradient, updated tensor and statistic against float64 PyTorch (see odl.check.verify)."""
+        """Check every gradient, updated tensor and statistic against float64 PyTorch (see odl.check.verify).
+
+        On a device every bit is compared with the host's exact build too.
+        """
         options = self.compiled.network.options
+        net = self.load(build)
         return verify(
-            self.load(build),
+            net,
             self.module,
             options.optimizer,
             self.compiled.trainable,
             steps=steps,
             accumulated=accumulated,
             seed=seed,
+            twin=self.load("exact") if net.on_device else None,
         )
 
 
@@ -81,8 +98,10 @@ def compile(
     optimizer: Optimizer = _SGD,
     target: str = "host",
     dtype: str | Precision = Precision.MIXED,
-    cores: int = 1,
+    cores: int | None = None,
     memory: int | None = None,
+    l1: int | None = None,
+    l2: int | None = None,
     update: str = "full",
     bn: str = "fold",
     accumulate: bool = False,
@@ -97,7 +116,18 @@ def compile(
     Raises InputError naming what is not supported and where.
     """
     options = Options(
-        target, parse_precision(dtype), cores, memory, update, bn, optimizer, loss, accumulate, loss_scale
+        target=target,
+        dtype=parse_precision(dtype),
+        cores=cores,
+        memory=memory,
+        l1=l1,
+        l2=l2,
+        update=update,
+        bn=bn,
+        optimizer=optimizer,
+        loss=loss,
+        accumulate=accumulate,
+        loss_scale=loss_scale,
     )
     return Build(compile_network(model, example_input, name or type(model).__name__, options, spec))
 

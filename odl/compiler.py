@@ -25,7 +25,8 @@ from odl.passes.optimizer import insert_updates
 from odl.passes.precision import Precision, apply_precision
 from odl.passes.rewrite import remove_dead_code
 from odl.passes.select import select_parameters
-from odl.plan.schedule import ScheduleRequest, make_schedule
+from odl.plan.program import ScheduleRequest
+from odl.plan.schedule import make_schedule
 from odl.trace.lowering import lower
 from odl.trace.tracing import run_once, trace_inference, trace_training
 
@@ -70,7 +71,13 @@ def compile_network(
             graphs[graph.name] = graph
     stages["3-training"] = "".join(graph.dump() for graph in graphs.values())
     request = ScheduleRequest(
-        options.cores, options.dtype.chunk, options.accumulate, training.shared, options.memory
+        options.core_count,
+        options.dtype.chunk,
+        options.accumulate,
+        training.shared,
+        options.arena_capacity,
+        options.description.memory,
+        options.local_capacity,
     )
     schedule = make_schedule(graphs, request)
     stages["4-plan"] = _plan_text(schedule.persistent, schedule.programs)

@@ -41,6 +41,11 @@ def resolve(spec: str, input_shape: tuple[int, ...] | None = None, loss: str | N
         raise InputError(
             f"{spec}: reading ONNX is not supported yet; give the PyTorch module as file.py:factory"
         )
+    if Path(spec).suffix in (".pt", ".pth"):
+        raise InputError(
+            f"{spec}: MODEL is the function that makes the model; give a state_dict beside it, as in odl compile "
+            f"file.py:factory --weights {spec}, and load a whole saved module in such a function"
+        )
     path, separator, factory = spec.rpartition(":")
     if not separator or not path.endswith(".py"):
         if Path(spec).suffix == ".py":

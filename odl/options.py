@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from odl.errors import InputError
 from odl.passes.precision import Precision
+from odl.targets.description import TARGETS, TargetDescription
 
-TARGETS = ("host",)
 BATCH_NORM_MODES = ("fold", "frozen", "train")
 LOSSES = ("cross_entropy", "mse")
 
@@ -41,13 +41,16 @@ class Options:
     """All options of `odl compile`; the names are the command line's.
 
     loss_scale: initial scale of the gradients; None is 1 in fp32, a constant 128 in fp16, and in mixed precision
-    1024, which then grows and shrinks by itself. memory: bytes the arena may take, None for no limit.
+    1024, which then grows and shrinks by itself. memory, l1, l2: bytes that tensors may take in the one memory of the
+    host, or in the two of a cluster; None for no limit, or for what the target has. cores: None for the target's.
     """
 
     target: str = "host"
     dtype: Precision = Precision.MIXED
-    cores: int = 1
+    cores: int | None = None
     memory: int | None = None
+    l1: int | None = None
+    l2: int | None = None
     update: str = "full"
     bn: str = "fold"
     optimizer: Optimizer = SGD()
@@ -57,16 +60,48 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check every field; InputError names the option, the value and what is possible."""
-        _one_of("--target", self.target, TARGETS)
+        _one_of("--target", self.target, tuple(TARGETS))
         _one_of("--bn", self.bn, BATCH_NORM_MODES)
         _one_of("--loss", self.loss, LOSSES)
-        if not 1 <= self.cores <= 16:
+        if not 1 <= self.core_count <= 16:
             raise InputError(f"--cores {self.cores}: must be between 1 and 16")
-        if self.memory is not None and self.memory <= 0:
-            raise InputError(f"--memory {self.memory}: must be a positive number of bytes")
+        self._check_memories()
         _check_optimizer(self.optimizer)
         if self.loss_scale is not None and not 1.0 <= self.loss_scale <= 65536.0:
             raise InputError(f"--loss-scale {self.loss_scale}: must be between 1 and 65536")
+
+    def _check_memories(self) -> None:
+        for option, size in (("--memory", self.memory), ("--l1", self.l1), ("--l2", self.l2)):
+            if size is not None and size <= 0:
+                raise InputError(f"{option} {size}: must be a positive number of bytes")
+        if self.description.clustered and self.memory is not None:
+            raise InputError(f"--memory is the host's; target {self.target} has two memories: --l1, --l2")
+        if not self.description.clustered and (self.l1 is not None or self.l2 is not None):
+            raise InputError(f"target {self.target} has one memory: use --memory instead of --l1 and --l2")
+
+    @property
+    def description(self) -> TargetDescription:
+        """The target's description."""
+        return TARGETS[self.target]
+
+    @property
+    def core_count(self) -> int:
+        """Cores that share the work."""
+        return self.description.cores if self.cores is None else self.cores
+
+    @property
+    def arena_capacity(self) -> int | None:
+        """Bytes that the arena may take."""
+        if not self.description.clustered:
+            return self.memory
+        return self.description.tensor_l2 if self.l2 is None else self.l2
+
+    @property
+    def local_capacity(self) -> int | None:
+        """Bytes that tensors may take in the memory beside the cores; None where there is none."""
+        if not self.description.clustered or self.l1 is not None:
+            return self.l1
+        return self.description.tensor_l1(self.core_count)
 
     @property
     def initial_loss_scale(self) -> float:

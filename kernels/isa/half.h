@@ -1,8 +1,8 @@
-/* IEEE binary16 ("half") on a host: storage, and conversions with one rounding to nearest even.
+/* IEEE binary16 ("half"): storage, and conversions with one rounding to nearest even.
  *
- * Where the processor converts (F16C) it does so here, else integer code gives the same bits and raises the
- * same overflow and invalid flags. A NaN always becomes the canonical 0x7e00, as on RISC-V (unprivileged
- * specification, "NaN generation and propagation").
+ * Where the processor converts (Zhinx, F16C) it does so here, else integer code gives the same bits and
+ * raises the same overflow and invalid flags. A NaN always becomes the canonical one, 0x7e00 or 0x7fc00000,
+ * as on RISC-V (unprivileged specification, "NaN generation and propagation").
  */
 #ifndef ODL_HALF_H
 #define ODL_HALF_H
@@ -14,7 +14,23 @@
 typedef uint16_t odl_f16;
 typedef float odl_f32;
 
-#ifdef __F16C__
+#if defined(__riscv)
+
+/* Zhinx: fcvt.s.h and fcvt.h.s */
+static inline float odl_half_to_float(odl_f16 half) {
+    _Float16 v;
+    memcpy(&v, &half, sizeof v);
+    return (float)v;
+}
+
+static inline odl_f16 odl_float_to_half(float v) {
+    const _Float16 rounded = (_Float16)v;
+    odl_f16 half;
+    memcpy(&half, &rounded, sizeof half);
+    return half;
+}
+
+#elif defined(__F16C__)
 
 /* gcc needs half a second to read <immintrin.h>, which adds up over many small files; clang has no such
  * builtins. */
@@ -35,7 +51,7 @@ static inline __m128 odl_canonical_nan(__m128 v) {
 }
 
 static inline float odl_half_to_float(odl_f16 half) {
-    return _mm_cvtss_f32(ODL_CVTPH_PS(_mm_cvtsi32_si128(half)));
+    return _mm_cvtss_f32(odl_canonical_nan(ODL_CVTPH_PS(_mm_cvtsi32_si128(half))));
 }
 
 static inline odl_f16 odl_float_to_half(float v) {
@@ -58,10 +74,9 @@ static inline float odl_half_to_float(odl_f16 half) {
     } else if (exponent < 31) {
         bits = sign | (exponent + 112) << 23 | mantissa << 13;
     } else {
-        bits = sign | 0x7f800000u | mantissa << 13;
-        if (mantissa != 0 && (mantissa & 0x200u) == 0) { /* a signalling NaN is quieted */
+        bits = mantissa == 0 ? sign | 0x7f800000u : 0x7fc00000u;
+        if (mantissa != 0 && (mantissa & 0x200u) == 0) { /* a signalling NaN */
             feraiseexcept(FE_INVALID);
-            bits |= 0x400000u;
         }
     }
     memcpy(&v, &bits, sizeof v);

@@ -7,6 +7,7 @@
 #define ODL_HOST_FAST_H
 
 #include "half.h"
+#include "limits.h"
 #include "overflow.h"
 
 #if defined(__AVX__)
@@ -84,6 +85,24 @@ typedef odl_vec_f32 odl_wide_f32;
 static inline odl_wide_f32 odl_wide_zero_f32(void) { return odl_vzero_f32(); }
 static inline odl_wide_f32 odl_widen_f32(odl_vec_f32 v) { return v; }
 static inline odl_wide_f32 odl_wide_add_f32(odl_wide_f32 w, odl_vec_f32 v) { return w + v; }
+static inline odl_vec_f32 odl_narrow_f32(odl_wide_f32 w) { return w; }
+
+/* A vector's comparison gives all ones or all zeros in each lane. */
+typedef int32_t odl_lanes_i32 __attribute__((vector_size(4 * ODL_LANES_F32)));
+
+static inline odl_vec_f32 odl_vmask_f32(odl_vec_f32 v, odl_vec_f32 m, const struct odl_limits *l) {
+    odl_lanes_i32 blocked = {0};
+    if (l->low >= -0x1.fffffep+127f) {
+        blocked |= m <= l->low;
+    }
+    if (l->high <= 0x1.fffffep+127f) {
+        blocked |= m >= l->high;
+    }
+    return (odl_vec_f32)(~blocked & (odl_lanes_i32)v);
+}
+
+static inline odl_vec_f32 odl_vfirst_f32(const odl_f32 *p) { return odl_vload_tail_f32(p, 1); }
+
 static inline void odl_wide_store_f32(float *p, odl_wide_f32 w) { odl_vstore_f32(p, w); }
 
 /* fp16 vectors hold floats; only loads and stores know of halves. */
@@ -156,6 +175,14 @@ static inline float odl_vsum_f16(odl_vec_f16 v) { return odl_vsum_f32(v); }
 static inline odl_wide_f16 odl_wide_zero_f16(void) { return odl_vzero_f32(); }
 static inline odl_wide_f16 odl_widen_f16(odl_vec_f16 v) { return v; }
 static inline odl_wide_f16 odl_wide_add_f16(odl_wide_f16 w, odl_vec_f16 v) { return w + v; }
+static inline odl_vec_f16 odl_narrow_f16(odl_wide_f16 w) { return w; }
+
+static inline odl_vec_f16 odl_vmask_f16(odl_vec_f16 v, odl_vec_f16 m, const struct odl_limits *l) {
+    return odl_vmask_f32(v, m, l);
+}
+
+static inline odl_vec_f16 odl_vfirst_f16(const odl_f16 *p) { return odl_vload_tail_f16(p, 1); }
+
 static inline void odl_wide_store_f16(float *p, odl_wide_f16 w) { odl_vstore_f32(p, w); }
 
 #endif

@@ -1,4 +1,5 @@
-/* Packed fp16 instructions (Xfvec with Xf16): two halves in one 32-bit integer register.
+/* Packed fp16 instructions (Xfvec with Xf16) and a few on packed integers: two halves in one 32-bit integer
+ * register.
  *
  * Each is defined once: its encoding for RISC-V compilers beside its meaning for every other machine, which
  * gives the same bits and the same overflow and invalid flags. CV32E40P (FPnew) and the PULP cores agree on
@@ -120,6 +121,55 @@ static inline uint32_t odl_vfcpka_h_s(float low, float high) {
     return result;
 #else
     return (uint32_t)odl_float_to_half(low) | (uint32_t)odl_float_to_half(high) << 16;
+#endif
+}
+
+/* ---- instructions that move halves or compare them as integers. Finite halves and infinities are ordered like
+ * the integers with sign and magnitude of the same bits; the canonical NaN is a positive integer. */
+
+/* cv.pack: the low halves of two words */
+static inline uint32_t odl_pack_low(uint32_t low, uint32_t high) {
+#if defined(ODL_ISA_XCV)
+    uint32_t result;
+    __asm__("cv.pack %0, %2, %1" : "=r"(result) : "r"(low), "r"(high));
+    return result;
+#else
+    return (low & 0xffffu) | high << 16;
+#endif
+}
+
+/* cv.pack.h: the high halves of two words */
+static inline uint32_t odl_pack_high(uint32_t low, uint32_t high) {
+#if defined(ODL_ISA_XCV)
+    uint32_t result;
+    __asm__("cv.pack.h %0, %2, %1" : "=r"(result) : "r"(low), "r"(high));
+    return result;
+#else
+    return low >> 16 | (high & 0xffff0000u);
+#endif
+}
+
+/* cv.max.h: the larger of two signed integers */
+static inline uint32_t odl_max_h(uint32_t a, uint32_t b) {
+#if defined(ODL_ISA_XCV)
+    uint32_t result;
+    __asm__("cv.max.h %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+#else
+    const uint32_t low = (int16_t)a > (int16_t)b ? a : b;
+    const uint32_t high = (int32_t)a > (int32_t)b ? a : b; /* where the high halves are equal, so is the result */
+    return (low & 0xffffu) | (high & 0xffff0000u);
+#endif
+}
+
+/* cv.cmpgt.h with x0: all ones where a signed integer is above 0 */
+static inline uint32_t odl_positive_h(uint32_t a) {
+#if defined(ODL_ISA_XCV)
+    uint32_t result;
+    __asm__("cv.cmpgt.h %0, %1, x0" : "=r"(result) : "r"(a));
+    return result;
+#else
+    return ((int16_t)a > 0 ? 0xffffu : 0) | ((int32_t)a >= 0x10000 ? 0xffff0000u : 0);
 #endif
 }
 

@@ -34,4 +34,32 @@ static inline struct odl_share odl_share_plane(uint32_t rows, uint32_t columns, 
     return share;
 }
 
+/* A core's part of a plane of outputs when the cores form a grid: rows in one direction, blocks of `block` columns in
+ * the other. The grid is the one that leaves the busiest core least to do; with equal work, the one with the fewest
+ * groups of rows: adjacent rows make better tiles than adjacent columns. */
+static inline struct odl_share odl_share_grid(uint32_t rows, uint32_t columns, uint32_t block, uint32_t core,
+                                              uint32_t cores) {
+    const uint32_t blocks = (columns + block - 1) / block;
+    uint32_t down = 1, least = 0;
+    for (uint32_t groups = 1; groups <= cores; groups++) {
+        if (cores % groups == 0) {
+            const uint32_t across = cores / groups;
+            const uint32_t most = ((rows + groups - 1) / groups) * ((blocks + across - 1) / across);
+            if (groups == 1 || most < least) {
+                down = groups;
+                least = most;
+            }
+        }
+    }
+    const uint32_t across = cores / down, row = core / across, column = core % across;
+    const uint32_t end = odl_share_begin(blocks, column + 1, across) * block;
+    const struct odl_share share = {
+        odl_share_begin(rows, row, down),
+        odl_share_begin(rows, row + 1, down),
+        odl_share_begin(blocks, column, across) * block,
+        end < columns ? end : columns,
+    };
+    return share;
+}
+
 #endif

@@ -11,8 +11,7 @@ from odl.errors import InputError
 from odl.graph.ir import Role
 from odl.models import resolve
 from odl.options import SGD, Adam, Optimizer
-from odl.run.library import HostBuild
-from odl.run.net import Net
+from odl.run.load import load_net
 
 
 def optimizer_from_manifest(entry: dict[str, Any]) -> Optimizer:
@@ -39,7 +38,7 @@ def trained_parameters(manifest: dict[str, Any]) -> list[str]:
 def verify_directory(
     directory: Path,
     *,
-    build: HostBuild = HostBuild.EXACT,
+    build: str | None = None,
     model: str | None = None,
     steps: int = 3,
     accumulated: int = 8,
@@ -47,17 +46,33 @@ def verify_directory(
     progress: Progress | None = None,
 ) -> Report:
     """Verify the project in `directory`; InputError when its model can no longer be made."""
-    net = Net(directory, build)
+    net = load_net(directory, build)
     spec = model or net.manifest["spec"]
     if spec is None:
         raise InputError(
             f"{directory} was compiled from a Python object; call build.verify() there, or give --model file.py:factory"
         )
     options = net.manifest["options"]
-    made = resolve(spec, net.input.shape[1:], options["loss"])
+    try:
+        made = resolve(spec, net.input.shape[1:], options["loss"])
+    except InputError as error:
+        if model is not None:
+            raise
+        raise InputError(
+            f"{error}; {directory} was compiled from '{spec}': run odl verify in the folder where that was, "
+            "or say where the model is now with --model file.py:factory"
+        ) from error
     module = prepare_module(made.module, made.example(net.batch), options["bn"])
     optimizer = optimizer_from_manifest(options["optimizer"])
     trained = trained_parameters(net.manifest)
     return verify(
-        net, module, optimizer, trained, steps=steps, accumulated=accumulated, seed=seed, progress=progress
+        net,
+        module,
+        optimizer,
+        trained,
+        steps=steps,
+        accumulated=accumulated,
+        seed=seed,
+        progress=progress,
+        twin=load_net(directory, "exact") if net.on_device else None,
     )

@@ -7,9 +7,10 @@ update is judged by how far the tensor moved, so that a step that trains nothing
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,17 @@ from odl.graph.ir import Role
 from odl.operators.base import Array
 from odl.options import Adam, Optimizer
 from odl.passes.precision import Precision
-from odl.run.net import Net, value_from_manifest
+from odl.run.net import Net
 
 #: How much worse than float32 PyTorch's own error, scaled to the unit roundoff, a tensor may come out. In fp32 the
 #: order of the sums is all that differs: a running sum of n terms has sqrt(n) times the error of PyTorch's blocks.
 _NOISE_FACTOR = {Precision.FP32: 32.0, Precision.MIXED: 4.0, Precision.FP16: 4.0}
 
+_KINDS = {Role.PARAMETER: "weight", Role.STATISTIC: "statistic", Role.WORKING_COPY: "working copy"}
+
 Progress = Callable[[int, int], None]
+#: A tensor and what of it: gradient, weight, optimizer, statistic, loss, inference.
+Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,19 @@ class Report:
     """All rows, and the one nearest to (or farthest over) its bound."""
 
     rows: tuple[Row, ...]
+
+    def compared(self, bits: Mapping[Key, bytes], others: Mapping[Key, bytes]) -> Report:
+        """The rows of this report and of bits that only one side has; a row whose bits differ does not hold."""
+        rows = [
+            replace(row, bit_exact=equal, ok=row.ok and equal)
+            if (equal := _equal((row.tensor, row.kind), bits, others)) is not None
+            else row
+            for row in self.rows
+        ]
+        known = {(row.tensor, row.kind) for row in rows}
+        for key in sorted((bits.keys() ^ others.keys()) - known):
+            rows.append(Row(*key, math.nan, 0.0, False, False))
+        return Report(tuple(rows))
 
     @property
     def ok(self) -> bool:
@@ -95,6 +113,7 @@ class Verifier:
         self._errors: dict[tuple[str, str], tuple[float, float]] = {}
         self._gradients: dict[str, Array] = {}
         self._activations: list[list[DeviceActivation | DeviceWinners]] = []
+        self._digests: dict[Key, Any] = {}
         self._sources = self._gradient_sources()
         self._bound = gradient_bound(self._precision, self._longest_sum())
 
@@ -137,6 +156,7 @@ class Verifier:
             else:
                 losses = [net.train_step(samples[0].x, samples[0].target, samples[0].weight)]
         after = self._state()
+        self._digest_step(after, losses)
         if net.skipped_steps > skipped:
             self._check_unchanged(before, after)
             return None
@@ -185,7 +205,7 @@ class Verifier:
             if value.role is Role.PARAMETER and name not in self._trainable:
                 self._note(name, "frozen", relative_error(end, start), 0.0)
                 continue
-            kind = {Role.PARAMETER: "weight", Role.STATISTIC: "statistic"}.get(value.role, "optimizer")
+            kind = _KINDS.get(value.role, "optimizer")
             owner = name if value.role in (Role.PARAMETER, Role.STATISTIC) else name.rpartition(".")[0]
             bound = self._bound if owner in self._trainable else self._ceiling
             floor = self._noise_floor(owner, wanted, bound)
@@ -220,51 +240,71 @@ class Verifier:
         self._activations = []
         with self._net.observed(self._observe):
             got = self._net.infer(sample.x)
+        self._digest("output", "inference", got)
         wanted, errors = self._reference.infer(state, sample.x, self._activations[0], self._ceiling)
         self._note("output", "inference", relative_error(got, wanted), self._ceiling)
         for name, error in errors.items():
             self._note(name, "inference", error, self._ceiling)
+
+    # --- bits -----------------------------------------------------------------------------------------------------
+
+    @property
+    def bits(self) -> dict[Key, bytes]:
+        """A digest of everything that was seen of each tensor, in order."""
+        return {key: digest.digest() for key, digest in self._digests.items()}
+
+    def _digest(self, tensor: str, kind: str, array: Array) -> None:
+        self._digests.setdefault((tensor, kind), hashlib.sha256()).update(
+            np.ascontiguousarray(array).tobytes()
+        )
+
+    def _digest_step(self, after: Mapping[str, Array], losses: Sequence[float]) -> None:
+        self._digest("loss", "loss", np.array(losses))
+        for name, gradient in self._gradients.items():
+            self._digest(name, "gradient", gradient)
+        for name, value in self._net.tensors().items():
+            self._digest(name, _KINDS.get(value.role, "optimizer"), after[name])
 
     # --- what the net shows -----------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Array]:
         return {name: self._net.tensor(name) for name in self._net.tensors()}
 
-    def _gradient_sources(self) -> dict[tuple[int, int], list[tuple[Any, int]]]:
+    def _gradient_sources(self) -> dict[tuple[int, int], list[dict[str, Any]]]:
         """The parameter gradients that each kernel call completes."""
-        sources: dict[tuple[int, int], list[tuple[Any, int]]] = {}
+        sources: dict[tuple[int, int], list[dict[str, Any]]] = {}
         for index, program in enumerate(self._net.manifest["programs"]):
             if program["name"] != "step":
                 continue
             for number, node in enumerate(program["nodes"]):
                 for entry in node["writes"]:
                     if entry["role"] == Role.PARAMETER_GRADIENT:
-                        found = (value_from_manifest(entry), int(entry["offset"]))
-                        sources.setdefault((index, number), []).append(found)
+                        sources.setdefault((index, number), []).append(entry)
         return sources
 
     def _observe(self, program: int, node: int) -> None:
         if self._net.manifest["programs"][program]["name"] in ("step", "infer"):
             self._observe_activation(program, node)
-        for value, offset in self._sources.get((program, node), ()):
-            self._gradients[str(value.source)] = self._net.read(value, offset)
+        for entry in self._sources.get((program, node), ()):
+            self._gradients[str(entry["source"])] = self._net.result(entry)
 
     def _observe_activation(self, program: int, node: int) -> None:
         if node == 0:
             self._activations.append([])
         entry = self._net.manifest["programs"][program]["nodes"][node]
         if entry["op"] == "MaxPool":
-            winners = value_from_manifest(entry["writes"][1])
-            positions = self._net.read(winners, int(entry["writes"][1]["offset"]))
-            self._activations[-1].append(DeviceWinners(winners.name, positions))
+            winners = entry["writes"][1]
+            self._activations[-1].append(DeviceWinners(winners["name"], self._net.result(winners)))
         if entry["clamp"] is None:
             return
-        value = value_from_manifest(entry["writes"][0])
+        written = entry["writes"][0]
         low, high = entry["clamp"]
-        output = self._net.read(value, int(entry["writes"][0]["offset"]))
         self._activations[-1].append(
             DeviceActivation(
-                value.name, output, -math.inf if low is None else low, math.inf if high is None else high
+                written["name"],
+                self._net.result(written),
+                -math.inf if low is None else low,
+                math.inf if high is None else high,
             )
         )
 
@@ -329,6 +369,23 @@ def verify(
     accumulated: int = 8,
     seed: int = 0,
     progress: Progress | None = None,
+    twin: Net | None = None,
 ) -> Report:
-    """Check a net against float64 PyTorch; `accumulated` samples a step where it was compiled to accumulate."""
-    return Verifier(net, module, optimizer, trainable, seed).run(steps, accumulated, progress)
+    """Check a net against float64 PyTorch; `accumulated` samples a step where it was compiled to accumulate.
+
+    `twin`, the host's exact build of the same project, must then show the same bits in every tensor.
+    """
+    verifier = Verifier(net, module, optimizer, trainable, seed)
+    report = verifier.run(steps, accumulated, progress)
+    if twin is None:
+        return report
+    other = Verifier(twin, module, optimizer, trainable, seed)
+    other.run(steps, accumulated)
+    return report.compared(verifier.bits, other.bits)
+
+
+def _equal(key: Key, bits: Mapping[Key, bytes], others: Mapping[Key, bytes]) -> bool | None:
+    """Whether both sides saw the same bits; None where neither looked at them."""
+    if key not in bits and key not in others:
+        return None
+    return bits.get(key) == others.get(key)

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from odl.cli import bench, doctor, models, run, verify
 from odl.cli import compile as compile_command
-from odl.cli import doctor, models, run, verify
 from odl.errors import InputError, OdlError
 
 #: Base of typer's complaints about a command line; BadParameter is the one that every release exports.
@@ -30,6 +30,7 @@ app.command("models")(models.models)
 app.command("compile")(compile_command.compile_model)
 app.command("run")(run.run)
 app.command("verify")(verify.verify_project)
+app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 
 

@@ -18,13 +18,25 @@ _MODEL = "Zoo name (see odl models) or file.py:factory, a function that returns 
 def compile_model(
     model: Annotated[str, typer.Argument(help=_MODEL)],
     output: Annotated[Path, typer.Option("-o", "--output", help="Directory to write the C project to.")],
-    target: Annotated[str, typer.Option(help="Where the project runs: host.")] = "host",
+    target: Annotated[str, typer.Option(help="Where the project runs: host or cv32e40p.")] = "host",
     dtype: Annotated[
         str, typer.Option(help="fp32, fp16, or mixed: fp16 storage, fp32 sums and master weights.")
     ] = "mixed",
-    cores: Annotated[int, typer.Option(help="Cores that share the work.")] = 1,
+    cores: Annotated[
+        int | None, typer.Option(help="Cores that share the work; 1 on the host, 8 on a cluster.")
+    ] = None,
     memory: Annotated[
-        str | None, typer.Option("--memory", help="Memory budget, such as 256K; exceeding it is an error.")
+        str | None,
+        typer.Option(
+            "--memory", help="Budget for the host's memory, such as 256K; exceeding it is an error."
+        ),
+    ] = None,
+    l1: Annotated[
+        str | None,
+        typer.Option("--l1", help="Bytes that tensors may take beside a cluster's cores, such as 64K."),
+    ] = None,
+    l2: Annotated[
+        str | None, typer.Option("--l2", help="Bytes that tensors may take in a cluster's large memory.")
     ] = None,
     update: Annotated[
         str, typer.Option(help="What is trained: full, last:N (layers), bias, or globs: 'head.*,*.bias'.")
@@ -93,6 +105,8 @@ def compile_model(
             dtype=dtype,
             cores=cores,
             memory=None if memory is None else parse_size(memory),
+            l1=None if l1 is None else parse_size(l1),
+            l2=None if l2 is None else parse_size(l2),
             update=update,
             bn=bn,
             accumulate=accumulate,
@@ -137,13 +151,16 @@ def _report(console: Console, build: object, output: Path) -> None:
 
     assert isinstance(build, Build)
     network = build.compiled.network
-    plan = network.schedule.memory
-    console.print(memory_table({plan.memory: plan}))
+    console.print(memory_table(network.schedule.memories))
     step = sum(item.macs for item in network.schedule.programs["step"].nodes)
     forward = sum(item.macs for item in network.schedule.programs["infer"].nodes)
     console.print(f"{forward:,} MACs forward, {step:,} a training step")
     for path in build.compiled.kept_norms:
         console.print(f"batch norm '{path}' follows no layer that could take it in; it stays frozen")
+    if build.unused:
+        names = list(build.unused)
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        console.print(f"the model never uses {', '.join(names[:3])}{more}; left out")
     console.print(
         f"wrote {output}; next: odl run {output}, odl verify {output}", highlight=False, soft_wrap=True
     )

@@ -14,7 +14,9 @@ from odl.errors import InputError
 
 def run(
     directory: Annotated[Path, typer.Argument(help="A project that odl compile wrote.")],
-    steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = 100,
+    steps: Annotated[
+        int | None, typer.Option(help="Training steps; 100, on a simulated device 1.", min=1)
+    ] = None,
     data: Annotated[
         str,
         typer.Option(
@@ -22,21 +24,27 @@ def run(
             "speech-commands:PATH, or random."
         ),
     ] = "random",
-    build: Annotated[str, typer.Option(help="exact (the devices' bits) or fast.")] = "fast",
+    build: Annotated[
+        str | None,
+        typer.Option(
+            help="exact (the devices' bits) or fast: this machine, whatever the target. Default: the target."
+        ),
+    ] = None,
     lr: Annotated[
         float | None, typer.Option("--lr", help="Learning rate instead of the compiled one.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the samples' order.")] = 0,
 ) -> None:
     """Run training steps and print the loss as it goes."""
-    from odl.run.library import HostBuild
-    from odl.run.net import Net
+    from odl.codegen.manifest import read_manifest
+    from odl.run.load import load_net
 
-    if build not in [item.value for item in HostBuild]:
-        raise InputError(f"--build {build}: must be exact or fast")
     console = Console()
-    with console.status("building the library"):
-        net = Net(directory, build)
+    on_host = read_manifest(directory)["options"]["target"] == "host"
+    with console.status("building"):
+        net = load_net(directory, "fast" if build is None and on_host else build)
+    if steps is None:
+        steps = 1 if net.on_device else 100
     samples = _samples(net, data, seed)
     if lr is not None:
         net.set_learning_rate(lr)
@@ -51,8 +59,20 @@ def run(
             if step % every == 0 or step == steps:
                 recent = losses[-every:]
                 console.print(f"step {step:>6}  loss {sum(recent) / len(recent):.4f}", highlight=False)
+    if net.on_device:
+        console.print(_cycles(net, steps), highlight=False, soft_wrap=True)
     if net.skipped_steps:
         console.print(f"{net.skipped_steps} steps overflowed and were skipped; loss scale {net.loss_scale:g}")
+
+
+def _cycles(net: Any, steps: int) -> str:
+    """The device's cycles for all steps, and what that means per step."""
+    macs = int(net.manifest["macs"]["step"])
+    each = net.cycles / steps
+    return (
+        f"{net.cycles:,} cycles, {each:,.0f} a step: {macs / each:.2f} MAC/clk; where they went: odl bench "
+        f"{net.directory}"
+    )
 
 
 def _samples(net: Any, data: str, seed: int) -> Any:

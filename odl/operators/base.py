@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odl.graph.ir import Value
+from odl.operators.tiling import Tiling
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -57,7 +58,8 @@ class KernelCall:
     """Which template serves a node, how it is specialised and what it is called with.
 
     `context` goes to the template; `shape_type` and `shape` become a constant struct; `scratch_bytes` is memory
-    that the kernel needs while it runs and is passed where `Scratch()` stands.
+    that the kernel needs while it runs and is passed where `Scratch()` stands. `tiling` says how the call can be divided;
+    None: it cannot.
     """
 
     template: str
@@ -66,6 +68,7 @@ class KernelCall:
     shape: Mapping[str, int]
     arguments: tuple[Argument, ...]
     scratch_bytes: int = 0
+    tiling: Tiling | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from odl.operators.base import (
     Tensor,
     clamp,
 )
+from odl.operators.tiling import CHANNELS
 from odl.trace.lowering import Lowering, lowers
 
 
@@ -103,6 +104,7 @@ class BatchNorm(Operator):
             shape_type="odl_channel_shape",
             shape=_channels(x),
             arguments=(*tensors, *outputs, *numbers, *limits),
+            tiling=CHANNELS,
         )
 
 
@@ -165,6 +167,7 @@ class BatchNormGradient(Operator):
                 *(Tensor(None if value is None else value.name) for value in outputs),
                 *numbers,
             ),
+            tiling=CHANNELS,
         )
 
 

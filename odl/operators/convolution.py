@@ -25,6 +25,7 @@ from odl.operators.base import (
     Tensor,
     clamp,
 )
+from odl.operators.tiling import CHANNELS, ConvolutionTiling
 from odl.trace.lowering import Lowering, lowers
 
 #: Register tiles: what one inner loop computes together. They change the speed, never the bits.
@@ -173,6 +174,7 @@ class Conv2d(Operator):
                 Number(self.low),
                 Number(self.high),
             ),
+            tiling=ConvolutionTiling("forward", self.depthwise),
         )
 
 
@@ -240,6 +242,7 @@ class Conv2dInputGradient(Operator):
                 Number(self.low),
                 Number(self.high),
             ),
+            tiling=ConvolutionTiling("input_gradient", self.depthwise),
         )
 
 
@@ -295,6 +298,7 @@ class Conv2dWeightGradient(Operator):
             shape_type="odl_conv2d_shape",
             shape=_shape_struct(self.window, x.shape, dy.shape),
             arguments=(request.tensor(0), request.tensor(1), Tensor(dw.name)),
+            tiling=ConvolutionTiling("weight_gradient", self.depthwise),
         )
 
 
@@ -328,6 +332,7 @@ class ChannelSum(Operator):
             shape_type="odl_channel_shape",
             shape={"pixels": dy.count // channels, "channels": channels},
             arguments=(request.tensor(0), Tensor(db.name)),
+            tiling=CHANNELS,
         )
 
 

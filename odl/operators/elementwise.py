@@ -21,6 +21,7 @@ from odl.operators.base import (
     Tensor,
     clamp,
 )
+from odl.operators.tiling import FLAT
 from odl.trace.lowering import Lowering, lowers
 
 
@@ -37,6 +38,7 @@ def _elementwise(operator: Any, template: str, request: KernelRequest, inputs: i
             Number(operator.low),
             Number(operator.high),
         ),
+        tiling=FLAT,
     )
 
 

@@ -21,6 +21,7 @@ from odl.operators.base import (
     Shape,
     Tensor,
 )
+from odl.operators.tiling import FLAT
 
 
 def _flat(value: Value) -> dict[str, int]:
@@ -65,6 +66,7 @@ class _Update(Operator):
             shape_type="odl_flat_shape",
             shape=_flat(parameter),
             arguments=(*tensors, *arguments),
+            tiling=FLAT,
         )
 
 
@@ -149,6 +151,7 @@ class Refresh(Operator):
             shape_type="odl_flat_shape",
             shape=_flat(master),
             arguments=(Tensor(master.name), Tensor(copy.name)),
+            tiling=FLAT,
         )
 
 
@@ -180,4 +183,5 @@ class Clear(Operator):
             shape_type="odl_flat_shape",
             shape=_flat(target),
             arguments=(Tensor(target.name), Number(0.0)),
+            tiling=FLAT,
         )

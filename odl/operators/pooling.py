@@ -12,6 +12,7 @@ from odl.errors import InputError
 from odl.graph.ir import DType, Role
 from odl.operators.base import Array, KernelCall, KernelRequest, Operator, Shape, Tensor
 from odl.operators.convolution import Window
+from odl.operators.tiling import CHANNELS
 from odl.trace.lowering import Expanded, Lowering, lowers
 
 
@@ -53,6 +54,7 @@ class _Pooling(Operator):
             shape_type="odl_pool_shape",
             shape=self._shape_struct() | extra,
             arguments=inputs + outputs,
+            tiling=CHANNELS,
         )
 
 
@@ -192,6 +194,7 @@ def _global_call(template: str, request: KernelRequest, image: Shape) -> KernelC
         shape_type="odl_layout_shape",
         shape={"batch": n, "height": h, "width": w, "channels": c},
         arguments=(request.tensor(0), Tensor(request.outputs[0].name)),
+        tiling=CHANNELS,
     )
 
 

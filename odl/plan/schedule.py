@@ -1,85 +1,20 @@
-"""Programs: graphs bound to kernels, in the order they run, with every tensor at its address."""
+"""From graphs to programs: binds kernels, plans the memory and has the plan checked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from odl.graph.ir import Graph, Node, Role, Value
-from odl.operators.base import KernelCall, KernelRequest
+from odl.graph.ir import Graph, Node, Role
+from odl.operators.base import KernelRequest
 from odl.plan.buffers import Buffer, MemoryPlan, Purpose
 from odl.plan.pack import plan_memory
-from odl.plan.storage import Storage, share_storage
+from odl.plan.program import FROM_CALLER, PURPOSES, BoundNode, Keys, Program, Schedule, ScheduleRequest
+from odl.plan.staging import Staging
+from odl.plan.storage import share_storage
+from odl.plan.tasks import scratch_tensor
+from odl.plan.two_levels import local_plan, stage_programs, verify_programs
 from odl.plan.verify import Access, PlanError, verify_plan
-
-_PURPOSES = {
-    Role.PARAMETER: Purpose.WEIGHTS,
-    Role.WORKING_COPY: Purpose.WEIGHTS,
-    Role.STATISTIC: Purpose.STATISTICS,
-    Role.OPTIMIZER: Purpose.OPTIMIZER,
-    Role.INPUT: Purpose.INPUTS,
-    Role.TARGET: Purpose.INPUTS,
-    Role.SAMPLE_WEIGHT: Purpose.INPUTS,
-    Role.LOSS: Purpose.ACTIVATIONS,
-    Role.ACTIVATION: Purpose.ACTIVATIONS,
-    Role.SAVED: Purpose.ACTIVATIONS,
-    Role.GRADIENT: Purpose.GRADIENTS,
-    Role.PARAMETER_GRADIENT: Purpose.GRADIENTS,
-    Role.SCRATCH: Purpose.SCRATCH,
-}
-_FROM_CALLER = {Role.INPUT, Role.TARGET, Role.SAMPLE_WEIGHT}
-
-
-@dataclass(frozen=True)
-class BoundNode:
-    """A node with the kernel that serves it; `call` is None for a view."""
-
-    node: Node
-    call: KernelCall | None
-    macs: int
-
-
-@dataclass(frozen=True)
-class Program:
-    """A graph bound to kernels; `offsets` gives every value's byte address in the arena, `scratch` every node's."""
-
-    graph: Graph
-    nodes: tuple[BoundNode, ...]
-    offsets: Mapping[str, int] = field(default_factory=dict)
-    scratch: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """All programs of a network over one arena."""
-
-    programs: Mapping[str, Program]
-    memory: MemoryPlan
-
-    @property
-    def persistent(self) -> tuple[tuple[Value, int], ...]:
-        """The values that outlive a step, with their addresses, in address order."""
-        found: dict[str, tuple[Value, int]] = {}
-        for program in self.programs.values():
-            for name, value in program.graph.values.items():
-                if value.persistent and name in program.offsets:
-                    found[name] = (value, program.offsets[name])
-        return tuple(sorted(found.values(), key=lambda item: item[1]))
-
-
-@dataclass(frozen=True)
-class ScheduleRequest:
-    """What the schedule depends on besides the graphs.
-
-    `shared` maps a gradient to the working copy whose memory it takes over; `accumulate` makes gradients persistent.
-    """
-
-    cores: int
-    chunk: int | None
-    accumulate: bool
-    shared: Mapping[str, str]
-    capacity: int | None
-    memory: str = "ram"
 
 
 def bind_kernels(graph: Graph, request: ScheduleRequest) -> tuple[BoundNode, ...]:
@@ -103,8 +38,9 @@ def make_schedule(graphs: Mapping[str, Graph], request: ScheduleRequest) -> Sche
     """
     bound = {name: bind_kernels(graph, request) for name, graph in graphs.items()}
     storages = {name: share_storage(graph, request.shared) for name, graph in graphs.items()}
-    keys = _Keys(graphs, storages, request)
-    buffers = _buffers(graphs, bound, keys, request)
+    keys = Keys(graphs, storages, request)
+    stagings = stage_programs(graphs, bound, storages, keys, request)
+    buffers = _buffers(graphs, bound, keys, request, stagings)
     plan = plan_memory(buffers, {request.memory: request.capacity})[request.memory]
     offsets = {placement.buffer.name: placement.offset for placement in plan.placements}
     programs = {
@@ -114,54 +50,24 @@ def make_schedule(graphs: Mapping[str, Graph], request: ScheduleRequest) -> Sche
             {
                 value: offsets[keys.buffer(name, value)]
                 for value in graph.values
-                if keys.buffer(name, value) in offsets
+                if keys.buffer(name, value) in offsets and keys.is_stored(name, value, stagings)
             },
             {
                 item.node.name: offsets[keys.scratch(name, item.node)]
                 for item in bound[name]
-                if item.call is not None and item.call.scratch_bytes
+                if keys.scratch(name, item.node) in offsets
             },
+            stagings.get(name),
+            storages[name].view_of,
         )
         for name, graph in graphs.items()
     }
-    schedule = Schedule(programs, plan)
+    if request.local_capacity is not None:
+        local = local_plan(graphs, stagings, keys, request.local_capacity)
+        verify_programs(programs, keys, local, plan, request)
+        return Schedule(programs, plan, local)
     _verify(graphs, bound, keys, plan)
-    return schedule
-
-
-class _Keys:
-    """Names of buffers and tensors: plain for what outlives a program, prefixed with the program for the rest."""
-
-    def __init__(
-        self, graphs: Mapping[str, Graph], storages: Mapping[str, Storage], request: ScheduleRequest
-    ) -> None:
-        self._graphs, self._storages, self._request = graphs, storages, request
-        applied = graphs["apply"].values if "apply" in graphs else {}
-        self._across = {name for name, value in applied.items() if value.role is Role.PARAMETER_GRADIENT}
-
-    def _key(self, program: str, name: str) -> str:
-        value = self._graphs[program].values[name]
-        return name if value.persistent or name in self._across else f"{program}/{name}"
-
-    def tensor(self, program: str, name: str) -> str:
-        """Key of the bytes that a value names: a view has its source's key."""
-        return self._key(program, self._storages[program].view_of[name])
-
-    def buffer(self, program: str, name: str) -> str:
-        """Key of the buffer that a value lives in."""
-        storage = self._request.shared.get(name)
-        if storage is not None:
-            return storage
-        return self._key(program, self._storages[program].buffer_of[name])
-
-    def scratch(self, program: str, node: Node) -> str:
-        """Key of a node's scratch memory."""
-        return f"{program}/{node.name}.scratch"
-
-    def persistent(self, program: str, name: str) -> bool:
-        """Whether the value's bytes survive between calls."""
-        value = self._graphs[program].values[name]
-        return value.persistent or (self._request.accumulate and name in self._across)
+    return Schedule(programs, plan)
 
 
 @dataclass
@@ -176,18 +82,21 @@ class _Life:
 def _buffers(
     graphs: Mapping[str, Graph],
     bound: Mapping[str, Sequence[BoundNode]],
-    keys: _Keys,
+    keys: Keys,
     request: ScheduleRequest,
+    stagings: Mapping[str, Staging],
 ) -> list[Buffer]:
     """Lifetimes over one timeline: each program's steps after the last's; step 0 of each is its caller's input."""
     lives: dict[str, _Life] = {}
 
     def touch(program: str, name: str, step: int) -> None:
+        if not keys.is_stored(program, name, stagings):
+            return
         value = graphs[program].values[name]
         key = keys.buffer(program, name)
         life = lives.get(key)
         if life is None:
-            purpose = _PURPOSES[value.role]
+            purpose = PURPOSES[value.role]
             lives[key] = _Life(value.size_bytes, purpose, step, step, keys.persistent(program, name))
             return
         life.first, life.last = min(life.first, step), max(life.last, step)
@@ -198,13 +107,17 @@ def _buffers(
     for program, graph in graphs.items():
         start = clock
         for name, value in graph.values.items():
-            if value.role in _FROM_CALLER and graph.consumers(name):
+            if value.role in FROM_CALLER and graph.consumers(name):
                 touch(program, name, start)
         for item in bound[program]:
             clock += 1
             for name in (*item.node.reads, *item.node.writes):
                 touch(program, name, clock)
-            if item.call is not None and item.call.scratch_bytes:
+            if (
+                item.call is not None
+                and item.call.scratch_bytes
+                and _needs_scratch(item.node, program, stagings)
+            ):
                 name = keys.scratch(program, item.node)
                 size = item.call.scratch_bytes
                 scratch.append(Buffer(name, size, Purpose.SCRATCH, clock, clock, memory=request.memory))
@@ -227,7 +140,12 @@ def _buffers(
     ] + scratch
 
 
-def _check_in_place(program: str, node: Node, keys: _Keys) -> None:
+def _needs_scratch(node: Node, program: str, stagings: Mapping[str, Staging]) -> bool:
+    """Whether the node's scratch memory is in the arena: not where it runs in the small memory."""
+    return program not in stagings or scratch_tensor(node) in stagings[program].stored
+
+
+def _check_in_place(program: str, node: Node, keys: Keys) -> None:
     """A kernel may write over an input only where its operator says so."""
     allowed = {(node.outputs[output], node.inputs[given]) for output, given in _pairs(node)}
     for output in node.outputs:
@@ -248,7 +166,7 @@ def _pairs(node: Node) -> list[tuple[int, int]]:
 def _verify(
     graphs: Mapping[str, Graph],
     bound: Mapping[str, Sequence[BoundNode]],
-    keys: _Keys,
+    keys: Keys,
     plan: MemoryPlan,
 ) -> None:
     """Replay every order in which the programs can be called and demand that each read finds its tensor intact."""
@@ -270,7 +188,7 @@ def _verify(
             inputs = tuple(
                 keys.tensor(program, name)
                 for name, value in graph.values.items()
-                if value.role in _FROM_CALLER and graph.consumers(name)
+                if value.role in FROM_CALLER and graph.consumers(name)
             )
             accesses.append(Access(len(accesses), (), inputs))
             for item in bound[program]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from odl.codegen.manifest import read_manifest
 from odl.errors import InputError, MissingToolError, OdlError
+from odl.targets.pulp.toolchain import find_toolchain
 from odl.targets.tools import HOST_TOOLS, check_all
 
 
@@ -40,10 +41,11 @@ def build_library(directory: Path, build: HostBuild) -> Path:
             raise MissingToolError(
                 f"{finding.tool} {state}, {finding.needed} is needed; install it with: {finding.remedy}"
             )
-    flags, sources = _plan(directory, build)
+    flags, sources = _plan(directory, build, 2)
     tool = _run(["gcc", "--version"], directory).splitlines()[0] + _host_flags()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(lambda source: _object(directory, source, flags, tool), sources))
+        compiler = ["gcc", *flags, "-fPIC"]
+        objects = list(pool.map(lambda source: _object(directory, source, compiler, tool), sources))
     library = directory / f"net_{build}.so"
     stamp = directory / f".net_{build}.key"
     key = _digest(*(path.name.encode() for path in objects))
@@ -55,31 +57,52 @@ def build_library(directory: Path, build: HostBuild) -> Path:
     return library
 
 
+def build_program(directory: Path, *, publish: bool) -> Path:
+    """Path of the project's program for its device, with marks around every kernel; from the cache if it was built before.
+
+    With `publish` every kernel's results are in memory at its mark. Raises MissingToolError without clang or lld.
+    """
+    toolchain = find_toolchain()
+    flags, sources, link = _plan(directory, "device", 3)
+    flags += ["-DNET_PUBLISH" if publish else "-DNET_MARKS"]
+    tool = _run([toolchain.clang, "--version"], directory).splitlines()[0]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        compiler = [toolchain.clang, *flags]
+        objects = list(pool.map(lambda source: _object(directory, source, compiler, tool), sources))
+    script = (directory / "runtime" / "link.ld").read_bytes()
+    key = _digest(script, *(path.name.encode() for path in objects), " ".join(link).encode())
+    program = cache_directory() / "programs" / f"{key}.elf"
+    if not program.is_file():
+        command = [toolchain.lld, *link, *map(str, objects), "-o"]
+        _replace(program, lambda path: _run([*command, path], directory))
+    return program
+
+
 def cache_directory() -> Path:
     """Where odl keeps what can be made again: $XDG_CACHE_HOME/odl, or ~/.cache/odl."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "odl"
 
 
-def _plan(directory: Path, build: HostBuild) -> tuple[list[str], list[str]]:
-    """Compiler flags and sources, as the project's Makefile states them, whatever CFLAGS the user has set."""
+def _plan(directory: Path, build: str, count: int) -> list[list[str]]:
+    """Compiler flags, sources (and linker flags), as the project's Makefile states them, whatever CFLAGS the user set."""
     command = ["make", "--silent", "--no-print-directory", f"print-{build}", "CFLAGS="]
     lines = _run(command, directory).splitlines()
-    if len(lines) != 2:
+    if len(lines) != count:
         raise OdlError(
-            f"{directory}/Makefile does not say how to build net_{build}.so; compile the project again"
+            f"{directory}/Makefile does not say how to build for '{build}'; compile the project again"
         )
-    return lines[0].split(), lines[1].split()
+    return [line.split() for line in lines]
 
 
-def _object(directory: Path, source: str, flags: list[str], tool: str) -> Path:
+def _object(directory: Path, source: str, compiler: list[str], tool: str) -> Path:
     """The object file of one source, from the cache if the same was compiled before."""
     text = (directory / source).read_bytes()
     headers = [_relevant(path, source, text) for path in sorted(directory.rglob("*.h"))]
-    key = _digest(text, *headers, " ".join(flags).encode(), tool.encode())
+    key = _digest(text, *headers, " ".join(compiler).encode(), tool.encode())
     cached = cache_directory() / "objects" / f"{key}.o"
     if not cached.is_file():
-        _replace(cached, lambda path: _run(["gcc", *flags, "-fPIC", "-c", source, "-o", path], directory))
+        _replace(cached, lambda path: _run([*compiler, "-c", source, "-o", path], directory))
     return cached
 
 

@@ -62,12 +62,28 @@ class Net:
     numbers [N], probabilities [N,classes], or for mse an array like the output.
     """
 
-    def __init__(self, directory: Path, build: HostBuild | str = HostBuild.EXACT) -> None:
-        """Load the project in `directory`, building its library if needed."""
+    def __init__(
+        self,
+        directory: Path,
+        build: HostBuild | str = HostBuild.EXACT,
+        unused: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        """Load the project in `directory`, building its library if needed.
+
+        `unused` are the module's tensors that its forward pass never reads: the C has none of them, and `state_dict`
+        gives them back as they came.
+        """
+        self._unused = {name: tensor.detach().cpu().clone() for name, tensor in (unused or {}).items()}
+        self.directory = directory
         self.manifest: dict[str, Any] = read_manifest(directory)
         library = build_library(directory, HostBuild(build))
         self._ffi, self._lib = self._open(library)
-        self._arena = self._ffi.buffer(self._lib.net_arena, self.manifest["memory"]["ram"]["peak_bytes"])
+        sizes = {memory: int(plan["peak_bytes"]) for memory, plan in self.manifest["memory"].items()}
+        arena = "ram" if "ram" in sizes else "l2"
+        self._arena = self._ffi.buffer(self._lib.net_arena, sizes[arena])
+        self._memories = {arena: self._arena}
+        if "l1" in sizes:
+            self._memories["l1"] = self._ffi.buffer(self._lib.net_l1, sizes["l1"])
         self._tensors = {
             entry["name"]: (value_from_manifest(entry), int(entry["offset"]))
             for entry in self.manifest["tensors"]
@@ -85,6 +101,8 @@ class Net:
             text += _ACCUMULATE
         if any(program["name"] == "refresh" for program in self.manifest["programs"]):
             text += _REFRESH
+        if "l1" in self.manifest["memory"]:
+            text += "extern uint8_t net_l1[];"
         ffi.cdef(text)
         handle, name = tempfile.mkstemp(suffix=".so", prefix="odl-")
         os.close(handle)
@@ -93,6 +111,11 @@ class Net:
             return ffi, ffi.dlopen(name)
         finally:
             os.unlink(name)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether calls run on the target rather than on this machine."""
+        return False
 
     # --- training and inference ---------------------------------------------------------------------------
 
@@ -211,32 +234,47 @@ class Net:
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Parameters and statistics, float32, with the names and shapes of the PyTorch module.
 
-        A batch norm in training mode counts its batches, so that `module.load_state_dict` takes the result.
+        A batch norm in training mode counts its batches, and what the model never uses is there unchanged where
+        `build.load()` made the net, so that `module.load_state_dict` takes the result. A net made from a directory
+        knows nothing of unused tensors: `module.load_state_dict(…, strict=False)` leaves them as they are.
         """
         result = {
             name: torch.from_numpy(self.tensor(name).astype(np.float32))
             for name, (value, _) in self._tensors.items()
             if value.role in (Role.PARAMETER, Role.STATISTIC)
         }
-        counted = self._lib.net_steps() if self.manifest["options"]["bn"] == "train" else 0
-        return {**result, **{name: torch.tensor(start + counted) for name, start in self._counters.items()}}
+        result |= {name: torch.tensor(start + self._counted(name)) for name, start in self._counters.items()}
+        return {**result, **{name: tensor.clone() for name, tensor in self._unused.items()}}
+
+    def _counted(self, counter: str) -> int:
+        """What a batch norm's counter has counted since the network was loaded: nothing unless the norm trains."""
+        trains = self.manifest["options"]["bn"] == "train"
+        statistic = f"{counter.removesuffix('num_batches_tracked')}running_mean"
+        return int(self._lib.net_steps()) if trains and statistic in self._tensors else 0
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take parameters and statistics from a PyTorch state_dict; if one misfits, InputError and no change."""
+        """Take parameters and statistics from a PyTorch state_dict; if one misfits, InputError and no change.
+
+        What the model never uses may be missing.
+        """
         own = {
             name: value
             for name, (value, _) in self._tensors.items()
             if value.role in (Role.PARAMETER, Role.STATISTIC)
         }
-        given = {name: item for name, item in state.items() if name not in self._counters}
+        unread = self._counters.keys() | self._unused.keys()
+        given = {name: item for name, item in state.items() if name not in unread}
         if set(given) != set(own):
             raise InputError(f"the state_dict does not fit: {_differences(set(own), set(given))}")
         arrays = {name: _stored(own[name], _array(item, name)) for name, item in given.items()}
+        unused = {
+            name: _like(self._unused[name], state[name], name) for name in self._unused.keys() & state.keys()
+        }
         for name, array in arrays.items():
             self.set_tensor(name, array)
-        counted = self._lib.net_steps() if self.manifest["options"]["bn"] == "train" else 0
+        self._unused |= unused
         for name in self._counters.keys() & state.keys():
-            self._counters[name] = int(state[name]) - counted
+            self._counters[name] = int(state[name]) - self._counted(name)
         if hasattr(self._lib, "net_refresh"):
             self._lib.net_refresh()
 
@@ -257,8 +295,14 @@ class Net:
         return {name: value for name, (value, _) in self._tensors.items()}
 
     def read(self, value: Value, offset: int) -> Array:
-        """The bytes at an address, as the value's array."""
+        """The bytes at an address of the arena, as the value's array."""
         return from_memory(value, bytes(self._arena[offset : offset + value.size_bytes]))
+
+    def result(self, entry: Mapping[str, Any]) -> Array:
+        """What a kernel wrote, by its entry in the manifest; to be asked for when the kernel is done."""
+        value, offset = value_from_manifest(entry), int(entry["offset"])
+        memory = self._memories[entry["memory"]]
+        return from_memory(value, bytes(memory[offset : offset + value.size_bytes]))
 
     def save(self) -> bytes:
         """All training state."""
@@ -313,6 +357,14 @@ def _stored(value: Value, array: Array) -> Array:
     if beyond.any():
         raise InputError(f"'{value.name}' holds {array[beyond][0]:g}; the largest fp16 number is {largest:g}")
     return array
+
+
+def _like(own: torch.Tensor, given: object, name: str) -> torch.Tensor:
+    """A copy of a tensor that has the shape and gets the type of the module's own."""
+    tensor = torch.as_tensor(given)
+    if tensor.shape != own.shape:
+        raise InputError(f"'{name}' has shape {tuple(tensor.shape)}, expected {tuple(own.shape)}")
+    return tensor.detach().to("cpu", own.dtype, copy=True)
 
 
 def _differences(own: set[str], given: set[str]) -> str:

@@ -5,8 +5,9 @@ are built by `odl.targets.pulp`.
 """
 
 from odl.targets.cv32e40p.description import Cluster, InstructionCache
-from odl.targets.cv32e40p.run import CoreState, Fault, Mark, RunResult, run
+from odl.targets.cv32e40p.run import CoreState, Fault, Mark, RunResult, Watch, run
 from odl.targets.cv32e40p.simulator import build_simulator
+from odl.targets.cv32e40p.trace import Trace
 
 __all__ = [
     "Cluster",
@@ -15,6 +16,8 @@ __all__ = [
     "InstructionCache",
     "Mark",
     "RunResult",
+    "Trace",
+    "Watch",
     "build_simulator",
     "run",
 ]

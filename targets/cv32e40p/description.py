@@ -45,7 +45,9 @@ class Cluster:
     """A cluster of CV32E40P cores with packed FP16, sharing banked L1 memory. The defaults are a GAP9-class cluster."""
 
     cores: int = 8
-    """1 to 16. Core 0 also orchestrates."""
+    """Workers, 1 to 16."""
+    controller: bool = False
+    """One more core, numbered after the workers, runs `main` and orchestrates; without it core 0 does."""
     fpu_latency: int = 1
     """Pipeline registers of an FPU, 0 to 2. At 2 the core no longer overlaps operations."""
     fpus: int | None = None
@@ -84,6 +86,7 @@ class Cluster:
         """The description as options of the simulator (all but the FPU latency, which is built in)."""
         arguments = {
             "--cores": self.cores,
+            "--controller": int(self.controller),
             "--fpu-units": self.fpus or 0,
             "--l1-bytes": self.l1_bytes,
             "--l1-banks": self.l1_banks,

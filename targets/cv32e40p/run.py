@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from odl.errors import CheckFailedError, InputError
 from odl.targets.cv32e40p.description import Cluster
 from odl.targets.cv32e40p.simulator import build_simulator
+from odl.targets.cv32e40p.trace import Trace
 from odl.targets.pulp.elf import Elf
 
 DEFAULT_MAX_CYCLES = 1_000_000_000
@@ -63,6 +64,15 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """Memory that is wanted as it was at a mark: `bytes` from `address`, whenever the program marks `mark`."""
+
+    mark: int
+    address: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class RunResult:
     """What a run gave."""
 
@@ -80,6 +90,8 @@ class RunResult:
     """Wall time of the simulation."""
     cpu_seconds: float
     """Processor time of the simulation, over all its threads: what counts where other work runs beside it."""
+    watched: Mapping[Watch, tuple[bytes, ...]] = field(default_factory=dict)
+    """What each watch saw, one entry for each time that its mark was made."""
 
     def check(self) -> RunResult:
         """This result, if the program ended with status 0. Raises CheckFailedError with one clear line if not."""
@@ -103,21 +115,22 @@ def run(
     max_cycles: int = DEFAULT_MAX_CYCLES,
     deliver_traps: bool = False,
     threads: int | None = None,
+    trace: Trace | None = None,
+    watch: Sequence[Watch] = (),
 ) -> RunResult:
     """Run a program and return what came out of it.
 
     `load` gives the contents of variables before the start, `dump` names variables to return (their whole size, or
     the given number of bytes). With `deliver_traps` an exception goes to the program's trap handler; otherwise the
     run stops there with a fault. A program at fault is a result, not an error: see `RunResult.check`. `threads` of the
-    host share the work, by default two where it has two processors; the result does not depend on it.
+    host share the work, by default two where it has two processors; the result does not depend on it. `trace` writes a
+    VCD file beside.
 
     Raises InputError for an unknown or too small variable, MissingToolError where the simulator cannot be built.
     """
     cluster = cluster or Cluster()
     program = Elf.read(elf)
-    built_for = program.symbol("__odl_cores").address
-    if built_for != cluster.cores:
-        raise InputError(f"{elf.name} is built for {built_for} cores and cannot run on {cluster.cores}")
+    _check_cores(program, cluster)
     simulator = build_simulator(cluster)
     sizes = dump if isinstance(dump, Mapping) else {name: program.symbol(name).size for name in dump}
     with tempfile.TemporaryDirectory(prefix="odl-run-") as folder:
@@ -130,9 +143,17 @@ def run(
             "--deliver-traps",
             str(int(deliver_traps)),
         ]
+        arguments += trace.simulator_arguments(cluster) if trace else []
+        if watch:
+            arguments += ["--watched", str(scratch / "watched")]
+        arguments += [
+            text for item in watch for text in ("--watch", f"{item.mark}:{item.address}:{item.bytes}")
+        ]
         arguments += _loads(load or {}, program, scratch)
         for i, (name, size) in enumerate(sizes.items()):
             arguments += ["--dump", f"{program.symbol(name).address}:{size}={scratch / f'dump{i}'}"]
+        stacks = (cluster.cores + cluster.controller) * program.symbol("__stack_bytes").address
+        arguments += ["--stacks", f"{program.symbol('__stacks').address}:{stacks}"]
         for symbol in program.symbols_with_prefix("__stack_guard_"):
             arguments += ["--guard", f"{symbol.address}:{_GUARD_BYTES}"]
         done = subprocess.run([str(simulator), *arguments], capture_output=True)
@@ -141,7 +162,30 @@ def run(
         dumps = {name: (scratch / f"dump{i}").read_bytes() for i, name in enumerate(sizes)}
         touched = _touched((scratch / "touched").read_bytes(), cluster)
         report = json.loads((scratch / "result.json").read_text())
-    return _result(report, program, done.stdout.decode(errors="replace"), dumps, touched)
+        seen = (scratch / "watched").read_bytes() if watch else b""
+    result = _result(report, program, done.stdout.decode(errors="replace"), dumps, touched)
+    return replace(result, watched=_watched(watch, seen, result.marks))
+
+
+def _watched(watch: Sequence[Watch], seen: bytes, marks: Iterable[Mark]) -> dict[Watch, tuple[bytes, ...]]:
+    """Gives the bytes of the file back to the watches: at every mark one entry for each, in order."""
+    found: dict[Watch, list[bytes]] = {item: [] for item in watch}
+    at = 0
+    for mark in marks:
+        for item in (item for item in watch if item.mark == mark.id):
+            found[item].append(seen[at : at + item.bytes])
+            at += item.bytes
+    return {item: tuple(entries) for item, entries in found.items()}
+
+
+def _check_cores(program: Elf, cluster: Cluster) -> None:
+    def cores(workers: int, controller: bool) -> str:
+        return f"{workers} cores{' and a controller' if controller else ''}"
+
+    built_for = cores(program.symbol("__odl_cores").address, bool(program.symbol("__odl_controller").address))
+    here = cores(cluster.cores, cluster.controller)
+    if built_for != here:
+        raise InputError(f"{program.path.name} is built for {built_for} and cannot run on {here}")
 
 
 def _loads(load: Mapping[str, bytes], program: Elf, scratch: Path) -> list[str]:

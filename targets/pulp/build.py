@@ -42,6 +42,9 @@ class MemoryLayout:
     """What the linker script must know of the machine. Sizes in bytes."""
 
     cores: int = 8
+    """Workers: those that run the programs of `odl_parallel`."""
+    controller: bool = False
+    """One more core runs `main`; without it core 0 does. Not on gvsoc."""
     l1_bytes: int = 128 * 1024
     l2_bytes: int = 1536 * 1024
     stack_bytes: int = 1024
@@ -51,20 +54,31 @@ class MemoryLayout:
         """The script that places code and data. Raises InputError where the stacks alone do not fit."""
         if self.stack_bytes % 16 or self.stack_bytes < 256:
             raise InputError(f"stacks of {self.stack_bytes} bytes; use a multiple of 16 from 256")
-        if self.cores * self.stack_bytes > self.l1_bytes:
+        stacks = self.cores + self.controller
+        if stacks * self.stack_bytes > self.l1_bytes:
             raise InputError(
-                f"{self.cores} stacks of {self.stack_bytes} bytes do not fit an L1 of {self.l1_bytes} bytes"
+                f"{stacks} stacks of {self.stack_bytes} bytes do not fit an L1 of {self.l1_bytes} bytes"
             )
         environment = Environment(
             loader=FileSystemLoader(_HERE), undefined=StrictUndefined, keep_trailing_newline=True
         )
         return environment.get_template("link.ld.j2").render(
-            cores=self.cores, l1_bytes=self.l1_bytes, l2_bytes=self.l2_bytes, stack_bytes=self.stack_bytes
+            cores=self.cores,
+            stacks=stacks,
+            controller=int(self.controller),
+            l1_bytes=self.l1_bytes,
+            l2_bytes=self.l2_bytes,
+            stack_bytes=self.stack_bytes,
         )
 
 
 def compile_options(target: TargetName, layout: MemoryLayout) -> list[str]:
-    """clang's options for a file of this target; complete, so that a Makefile can carry them."""
+    """clang's options for a file of this target; complete, so that a Makefile can carry them.
+
+    Raises InputError for a controller on a target that has none.
+    """
+    if layout.controller and target != "cv32e40p":
+        raise InputError(f"target {target} has no controller core; its core 0 orchestrates")
     return [
         "--target=riscv32-unknown-elf",
         f"-march={_ARCHITECTURE[target]}",
@@ -72,7 +86,13 @@ def compile_options(target: TargetName, layout: MemoryLayout) -> list[str]:
         *_CODE_OPTIONS,
         f"-DODL_TARGET_{target.upper()}",
         f"-DODL_CORES={layout.cores}",
+        f"-DODL_CONTROLLER={int(layout.controller)}",
     ]
+
+
+def link_options() -> list[str]:
+    """lld's options beside the linker script."""
+    return ["--gc-sections", "--no-relax"]
 
 
 def build(
@@ -115,16 +135,7 @@ def _compile(toolchain: Toolchain, flags: Sequence[str], source: Path, target: P
 
 
 def _link(toolchain: Toolchain, objects: Sequence[Path], script: Path, output: Path) -> None:
-    command = [
-        toolchain.lld,
-        "-T",
-        str(script),
-        "--gc-sections",
-        "--no-relax",
-        *map(str, objects),
-        "-o",
-        str(output),
-    ]
+    command = [toolchain.lld, "-T", str(script), *link_options(), *map(str, objects), "-o", str(output)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == 0:
         return

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from functools import cache
 
 from odl.errors import MissingToolError
+from odl.targets.tools import Finding
 
-_TESTED = 22
-_RELEASES = (_TESTED, *range(40, 17, -1))
+TESTED = 22
+_RELEASES = (TESTED, *range(40, 17, -1))
 _OLDEST = 18
+_REMEDY = f"apt-get install clang-{TESTED} lld-{TESTED}"
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,27 @@ def _first(names: list[str]) -> tuple[str, int] | None:
     return None
 
 
+def _clang() -> tuple[str, int] | None:
+    return _first([f"clang-{release}" for release in _RELEASES] + ["clang"])
+
+
+def _lld() -> tuple[str, int] | None:
+    return _first([f"ld.lld-{release}" for release in _RELEASES] + ["ld.lld"])
+
+
 @cache
 def find_toolchain() -> Toolchain:
     """Raises MissingToolError, naming the Debian packages."""
-    clang = _first([f"clang-{release}" for release in _RELEASES] + ["clang"])
-    lld = _first([f"ld.lld-{release}" for release in _RELEASES] + ["ld.lld"])
+    clang, lld = _clang(), _lld()
     if clang is None or lld is None:
         missing = "clang" if clang is None else "lld"
-        raise MissingToolError(
-            f"{missing} >= {_OLDEST} is missing (Debian: apt-get install clang-{_TESTED} lld-{_TESTED})"
-        )
+        raise MissingToolError(f"{missing} >= {_OLDEST} is missing (Debian: {_REMEDY})")
     return Toolchain(clang[0], lld[0], clang[1])
+
+
+def check_toolchain(purpose: str) -> list[Finding]:
+    """What is here of the toolchain, for `odl doctor`."""
+    return [
+        Finding(purpose, tool, str(found[1]) if found else None, f">= {_OLDEST}", _REMEDY, found is not None)
+        for tool, found in (("clang", _clang()), ("lld", _lld()))
+    ]

@@ -53,6 +53,20 @@ def test_lines_are_clean(name):
         assert str(ROOT) not in text, path
 
 
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_no_function_stands_there_twice(accumulate):
+    """A step that overflowed refreshes the working copies; where it clears nothing else, one function does both."""
+    text = render_project(tiny_build(dtype="mixed", accumulate=accumulate).compiled.network)["net.c"]
+    found = re.findall(
+        r"^static void (run_\w+)\(uint32_t core, uint32_t cores\) \{\n(.*?)^\}", text, re.M | re.S
+    )
+    names = [name for name, _ in found]
+    bodies = {re.sub(r"NET_DONE\(\d+", "NET_DONE(", body) for _, body in found}
+    assert len(bodies) == len(names) == len(set(names))
+    assert ("run_skip" in names) == accumulate and "run_refresh" in names
+    assert set(re.findall(r"odl_parallel\((run_\w+)\)", text)) == set(names)
+
+
 _DIGEST = """
 import hashlib, sys
 from odl.codegen.project import render_project

@@ -112,7 +112,7 @@ def test_a_write_behind_the_arena_is_caught(tmp_path):
     directory = tmp_path / "net"
     guarded = Guarded(tiny_build(**CASES["fp32-adam"]), directory)
     source = (directory / "net.c").read_text()
-    line = "    state.learning_rate = 0.001f;\n"
+    line = "    net_state.learning_rate = 0.001f;\n"
     assert source.count(line) == 1
     (directory / "net.c").write_text(source.replace(line, f"{line}    net_arena[NET_ARENA_BYTES + 3] = 0;\n"))
     subprocess.run(["make", "-s", "net_exact.so", "CFLAGS=-O1 -w"], cwd=directory, check=True)

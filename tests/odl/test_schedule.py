@@ -13,7 +13,8 @@ from odl.operators.elementwise import Add, Relu
 from odl.operators.shape import Reshape
 from odl.plan import schedule as scheduling
 from odl.plan.buffers import MemoryPlan, Placement
-from odl.plan.schedule import ScheduleRequest, make_schedule
+from odl.plan.program import ScheduleRequest
+from odl.plan.schedule import make_schedule
 from odl.plan.storage import share_storage
 from odl.plan.verify import PlanError
 from tests.networks import INPUT, tiny_build

@@ -48,6 +48,7 @@ module odl_core
     output logic [31:0] trap_pc_o,
     output logic [31:0] pc_decode_o,
     output logic [31:0] pc_execute_o,
+    output logic [31:0] stack_pointer_o,
     output logic        sleep_o
 );
   logic [APU_NARGS_CPU-1:0][31:0] fpu_operands;
@@ -110,6 +111,7 @@ module odl_core
   assign data_event_o = core.data_load_event_ex;
   assign trap_pc_o    = core.mepc;
   assign pc_decode_o  = core.pc_id;
+  assign stack_pointer_o = core.id_stage_i.register_file_i.mem[2];
 
   // Why the decode stage did or did not hand on an instruction, in order of cause: what blocks the later stage
   // comes first. The numbers are `Activity` in sim/activity.h.
@@ -123,6 +125,7 @@ module odl_core
     if (core.id_stage_i.misaligned_stall) return 4'd5;  // second half of a misaligned access
     if (!core.ex_stage_i.alu_ready || !core.ex_stage_i.mult_ready) return 4'd6;  // multi-cycle integer operation
     if (core.id_stage_i.jr_stall) return 4'd7;  // the jump target is being computed
+    if (core.branch_in_ex && core.branch_decision) return 4'd7;  // a taken branch drops what was being decoded
     if (!core.instr_valid_id) return 4'd8;  // nothing to decode: jump, taken branch or a fetch that takes long
     return 4'd9;  // the controller holds the pipeline: CSR access, fence, exception
   endfunction

@@ -16,7 +16,7 @@ enum class Activity : uint8_t {
     fpu = 4,
     misaligned = 5,
     multicycle = 6,
-    jump_register = 7,
+    jump_or_branch = 7,
     no_instruction = 8,
     other = 9,
 };

@@ -17,6 +17,7 @@
 #include "memory.h"
 #include "options.h"
 #include "peripherals.h"
+#include "trace.h"
 
 namespace odl {
 
@@ -26,6 +27,8 @@ class Cluster {
 
     // Runs until the program exits, a fault or the cycle limit.
     void run();
+
+    void listen(std::function<void(uint32_t)> on_mark) { peripherals_.listen(std::move(on_mark)); }
 
     uint64_t cycles() const { return now_; }
     const std::optional<Fault> &fault() const { return fault_; }
@@ -41,6 +44,7 @@ class Cluster {
     // What follows from the cores' new state. Throws Fault.
     void after_edge();
     void check_trap(Core &core);
+    void check_stack(const Core &core);
     Fault stuck(const char *kind, const char *what) const;
 
     const Options &options_;
@@ -54,8 +58,10 @@ class Cluster {
     Peripherals peripherals_;
     Interconnect interconnect_;
     SharedCache shared_cache_;
+    uint32_t stack_bytes_; // of each core; 0: unknown
     uint64_t now_ = 0;
     std::optional<Fault> fault_;
+    std::unique_ptr<Trace> trace_;
     std::unique_ptr<Lockstep> lockstep_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "evaluate.h"
+
 namespace odl {
 
 Core::Core(int id, uint32_t boot_address, VerilatedContext &context, const MachineOptions &options,
@@ -33,45 +35,41 @@ void Core::step(uint64_t now) {
     }
     const bool fetch_missing = fetch_.missing();
     model.clk_i = !model.clk_i;
-    model.eval();
+    evaluate(model);
 
     fetch_.receive(now);
     uint32_t word = 0;
     model.instr_rvalid_i = fetch_.step(model.instr_req_o != 0, model.instr_addr_o, word);
     model.instr_rdata_i = word;
 
-    switch (static_cast<Activity>(model.activity_o)) {
+    counted_as_ = classify(fetch_missing);
+    counters_[counted_as_]++;
+}
+
+Counter Core::classify(bool fetch_missing) const {
+    switch (static_cast<Activity>(model_->activity_o)) {
     case Activity::issued:
-        counters_[INSTRUCTIONS]++;
-        break;
+        return INSTRUCTIONS;
     case Activity::not_granted:
-        counters_[hold_reason]++;
-        break;
+        return hold_reason;
     case Activity::not_answered:
-        counters_[answer_reason]++;
-        break;
+        return answer_reason;
     case Activity::load_use:
-        counters_[LOAD_USE]++;
-        break;
+        return LOAD_USE;
     case Activity::fpu:
-        counters_[FPU_STALL]++;
-        break;
+        return FPU_STALL;
     case Activity::misaligned:
-        counters_[MISALIGNED]++;
-        break;
+        return MISALIGNED;
     case Activity::multicycle:
-        counters_[MULTICYCLE]++;
-        break;
-    case Activity::jump_register:
-        counters_[BRANCH]++;
-        break;
+        return MULTICYCLE;
+    case Activity::jump_or_branch:
+        return BRANCH;
     case Activity::no_instruction:
-        counters_[fetch_missing ? ICACHE_MISS : BRANCH]++;
-        break;
+        return fetch_missing ? ICACHE_MISS : BRANCH;
     case Activity::other:
-        counters_[OTHER]++;
         break;
     }
+    return OTHER;
 }
 
 } // namespace odl

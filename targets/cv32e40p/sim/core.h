@@ -20,7 +20,6 @@ class Core {
     Vodl_core &signals() { return *model_; }
     const Vodl_core &signals() const { return *model_; }
     FetchUnit &fetch() { return fetch_; }
-    Counters &counters() { return counters_; }
     const Counters &counters() const { return counters_; }
 
     // The core sleeps in an event load: its clock stands still.
@@ -31,6 +30,9 @@ class Core {
     Counter hold_reason = TCDM_CONFLICT;
     Counter answer_reason = L2_ACCESS;
 
+    // What the last cycle was counted as
+    Counter counted_as() const { return asleep ? hold_reason : counted_as_; }
+
     // An access granted now would be answered after all earlier ones.
     bool in_order(uint64_t due) const { return answer_count_ == 0 || due > answers_[answer_count_ - 1].due; }
     bool answers_awaited() const { return answer_count_ != 0; }
@@ -38,8 +40,12 @@ class Core {
 
     // Evaluates cycle `now`: every input must be set.
     void step(uint64_t now);
+    // Counts a cycle in which the core is not evaluated.
+    void sleep() { counters_[hold_reason]++; }
 
   private:
+    Counter classify(bool fetch_missing) const;
+
     struct Answer {
         uint64_t due;
         uint32_t data;
@@ -49,6 +55,7 @@ class Core {
     std::unique_ptr<Vodl_core> model_;
     FetchUnit fetch_;
     Counters counters_{};
+    Counter counted_as_ = OTHER;
     std::array<Answer, 4> answers_{};
     size_t answer_count_ = 0;
 };

@@ -37,10 +37,12 @@ constexpr uint32_t TRIGGER_WAIT_CLEAR = 0x1C;
 
 } // namespace
 
-EventUnit::EventUnit(int cores) : cores_(static_cast<size_t>(cores)) {
+EventUnit::EventUnit(int workers, int cores) : cores_(static_cast<size_t>(cores)) {
     // As pulp-open's start-up leaves it, so that no core needs to come before the others.
+    const uint32_t all_workers = (1u << workers) - 1;
     const uint32_t all = (1u << cores) - 1;
-    barriers_[0] = {all, all, 0};
+    barriers_[0] = {all_workers, all_workers, 0};
+    barriers_[1] = {all, all, 0};
 }
 
 EventUnit::Outcome EventUnit::wait(CoreState &state, bool clear, uint32_t &value) {

@@ -19,7 +19,8 @@ class EventUnit {
     // From the cycle in which something happens to the cycle in which a waiting core's event load is granted.
     static constexpr uint64_t DELAY = 2;
 
-    explicit EventUnit(int cores);
+    // Barrier 0 is that of the workers, barrier 1 that of all cores; the others must be configured.
+    EventUnit(int workers, int cores);
 
     enum class Outcome { done, wait, unmapped };
     // Access by a core to its own registers; a read that waits is repeated every cycle until it is done.

@@ -3,7 +3,6 @@
 #include <elf.h>
 
 #include <cstring>
-#include <fstream>
 #include <iterator>
 #include <sstream>
 
@@ -76,6 +75,28 @@ void dump_file(const FileRange &range, MemoryMap &memory) {
     }
     if (!file) {
         throw OptionError{"cannot write " + range.path};
+    }
+}
+
+Watcher::Watcher(const Options &options, MemoryMap &memory)
+    : file_(options.watched, std::ios::binary), memory_(memory) {
+    if (!file_) {
+        throw OptionError{"cannot write " + options.watched};
+    }
+    for (const Watch &watch : options.watches) {
+        place(memory, watch.range.address, watch.range.bytes, "--watch");
+        ranges_[watch.mark].push_back(watch.range);
+    }
+}
+
+void Watcher::mark(uint32_t number) {
+    const auto found = ranges_.find(number);
+    if (found == ranges_.end()) {
+        return;
+    }
+    for (const AddressRange &range : found->second) {
+        const Memory &source = place(memory_, range.address, range.bytes, "--watch");
+        file_.write(reinterpret_cast<const char *>(source.pointer(range.address)), range.bytes);
     }
 }
 

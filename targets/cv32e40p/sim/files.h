@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <fstream>
+#include <map>
+#include <vector>
 
 #include "memory.h"
 #include "options.h"
@@ -16,5 +19,18 @@ void load_file(const FileRange &range, MemoryMap &memory);
 void dump_file(const FileRange &range, MemoryMap &memory);
 // Notes of L1, then of L2, one byte per word.
 void dump_touched(const std::string &path, const MemoryMap &memory);
+
+// Writes the watched memory to a file at every mark, watch after watch.
+class Watcher {
+  public:
+    // Throws OptionError where a range is not inside one memory or the file cannot be written.
+    Watcher(const Options &options, MemoryMap &memory);
+    void mark(uint32_t number);
+
+  private:
+    std::ofstream file_;
+    MemoryMap &memory_;
+    std::map<uint32_t, std::vector<AddressRange>> ranges_;
+};
 
 } // namespace odl

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "evaluate.h"
+
 #ifndef ODL_FPU_LATENCY
 #error "ODL_FPU_LATENCY must be the LATENCY that odl_fpu was built with"
 #endif
@@ -28,7 +30,7 @@ template <class Model> void reset(Model &model) {
 
 template <class Model> void edge(Model &model) {
     model.clk_i = !model.clk_i;
-    model.eval();
+    evaluate(model);
 }
 
 template <class Model> void deliver(Core &core, const Model &model) {
@@ -108,7 +110,7 @@ template <class Model> void FpuUnit::Pipeline<Model>::step(Core *core) {
             in_flight[in_flight_count++] = core;
         }
     } else {
-        fpu.eval(); // no registers, so no clock
+        evaluate(fpu); // no registers, so no clock
         if (core != nullptr) {
             deliver(*core, fpu);
         }
@@ -127,7 +129,7 @@ void FpuUnit::step_divider(Core *core) {
         divider.op_i = core->signals().fpu_op_o;
         divider.flags_i = core->signals().fpu_flags_o;
     }
-    divider.eval();
+    evaluate(divider);
     if (dividing_ != nullptr && divider.rvalid_o != 0) {
         deliver(*dividing_, divider);
         dividing_ = nullptr;

@@ -30,6 +30,7 @@ Interconnect::Interconnect(const MachineOptions &options, std::vector<std::uniqu
                            MemoryMap &memory, Dma &dma, Peripherals &peripherals)
     : cores_(cores), memory_(memory), dma_(dma), peripherals_(peripherals),
       l2_latency_(static_cast<uint64_t>(options.l2_latency)),
+      workers_(static_cast<uint64_t>(options.workers)),
       bank_mask_(static_cast<uint32_t>(options.l1_banks - 1)) {}
 
 void Interconnect::ask_bank(uint32_t address, int master) {
@@ -104,8 +105,8 @@ void Interconnect::route_register(Core &core, uint64_t now) {
     core.answer_reason = core.hold_reason;
 }
 
-// Among cores the priority moves on by one in every cycle, as among the ports of the DMA engine; between the
-// two groups the winner alternates.
+// Among workers the first in line moves on by one in every cycle (a controller follows the last of them), as
+// among the ports of the DMA engine; between the two groups the winner alternates.
 int Interconnect::choose(int bank, uint64_t now) {
     const int cores = static_cast<int>(cores_.size());
     const uint32_t from_cores = bank_requests_[bank] & ((1u << cores) - 1);
@@ -117,7 +118,7 @@ int Interconnect::choose(int bank, uint64_t now) {
         dma_next_ ^= bit;
     }
     return dma_wins ? cores + next_of(from_dma, static_cast<int>(now % Dma::PORTS))
-                    : next_of(from_cores, static_cast<int>(now % cores_.size()));
+                    : next_of(from_cores, static_cast<int>(now % workers_));
 }
 
 void Interconnect::serve_banks(uint64_t now) {
@@ -139,7 +140,7 @@ void Interconnect::serve_l2(uint64_t now) {
     if (l2_requests_ == 0) {
         return;
     }
-    Core &core = *cores_[static_cast<size_t>(next_of(l2_requests_, static_cast<int>(now % cores_.size())))];
+    Core &core = *cores_[static_cast<size_t>(next_of(l2_requests_, static_cast<int>(now % workers_)))];
     l2_requests_ = 0;
     core.answer_reason = L2_ACCESS;
     access(core, memory_.l2, now + l2_latency_);

@@ -39,6 +39,7 @@ class Interconnect {
     Dma &dma_;
     Peripherals &peripherals_;
     uint64_t l2_latency_;
+    uint64_t workers_;
     uint32_t bank_mask_;
     uint32_t bank_requests_[MAX_BANKS] = {}; // a bit per master
     uint64_t dma_next_ = 0;                  // a bit per bank: the DMA engine wins against a core

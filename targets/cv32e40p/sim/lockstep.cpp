@@ -5,6 +5,9 @@ namespace {
 
 // Spins before a thread with nothing to do lets others have the processor
 constexpr int PATIENCE = 4000;
+// Some ten milliseconds, longer than the time for which a busy machine stops a thread
+constexpr int WINDOW = 4096;
+constexpr int SETTLED_WINDOWS = 64;
 
 void pause() {
 #if defined(__x86_64__)
@@ -15,7 +18,8 @@ void pause() {
 } // namespace
 
 Lockstep::Lockstep(int parts, int threads, std::function<void(int)> step)
-    : parts_(parts), step_(std::move(step)) {
+    : parts_(parts), step_(std::move(step)), rounds_left_(WINDOW),
+      window_begin_(std::chrono::steady_clock::now()) {
     for (int i = 1; i < threads; i++) {
         helpers_.emplace_back([this] { help(); });
     }
@@ -23,6 +27,7 @@ Lockstep::Lockstep(int parts, int threads, std::function<void(int)> step)
 
 Lockstep::~Lockstep() {
     stop_ = true;
+    let_help(true);
     for (std::thread &helper : helpers_) {
         helper.join();
     }
@@ -58,13 +63,59 @@ bool Lockstep::take_last(int &part) {
     }
 }
 
-void Lockstep::run() {
-    if (helpers_.empty()) {
-        for (int part = 0; part < parts_; part++) {
-            step_(part);
-        }
+void Lockstep::run(int work) {
+    if (helped_.load(std::memory_order_relaxed)) {
+        run_helped();
+    } else {
+        run_alone();
+    }
+    work_done_ += static_cast<uint64_t>(work);
+    if (!helpers_.empty() && --rounds_left_ == 0) {
+        end_window();
+    }
+}
+
+void Lockstep::end_window() {
+    rounds_left_ = WINDOW;
+    if (--windows_left_ != 0) {
         return;
     }
+    const auto now = std::chrono::steady_clock::now();
+    const double time =
+        std::chrono::duration<double>(now - window_begin_).count() / static_cast<double>(work_done_);
+    window_begin_ = now;
+    work_done_ = 0;
+    windows_left_ = 1;
+    switch (phase_) {
+    case Phase::alone:
+        time_alone_ = time;
+        phase_ = Phase::helped;
+        let_help(true);
+        break;
+    case Phase::helped:
+        phase_ = Phase::settled;
+        windows_left_ = SETTLED_WINDOWS;
+        let_help(time < time_alone_);
+        break;
+    case Phase::settled:
+        phase_ = Phase::alone;
+        let_help(false);
+        break;
+    }
+}
+
+void Lockstep::let_help(bool helped) {
+    helped_ = helped;
+    helped_.notify_all();
+}
+
+void Lockstep::run_alone() {
+    for (int part = 0; part < parts_; part++) {
+        step_(part);
+    }
+}
+
+void Lockstep::run_helped() {
     done_by_helpers_.store(0, std::memory_order_relaxed);
     left_.store(pack(++round_, 0, static_cast<uint64_t>(parts_)), std::memory_order_release);
     int part = 0;
@@ -85,6 +136,7 @@ void Lockstep::help() {
     int idle = 0;
     int part = 0;
     while (!stop_.load(std::memory_order_relaxed)) {
+        helped_.wait(false, std::memory_order_relaxed);
         if (take_last(part)) {
             step_(part);
             done_by_helpers_.fetch_add(1, std::memory_order_acq_rel);

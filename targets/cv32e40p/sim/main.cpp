@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdio>
 #include <ctime>
+#include <memory>
 
 #include "cluster.h"
 #include "files.h"
@@ -25,6 +26,11 @@ void simulate(const odl::Options &options) {
         guarded->note(guard.address, guard.bytes, odl::Memory::GUARD);
     }
     odl::Cluster cluster(options, memory, entry);
+    std::unique_ptr<odl::Watcher> watcher;
+    if (!options.watched.empty()) {
+        watcher = std::make_unique<odl::Watcher>(options, memory);
+        cluster.listen([&](uint32_t mark) { watcher->mark(mark); });
+    }
     const auto begin = std::chrono::steady_clock::now();
     const std::clock_t cpu_begin = std::clock();
     cluster.run();
@@ -33,6 +39,7 @@ void simulate(const odl::Options &options) {
     for (const odl::FileRange &range : options.dumps) {
         odl::dump_file(range, memory);
     }
+    watcher.reset(); // closes the file
     if (!options.touched.empty()) {
         odl::dump_touched(options.touched, memory);
     }

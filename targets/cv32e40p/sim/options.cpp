@@ -45,6 +45,16 @@ AddressRange address_range(const std::string &option, const std::string &text) {
             static_cast<uint32_t>(number(option, text.substr(colon + 1)))};
 }
 
+// "MARK:ADDRESS:BYTES"
+Watch watch(const std::string &option, const std::string &text) {
+    const size_t colon = text.find(':');
+    if (colon == std::string::npos) {
+        throw OptionError{option + ": expected MARK:ADDRESS:BYTES, got " + text};
+    }
+    return {static_cast<uint32_t>(number(option, text.substr(0, colon))),
+            address_range(option, text.substr(colon + 1))};
+}
+
 bool power_of_two(uint64_t n) { return n != 0 && (n & (n - 1)) == 0; }
 
 void check(const MachineOptions &machine) {
@@ -53,8 +63,8 @@ void check(const MachineOptions &machine) {
             throw OptionError{what};
         }
     };
-    require(machine.cores >= 1 && machine.cores <= 16, "--cores: 1 to 16");
-    require(machine.fpu_units >= 0 && machine.fpu_units <= machine.cores,
+    require(machine.workers >= 1 && machine.workers <= 16, "--cores: 1 to 16");
+    require(machine.fpu_units >= 0 && machine.fpu_units <= machine.workers,
             "--fpu-units: 0 to the number of cores");
     require(power_of_two(machine.l1_banks) && machine.l1_banks <= 64, "--l1-banks: a power of two up to 64");
     require(machine.l1_bytes >= 1024 && machine.l1_bytes <= 2 * 1024 * 1024 && machine.l1_bytes % 1024 == 0,
@@ -85,7 +95,8 @@ Options parse_options(int argc, char **argv) {
         return [&target](const std::string &, const std::string &value) { target = value; };
     };
     const std::map<std::string, Setter> setters = {
-        {"--cores", integer(machine.cores)},
+        {"--cores", integer(machine.workers)},
+        {"--controller", integer(machine.controller)},
         {"--fpu-units", integer(machine.fpu_units)},
         {"--l1-bytes", integer(machine.l1_bytes)},
         {"--l1-banks", integer(machine.l1_banks)},
@@ -98,9 +109,18 @@ Options parse_options(int argc, char **argv) {
         {"--max-cycles", integer(options.max_cycles)},
         {"--threads", integer(options.threads)},
         {"--deliver-traps", integer(options.deliver_traps)},
+        {"--trace", text(options.trace.path)},
+        {"--trace-first", integer(options.trace.first_cycle)},
+        {"--trace-last", integer(options.trace.last_cycle)},
+        {"--trace-core", integer(options.trace.core)},
         {"--elf", text(options.elf)},
         {"--result", text(options.result)},
         {"--touched", text(options.touched)},
+        {"--stacks",
+         [&](const auto &name, const auto &value) { options.stacks = address_range(name, value); }},
+        {"--watched", text(options.watched)},
+        {"--watch",
+         [&](const auto &name, const auto &value) { options.watches.push_back(watch(name, value)); }},
         {"--load", [&](const auto &name,
                        const auto &value) { options.loads.push_back(file_range(name, value, false)); }},
         {"--dump", [&](const auto &name,

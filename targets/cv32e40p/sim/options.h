@@ -13,8 +13,9 @@ struct OptionError {
 };
 
 struct MachineOptions {
-    int cores = 8;
-    int fpu_units = 0; // 0: one per core; else core i uses unit i mod fpu_units
+    int workers = 8;
+    bool controller = false; // one more core, the last, which orchestrates
+    int fpu_units = 0;       // 0: one per core; else core i uses unit i mod fpu_units
     uint32_t l1_bytes = 128 * 1024;
     int l1_banks = 16;
     uint32_t l2_bytes = 1536 * 1024;
@@ -23,6 +24,8 @@ struct MachineOptions {
     uint32_t icache_private_bytes = 512; // per core
     uint32_t icache_shared_bytes = 4096;
     int icache_shared_latency = 3;
+
+    int cores() const { return workers + (controller ? 1 : 0); }
 };
 
 struct FileRange {
@@ -36,6 +39,19 @@ struct AddressRange {
     uint32_t bytes = 0;
 };
 
+// Memory to write out whenever the program makes a mark.
+struct Watch {
+    uint32_t mark = 0;
+    AddressRange range;
+};
+
+struct TraceOptions {
+    std::string path; // empty: none
+    uint64_t first_cycle = 0;
+    uint64_t last_cycle = UINT64_MAX;
+    int core = -1; // -1: all
+};
+
 struct Options {
     MachineOptions machine;
     std::string elf;
@@ -44,8 +60,12 @@ struct Options {
     std::vector<FileRange> loads;
     std::vector<FileRange> dumps;
     std::vector<AddressRange> guards;
+    std::string watched; // file for what the watches see, one after the other; empty: none
+    std::vector<Watch> watches;
+    AddressRange stacks; // of all cores, equal parts one after the other; no bytes: none
     uint64_t max_cycles = 1'000'000'000;
     int threads = 1;
+    TraceOptions trace;
     bool deliver_traps = false; // let the program's trap handler run instead of stopping
 };
 

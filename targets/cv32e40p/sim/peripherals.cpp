@@ -104,6 +104,9 @@ Peripherals::Outcome Peripherals::write(int core, uint32_t address, uint32_t val
             mark.counters.push_back(each->counters());
         }
         marks_.push_back(std::move(mark));
+        if (on_mark_) {
+            on_mark_(value);
+        }
         return Outcome::done;
     }
     if (inside(address, address::EVENT_UNIT_ALL, 0x800)) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,8 @@ class Peripherals {
     bool exited() const { return exited_; }
     uint32_t exit_status() const { return exit_status_; }
     const std::vector<Mark> &marks() const { return marks_; }
+    // Called with the number of every mark, as it is made.
+    void listen(std::function<void(uint32_t)> on_mark) { on_mark_ = std::move(on_mark); }
     // Prints what cores have written without ending the line.
     void flush_stdout();
     // The counter for a core that waits at the address.
@@ -50,6 +53,7 @@ class Peripherals {
     uint64_t timer_held_ = 0;
     std::vector<std::string> lines_;
     std::vector<Mark> marks_;
+    std::function<void(uint32_t)> on_mark_;
 };
 
 } // namespace odl

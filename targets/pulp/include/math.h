@@ -1,6 +1,6 @@
 /* The part of <math.h> that is one instruction or a constant: there is no C library on these targets. */
-#ifndef ODL_MATH_H
-#define ODL_MATH_H
+#ifndef ODL_FREESTANDING_MATH_H
+#define ODL_FREESTANDING_MATH_H
 
 #define INFINITY __builtin_inff()
 #define NAN __builtin_nanf("")

@@ -13,15 +13,16 @@ _start:
     li t0, FABRIC_CONTROLLER
     beq a0, t0, start_cluster
     andi a0, a0, 0x1f
-    li t0, ODL_CORES
+    li t0, ODL_CORES + ODL_CONTROLLER
     bgeu a0, t0, park
-    # Stack of core i: from __stacks + i * __stack_bytes upwards
-    la sp, __stacks
+    # Stack of core i: from __stacks + i * __stack_bytes upwards. sp itself never holds another core's: the
+    # simulator watches it.
+    la t2, __stacks
     lui t0, %hi(__stack_bytes)
     addi t0, t0, %lo(__stack_bytes)
     addi t1, a0, 1
     mul t1, t1, t0
-    add sp, sp, t1
+    add sp, t2, t1
     call odl_run_core
 
 start_cluster:

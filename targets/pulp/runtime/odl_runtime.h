@@ -1,8 +1,9 @@
 /* What a program finds on a PULP-like cluster: cores, barrier, DMA, counters, output, exit.
  *
- * The program's `int main(void)` runs on core 0, and the run ends with the value that it returns;
- * `odl_parallel` brings in the other cores, which sleep otherwise. Memory that has no initial value starts as
- * zero (the loader sees to it).
+ * The program's `int main(void)` runs on one core, and the run ends with the value that it returns;
+ * `odl_parallel` brings in the workers, cores 0 … ODL_CORES-1, which sleep otherwise. Where ODL_CONTROLLER is
+ * 1, that one core is a further one, ODL_CORES, and sleeps while they work; else it is core 0. Memory that
+ * has no initial value starts as zero (the loader sees to it).
  */
 #ifndef ODL_RUNTIME_H
 #define ODL_RUNTIME_H
@@ -14,8 +15,14 @@
 #error "ODL_CORES: the number of cores the program is built for"
 #endif
 
+#ifndef ODL_CONTROLLER
+#define ODL_CONTROLLER 0
+#endif
+
 /* Variables in L1. Everything else is in L2, except the stacks. */
 #define ODL_L1 __attribute__((section(".l1")))
+/* The same for variables with an initial value. */
+#define ODL_L1_DATA __attribute__((section(".l1_data")))
 
 static inline uint32_t odl_core_id(void) {
     uint32_t hart;
@@ -23,13 +30,14 @@ static inline uint32_t odl_core_id(void) {
     return hart & 0x1fu;
 }
 
+/* The number of workers. */
 static inline uint32_t odl_core_count(void) { return ODL_CORES; }
 
-/* Runs a program on every core and returns when all have finished. Called by core 0, outside such a program.
+/* Runs a program on every worker and returns when all have finished. Called by main, not by such a program.
  */
 void odl_parallel(void (*program)(uint32_t core, uint32_t cores));
 
-/* Inside a program of odl_parallel: waits until every core has come here. What the cores stored before is
+/* Inside a program of odl_parallel: waits until every worker has come here. What the cores stored before is
  * visible to all of them after. */
 void odl_barrier(void);
 
@@ -41,6 +49,7 @@ _Noreturn void odl_exit(uint32_t status);
  * that started it. At most 16 handles are in use at a time; a further start waits for a free one, so never
  * start more than 16 without waiting. */
 #define ODL_DMA_MAX_BYTES 0x1ffffu
+#define ODL_DMA_MAX_TRANSFERS 12u /* of one core; leaves some to the others */
 
 typedef uint32_t odl_dma_handle;
 

@@ -9,24 +9,37 @@ int main(void);
 /* What odl_parallel runs; in L1, where looking at it disturbs least. */
 ODL_L1 static void (*volatile parallel_program)(uint32_t core, uint32_t cores);
 
+#define MAIN_CORE (ODL_CONTROLLER ? ODL_CORES : 0)
+
+/* The barrier at both ends of a parallel program: of the workers and of the core that called. */
+static void fork_join(void) {
+#if ODL_CONTROLLER
+    (void)odl_event_load(ODL_BARRIER_1_WAIT_CLEAR);
+#else
+    odl_barrier();
+#endif
+}
+
 void odl_parallel(void (*program)(uint32_t core, uint32_t cores)) {
     parallel_program = program;
-    odl_barrier(); /* the others wait here */
+    fork_join(); /* the others wait here */
+#if !ODL_CONTROLLER
     program(0, ODL_CORES);
-    odl_barrier();
+#endif
+    fork_join();
 }
 
 /* Entered by every core of the cluster from crt0, on its own stack. */
 _Noreturn void odl_run_core(uint32_t core);
 _Noreturn void odl_run_core(uint32_t core) {
     ODL_REGISTER(ODL_EVENT_MASK) = ODL_EVENT_BARRIER;
-    if (core == 0) {
+    if (core == MAIN_CORE) {
         odl_exit((uint32_t)main());
     }
     for (;;) {
-        odl_barrier();
+        fork_join();
         parallel_program(core, ODL_CORES);
-        odl_barrier();
+        fork_join();
     }
 }
 

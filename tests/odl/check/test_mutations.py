@@ -226,12 +226,14 @@ FAULTS = {
     ),
     "unscaled gradient": Fault(
         "mixed",
-        in_net("1.0f / (state.loss_scale * (float)steps)", "1.0f / (float)steps"),
+        in_net("1.0f / (net_state.loss_scale * (float)steps)", "1.0f / (float)steps"),
         (("dense.bias", "weight change"), ("first.weight", "weight change")),
     ),
     "gradient scaled twice": Fault(
         "mixed",
-        in_net("1.0f / (state.loss_scale * (float)steps)", "0.5f / (state.loss_scale * (float)steps)"),
+        in_net(
+            "1.0f / (net_state.loss_scale * (float)steps)", "0.5f / (net_state.loss_scale * (float)steps)"
+        ),
         (("dense.bias", "weight change"), ("first.weight", "weight change")),
     ),
     "stale running mean": Fault(
@@ -280,7 +282,7 @@ FAULTS = {
     ),
     "accumulation that sums": Fault(
         "accumulate",
-        in_net("(state.loss_scale * (float)steps)", "(state.loss_scale + 0.0f * (float)steps)"),
+        in_net("(net_state.loss_scale * (float)steps)", "(net_state.loss_scale + 0.0f * (float)steps)"),
         (("first.weight", "weight change"), ("dense.bias", "weight change")),
     ),
     "accumulation that keeps the last sample": Fault(
@@ -347,7 +349,8 @@ FAULTS = {
     "skipped step that changes a weight": Fault(
         "overflowing",
         in_net(
-            "state.skipped_steps++;", "state.skipped_steps++; prepare_update(steps); odl_parallel(run_apply);"
+            "net_state.skipped_steps++;",
+            "net_state.skipped_steps++; prepare_update(steps); odl_parallel(run_apply);",
         ),
         (("first.weight", "skipped step"),),
     ),
@@ -363,7 +366,7 @@ FAULTS = {
     ),
     "no bias correction": Fault(
         "adam",
-        in_net("state.bias_correction1 +=", "state.bias_correction1 = 1.0f + 0.0f *"),
+        in_net("net_state.bias_correction1 +=", "net_state.bias_correction1 = 1.0f + 0.0f *"),
         (("first.weight", "weight change"),),
     ),
     "second moment not squared": Fault(

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-/* Identifies this network and its memory plan in a saved state. */
+/* Identifies this network and its memory plan in a saved net_state. */
 #define NET_FINGERPRINT 912082373u
 #define NET_PERSISTENT_BYTES 4260u
 
@@ -31,7 +31,7 @@ void (*net_observer)(uint32_t program, uint32_t node);
 #endif
 
 /* Training state besides the tensors. */
-static struct {
+struct net_state {
     float learning_rate;
     float loss_scale;
     float gradient_factor; /* what a gradient is multiplied with at the update */
@@ -42,7 +42,9 @@ static struct {
     uint32_t good_steps;  /* since the loss scale last changed */
     uint32_t skipped_steps;
     uint32_t overflow; /* whether a step since the last update overflowed */
-} state;
+};
+extern struct net_state net_state;
+struct net_state net_state;
 
 /* The tensors that the network was compiled with: where they go and where they start in net_initial. */
 extern const uint32_t net_initial[];
@@ -133,6 +135,28 @@ static const struct odl_flat_shape flat_shape_5 = {
     .count = 4u,
 };
 
+/* --- what the caller hands in --- */
+
+static struct {
+    const float *x, *target, *sample_weight;
+} given;
+
+/* A core's share of the input, into the arena. */
+static void set_input(odl_f32 *x, uint32_t core, uint32_t cores) {
+    const uint32_t end = odl_share_begin(NET_INPUT_SIZE, core + 1, cores);
+    for (uint32_t i = odl_share_begin(NET_INPUT_SIZE, core, cores); i < end; i++) {
+        odl_store_f32(&x[i], given.x[i]);
+    }
+}
+
+static void set_targets(void) {
+    memcpy(NET_AT(float, 4824u), given.target, NET_TARGET_SIZE * sizeof(float));
+    float *const weights = NET_AT(float, 4836u);
+    for (uint32_t i = 0; i < NET_BATCH; i++) {
+        weights[i] = given.sample_weight == NULL ? 1.0f : given.sample_weight[i];
+    }
+}
+
 /* --- one training step --- */
 
 static void run_step(uint32_t core, uint32_t cores) {
@@ -166,6 +190,12 @@ static void run_step(uint32_t core, uint32_t cores) {
     odl_f32 *const n0_bias_exp_avg = NET_AT(odl_f32, 4228u);
     odl_f32 *const n0_bias_exp_avg_sq = NET_AT(odl_f32, 4244u);
 
+    if (core == 0) {
+        set_targets();
+    }
+    set_input(NET_AT(odl_f32, 4260u), core, cores); /* what is beyond fp16 overflows */
+    odl_barrier();
+
     /* 0: Conv2d 1x5x4x3 -> 1x5x4x4, 3x3 window, stride 1x1, padding 1/1/1/1, 2,160 MACs */
     odl_conv2d_forward(&conv2d_shape_1, x, n0_weight, n0_bias, NULL, relu, 0.0f, INFINITY, core, cores);
     NET_DONE(0, 0);
@@ -179,8 +209,8 @@ static void run_step(uint32_t core, uint32_t cores) {
     NET_DONE(0, 2);
 
     /* loss: CrossEntropy 1x3 -> 1 */
-    odl_cross_entropy(&classes_shape_1, n4, target, sample_weight, loss, output_gradient, state.loss_scale,
-                      core, cores);
+    odl_cross_entropy(&classes_shape_1, n4, target, sample_weight, loss, output_gradient,
+                      net_state.loss_scale, core, cores);
     NET_DONE(0, 3);
 
     /* 4.input_gradient: LinearInputGradient 1x3 -> 1x80, 240 MACs */
@@ -194,8 +224,8 @@ static void run_step(uint32_t core, uint32_t cores) {
 
     /* 4.weight.update: AdamUpdate 3x80 */
     odl_adam(&flat_shape_1, n4_weight, n4_weight_gradient, n4_weight_exp_avg, n4_weight_exp_avg_sq,
-             state.learning_rate, state.gradient_factor, 0.1f, 0.001f, 1e-08f, state.bias_correction1,
-             state.bias_correction2, core, cores);
+             net_state.learning_rate, net_state.gradient_factor, 0.1f, 0.001f, 1e-08f,
+             net_state.bias_correction1, net_state.bias_correction2, core, cores);
     NET_DONE(0, 6);
 
     /* 4.bias.gradient: ChannelSum 1x3 -> 3 */
@@ -204,8 +234,8 @@ static void run_step(uint32_t core, uint32_t cores) {
 
     /* 4.bias.update: AdamUpdate 3 */
     odl_adam(&flat_shape_2, n4_bias, n4_bias_gradient, n4_bias_exp_avg, n4_bias_exp_avg_sq,
-             state.learning_rate, state.gradient_factor, 0.1f, 0.001f, 1e-08f, state.bias_correction1,
-             state.bias_correction2, core, cores);
+             net_state.learning_rate, net_state.gradient_factor, 0.1f, 0.001f, 1e-08f,
+             net_state.bias_correction1, net_state.bias_correction2, core, cores);
     NET_DONE(0, 8);
 
     /* view_2: ChangeLayout 1x4x5x4 -> 1x5x4x4 */
@@ -223,8 +253,8 @@ static void run_step(uint32_t core, uint32_t cores) {
 
     /* 0.weight.update: AdamUpdate 4x3x3x3 */
     odl_adam(&flat_shape_4, n0_weight, n0_weight_gradient, n0_weight_exp_avg, n0_weight_exp_avg_sq,
-             state.learning_rate, state.gradient_factor, 0.1f, 0.001f, 1e-08f, state.bias_correction1,
-             state.bias_correction2, core, cores);
+             net_state.learning_rate, net_state.gradient_factor, 0.1f, 0.001f, 1e-08f,
+             net_state.bias_correction1, net_state.bias_correction2, core, cores);
     NET_DONE(0, 12);
 
     /* 0.bias.gradient: ChannelSum 1x5x4x4 -> 4 */
@@ -233,8 +263,8 @@ static void run_step(uint32_t core, uint32_t cores) {
 
     /* 0.bias.update: AdamUpdate 4 */
     odl_adam(&flat_shape_5, n0_bias, n0_bias_gradient, n0_bias_exp_avg, n0_bias_exp_avg_sq,
-             state.learning_rate, state.gradient_factor, 0.1f, 0.001f, 1e-08f, state.bias_correction1,
-             state.bias_correction2, core, cores);
+             net_state.learning_rate, net_state.gradient_factor, 0.1f, 0.001f, 1e-08f,
+             net_state.bias_correction1, net_state.bias_correction2, core, cores);
     NET_DONE(0, 14);
 }
 
@@ -251,6 +281,9 @@ static void run_infer(uint32_t core, uint32_t cores) {
     odl_f32 *const n4_bias = NET_AT(odl_f32, 1408u);
     odl_f32 *const n4 = NET_AT(odl_f32, 4260u);
 
+    set_input(NET_AT(odl_f32, 4260u), core, cores);
+    odl_barrier();
+
     /* 0: Conv2d 1x5x4x3 -> 1x5x4x4, 3x3 window, stride 1x1, padding 1/1/1/1, 2,160 MACs */
     odl_conv2d_forward(&conv2d_shape_1, x, n0_weight, n0_bias, NULL, relu, 0.0f, INFINITY, core, cores);
     NET_DONE(1, 0);
@@ -264,33 +297,20 @@ static void run_infer(uint32_t core, uint32_t cores) {
     NET_DONE(1, 2);
 }
 
-static void set_inputs(const float *x, const float *target, const float *sample_weight) {
-    odl_f32 *const x_tensor = NET_AT(odl_f32, 4260u);
-    for (uint32_t i = 0; i < NET_INPUT_SIZE; i++) {
-        odl_store_f32(&x_tensor[i], x[i]);
-    }
-    memcpy(NET_AT(float, 4824u), target, NET_TARGET_SIZE * sizeof(float));
-    float *const weights = NET_AT(float, 4836u);
-    for (uint32_t i = 0; i < NET_BATCH; i++) {
-        weights[i] = sample_weight == NULL ? 1.0f : sample_weight[i];
-    }
-}
-
 /* Forward and backward; the mean loss. */
 static float compute_gradients(const float *x, const float *target, const float *sample_weight) {
-    set_inputs(x, target, sample_weight);
+    given.x = x;
+    given.target = target;
+    given.sample_weight = sample_weight;
     odl_parallel(run_step);
-    state.steps++;
+    net_state.steps++;
     const float loss = *NET_AT(float, 4500u);
     return loss;
 }
 
 void net_infer(const float *x, float *output) {
-    odl_f32 *const x_tensor = NET_AT(odl_f32, 4260u);
     const odl_f32 *const y_tensor = NET_AT(odl_f32, 4260u);
-    for (uint32_t i = 0; i < NET_INPUT_SIZE; i++) {
-        odl_store_f32(&x_tensor[i], x[i]);
-    }
+    given.x = x;
     odl_parallel(run_infer);
     for (uint32_t i = 0; i < NET_OUTPUT_SIZE; i++) {
         output[i] = odl_load_f32(&y_tensor[i]);
@@ -303,15 +323,15 @@ void net_init(void) {
         memcpy(net_arena + initial_tensors[i].offset,
                (const uint8_t *)net_initial + initial_tensors[i].source, initial_tensors[i].bytes);
     }
-    memset(&state, 0, sizeof state);
-    state.learning_rate = 0.001f;
-    state.loss_scale = 1.0f;
+    memset(&net_state, 0, sizeof net_state);
+    net_state.learning_rate = 0.001f;
+    net_state.loss_scale = 1.0f;
 }
 
 static void prepare_update(uint32_t steps) {
-    state.gradient_factor = 1.0f / (state.loss_scale * (float)steps);
-    state.bias_correction1 += (1.0f - state.bias_correction1) * 0.1f;
-    state.bias_correction2 += (1.0f - state.bias_correction2) * 0.001f;
+    net_state.gradient_factor = 1.0f / (net_state.loss_scale * (float)steps);
+    net_state.bias_correction1 += (1.0f - net_state.bias_correction1) * 0.1f;
+    net_state.bias_correction2 += (1.0f - net_state.bias_correction2) * 0.001f;
 }
 
 float net_train_step(const float *x, const float *target, const float *sample_weight) {
@@ -319,23 +339,24 @@ float net_train_step(const float *x, const float *target, const float *sample_we
     return compute_gradients(x, target, sample_weight);
 }
 
-void net_set_learning_rate(float learning_rate) { state.learning_rate = learning_rate; }
+void net_set_learning_rate(float learning_rate) { net_state.learning_rate = learning_rate; }
 
-float net_loss_scale(void) { return state.loss_scale; }
+float net_loss_scale(void) { return net_state.loss_scale; }
 
-uint32_t net_skipped_steps(void) { return state.skipped_steps; }
+uint32_t net_skipped_steps(void) { return net_state.skipped_steps; }
 
-uint32_t net_steps(void) { return state.steps; }
+uint32_t net_steps(void) { return net_state.steps; }
 
 /* A saved state: fingerprint, the state struct, the persistent part of the arena. */
-_Static_assert(NET_STATE_BYTES == sizeof(uint32_t) + sizeof state + NET_PERSISTENT_BYTES, "NET_STATE_BYTES");
+_Static_assert(NET_STATE_BYTES == sizeof(uint32_t) + sizeof net_state + NET_PERSISTENT_BYTES,
+               "NET_STATE_BYTES");
 
 void net_save(void *destination) {
     uint8_t *const bytes = destination;
     const uint32_t fingerprint = NET_FINGERPRINT;
     memcpy(bytes, &fingerprint, sizeof fingerprint);
-    memcpy(bytes + sizeof fingerprint, &state, sizeof state);
-    memcpy(bytes + sizeof fingerprint + sizeof state, net_arena, NET_PERSISTENT_BYTES);
+    memcpy(bytes + sizeof fingerprint, &net_state, sizeof net_state);
+    memcpy(bytes + sizeof fingerprint + sizeof net_state, net_arena, NET_PERSISTENT_BYTES);
 }
 
 int net_load(const void *source) {
@@ -345,7 +366,7 @@ int net_load(const void *source) {
     if (fingerprint != NET_FINGERPRINT) {
         return -1;
     }
-    memcpy(&state, bytes + sizeof fingerprint, sizeof state);
-    memcpy(net_arena, bytes + sizeof fingerprint + sizeof state, NET_PERSISTENT_BYTES);
+    memcpy(&net_state, bytes + sizeof fingerprint, sizeof net_state);
+    memcpy(net_arena, bytes + sizeof fingerprint + sizeof net_state, NET_PERSISTENT_BYTES);
     return 0;
 }

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-/* Identifies this network and its memory plan in a saved state. */
+/* Identifies this network and its memory plan in a saved net_state. */
 #define NET_FINGERPRINT 1037567954u
 #define NET_PERSISTENT_BYTES 2164u
 
@@ -31,7 +31,7 @@ void (*net_observer)(uint32_t program, uint32_t node);
 #endif
 
 /* Training state besides the tensors. */
-static struct {
+struct net_state {
     float learning_rate;
     float loss_scale;
     float gradient_factor; /* what a gradient is multiplied with at the update */
@@ -40,7 +40,9 @@ static struct {
     uint32_t good_steps;   /* since the loss scale last changed */
     uint32_t skipped_steps;
     uint32_t overflow; /* whether a step since the last update overflowed */
-} state;
+};
+extern struct net_state net_state;
+struct net_state net_state;
 
 /* The tensors that the network was compiled with: where they go and where they start in net_initial. */
 extern const uint32_t net_initial[];
@@ -134,6 +136,28 @@ static const struct odl_flat_shape flat_shape_5 = {
     .count = 3u,
 };
 
+/* --- what the caller hands in --- */
+
+static struct {
+    const float *x, *target, *sample_weight;
+} given;
+
+/* A core's share of the input, into the arena. */
+static void set_input(odl_f16 *x, uint32_t core, uint32_t cores) {
+    const uint32_t end = odl_share_begin(NET_INPUT_SIZE, core + 1, cores);
+    for (uint32_t i = odl_share_begin(NET_INPUT_SIZE, core, cores); i < end; i++) {
+        odl_store_f16(&x[i], given.x[i]);
+    }
+}
+
+static void set_targets(void) {
+    memcpy(NET_AT(float, 2332u), given.target, NET_TARGET_SIZE * sizeof(float));
+    float *const weights = NET_AT(float, 2344u);
+    for (uint32_t i = 0; i < NET_BATCH; i++) {
+        weights[i] = given.sample_weight == NULL ? 1.0f : given.sample_weight[i];
+    }
+}
+
 /* --- one training step --- */
 
 static void run_step(uint32_t core, uint32_t cores) {
@@ -168,6 +192,11 @@ static void run_step(uint32_t core, uint32_t cores) {
     odl_f16 *const n0_weight_gradient = NET_AT(odl_f16, 0u);
 
     odl_overflow_clear();
+    if (core == 0) {
+        set_targets();
+    }
+    set_input(NET_AT(odl_f16, 2692u), core, cores); /* what is beyond fp16 overflows */
+    odl_barrier();
 
     /* 0: Conv2d 1x5x4x3 -> 1x5x4x4, 3x3 window, stride 1x1, padding 1/1/1/1, 2,160 MACs */
     odl_conv2d_forward(&conv2d_shape_1, x, n0_weight_copy, NULL, NULL, n0, -INFINITY, INFINITY, core, cores);
@@ -188,8 +217,8 @@ static void run_step(uint32_t core, uint32_t cores) {
     NET_DONE(0, 3);
 
     /* loss: CrossEntropy 1x3 -> 1 */
-    odl_cross_entropy(&classes_shape_1, n4, target, sample_weight, loss, output_gradient, state.loss_scale,
-                      core, cores);
+    odl_cross_entropy(&classes_shape_1, n4, target, sample_weight, loss, output_gradient,
+                      net_state.loss_scale, core, cores);
     NET_DONE(0, 4);
 
     /* 4.input_gradient: LinearInputGradient 1x3 -> 1x80, 240 MACs */
@@ -224,7 +253,7 @@ static void run_step(uint32_t core, uint32_t cores) {
     NET_DONE(0, 11);
 
     if (odl_overflow_seen()) {
-        state.overflow = 1; /* every core writes the same */
+        net_state.overflow = 1; /* every core writes the same */
     }
     odl_barrier();
 }
@@ -246,46 +275,29 @@ static void run_apply(uint32_t core, uint32_t cores) {
     odl_f32 *const n4_bias_gradient = NET_AT(odl_f32, 2520u);
 
     /* 0.weight.update: SgdUpdate 4x3x3x3 */
-    odl_sgd_c_f16_g_f16(&flat_shape_2, n0_weight, n0_weight_copy, n0_weight_gradient, state.learning_rate,
-                        state.gradient_factor, core, cores);
+    odl_sgd_c_f16_g_f16(&flat_shape_2, n0_weight, n0_weight_copy, n0_weight_gradient, net_state.learning_rate,
+                        net_state.gradient_factor, core, cores);
     NET_DONE(1, 0);
 
     /* 1.weight.update: SgdUpdate 4 */
-    odl_sgd_c_none_g_f32(&flat_shape_3, n1_weight, n1_weight_gradient, state.learning_rate,
-                         state.gradient_factor, core, cores);
+    odl_sgd_c_none_g_f32(&flat_shape_3, n1_weight, n1_weight_gradient, net_state.learning_rate,
+                         net_state.gradient_factor, core, cores);
     NET_DONE(1, 1);
 
     /* 1.bias.update: SgdUpdate 4 */
-    odl_sgd_c_none_g_f32(&flat_shape_3, n1_bias, n1_bias_gradient, state.learning_rate, state.gradient_factor,
-                         core, cores);
+    odl_sgd_c_none_g_f32(&flat_shape_3, n1_bias, n1_bias_gradient, net_state.learning_rate,
+                         net_state.gradient_factor, core, cores);
     NET_DONE(1, 2);
 
     /* 4.weight.update: SgdUpdate 3x80 */
-    odl_sgd_c_f16_g_f16(&flat_shape_4, n4_weight, n4_weight_copy, n4_weight_gradient, state.learning_rate,
-                        state.gradient_factor, core, cores);
+    odl_sgd_c_f16_g_f16(&flat_shape_4, n4_weight, n4_weight_copy, n4_weight_gradient, net_state.learning_rate,
+                        net_state.gradient_factor, core, cores);
     NET_DONE(1, 3);
 
     /* 4.bias.update: SgdUpdate 3 */
-    odl_sgd_c_none_g_f32(&flat_shape_5, n4_bias, n4_bias_gradient, state.learning_rate, state.gradient_factor,
-                         core, cores);
+    odl_sgd_c_none_g_f32(&flat_shape_5, n4_bias, n4_bias_gradient, net_state.learning_rate,
+                         net_state.gradient_factor, core, cores);
     NET_DONE(1, 4);
-}
-
-/* --- after a step that overflowed --- */
-
-static void run_skip(uint32_t core, uint32_t cores) {
-    odl_f32 *const n0_weight = NET_AT(odl_f32, 740u);
-    odl_f16 *const n0_weight_copy = NET_AT(odl_f16, 0u);
-    odl_f32 *const n4_weight = NET_AT(odl_f32, 1172u);
-    odl_f16 *const n4_weight_copy = NET_AT(odl_f16, 248u);
-
-    /* 0.weight.refresh: Refresh 4x3x3x3 */
-    odl_cast(&flat_shape_2, n0_weight, n0_weight_copy, core, cores);
-    NET_DONE(2, 0);
-
-    /* 4.weight.refresh: Refresh 3x80 */
-    odl_cast(&flat_shape_4, n4_weight, n4_weight_copy, core, cores);
-    NET_DONE(2, 1);
 }
 
 /* --- inference --- */
@@ -304,6 +316,9 @@ static void run_infer(uint32_t core, uint32_t cores) {
     odl_f16 *const n4_weight_copy = NET_AT(odl_f16, 248u);
     odl_f32 *const n4_bias = NET_AT(odl_f32, 728u);
     odl_f16 *const n4 = NET_AT(odl_f16, 2164u);
+
+    set_input(NET_AT(odl_f16, 2164u), core, cores);
+    odl_barrier();
 
     /* 0: Conv2d 1x5x4x3 -> 1x5x4x4, 3x3 window, stride 1x1, padding 1/1/1/1, 2,160 MACs */
     odl_conv2d_forward(&conv2d_shape_1, x, n0_weight_copy, NULL, NULL, n0, -INFINITY, INFINITY, core, cores);
@@ -341,40 +356,23 @@ static void run_refresh(uint32_t core, uint32_t cores) {
     NET_DONE(4, 1);
 }
 
-static void set_inputs(const float *x, const float *target, const float *sample_weight) {
-    odl_overflow_clear();
-    odl_f16 *const x_tensor = NET_AT(odl_f16, 2692u);
-    for (uint32_t i = 0; i < NET_INPUT_SIZE; i++) {
-        odl_store_f16(&x_tensor[i], x[i]);
-    }
-    memcpy(NET_AT(float, 2332u), target, NET_TARGET_SIZE * sizeof(float));
-    float *const weights = NET_AT(float, 2344u);
-    for (uint32_t i = 0; i < NET_BATCH; i++) {
-        weights[i] = sample_weight == NULL ? 1.0f : sample_weight[i];
-    }
-    if (odl_overflow_seen()) {
-        state.overflow = 1; /* an input is beyond the largest fp16 number */
-    }
-}
-
 /* Forward and backward; the mean loss. */
 static float compute_gradients(const float *x, const float *target, const float *sample_weight) {
-    set_inputs(x, target, sample_weight);
+    given.x = x;
+    given.target = target;
+    given.sample_weight = sample_weight;
     odl_parallel(run_step);
-    state.steps++;
+    net_state.steps++;
     const float loss = *NET_AT(float, 2516u);
     if (!isfinite(loss)) {
-        state.overflow = 1; /* a NaN that came from outside raises no flag */
+        net_state.overflow = 1; /* a NaN that came from outside raises no flag */
     }
     return loss;
 }
 
 void net_infer(const float *x, float *output) {
-    odl_f16 *const x_tensor = NET_AT(odl_f16, 2164u);
     const odl_f16 *const y_tensor = NET_AT(odl_f16, 2164u);
-    for (uint32_t i = 0; i < NET_INPUT_SIZE; i++) {
-        odl_store_f16(&x_tensor[i], x[i]);
-    }
+    given.x = x;
     odl_parallel(run_infer);
     for (uint32_t i = 0; i < NET_OUTPUT_SIZE; i++) {
         output[i] = odl_load_f16(&y_tensor[i]);
@@ -389,37 +387,37 @@ void net_init(void) {
         memcpy(net_arena + initial_tensors[i].offset,
                (const uint8_t *)net_initial + initial_tensors[i].source, initial_tensors[i].bytes);
     }
-    memset(&state, 0, sizeof state);
-    state.learning_rate = 0.01f;
-    state.loss_scale = 1024.0f;
+    memset(&net_state, 0, sizeof net_state);
+    net_state.learning_rate = 0.01f;
+    net_state.loss_scale = 1024.0f;
     net_refresh();
 }
 
 static void prepare_update(uint32_t steps) {
-    state.gradient_factor = 1.0f / (state.loss_scale * (float)steps);
+    net_state.gradient_factor = 1.0f / (net_state.loss_scale * (float)steps);
 }
 
 static void update_or_skip(uint32_t steps) {
     const float largest_scale = 65536.0f;
     const uint32_t growth_interval = 1000;
 
-    if (state.overflow != 0) {
-        odl_parallel(run_skip);
-        state.overflow = 0;
-        state.skipped_steps++;
-        state.good_steps = 0;
-        if (state.loss_scale > 1.0f) {
-            state.loss_scale *= 0.5f;
+    if (net_state.overflow != 0) {
+        odl_parallel(run_refresh);
+        net_state.overflow = 0;
+        net_state.skipped_steps++;
+        net_state.good_steps = 0;
+        if (net_state.loss_scale > 1.0f) {
+            net_state.loss_scale *= 0.5f;
         }
         return;
     }
     prepare_update(steps);
     odl_parallel(run_apply);
-    state.good_steps++;
-    if (state.good_steps == growth_interval) {
-        state.good_steps = 0;
-        if (state.loss_scale < largest_scale) {
-            state.loss_scale *= 2.0f;
+    net_state.good_steps++;
+    if (net_state.good_steps == growth_interval) {
+        net_state.good_steps = 0;
+        if (net_state.loss_scale < largest_scale) {
+            net_state.loss_scale *= 2.0f;
         }
     }
 }
@@ -430,23 +428,24 @@ float net_train_step(const float *x, const float *target, const float *sample_we
     return loss;
 }
 
-void net_set_learning_rate(float learning_rate) { state.learning_rate = learning_rate; }
+void net_set_learning_rate(float learning_rate) { net_state.learning_rate = learning_rate; }
 
-float net_loss_scale(void) { return state.loss_scale; }
+float net_loss_scale(void) { return net_state.loss_scale; }
 
-uint32_t net_skipped_steps(void) { return state.skipped_steps; }
+uint32_t net_skipped_steps(void) { return net_state.skipped_steps; }
 
-uint32_t net_steps(void) { return state.steps; }
+uint32_t net_steps(void) { return net_state.steps; }
 
 /* A saved state: fingerprint, the state struct, the persistent part of the arena. */
-_Static_assert(NET_STATE_BYTES == sizeof(uint32_t) + sizeof state + NET_PERSISTENT_BYTES, "NET_STATE_BYTES");
+_Static_assert(NET_STATE_BYTES == sizeof(uint32_t) + sizeof net_state + NET_PERSISTENT_BYTES,
+               "NET_STATE_BYTES");
 
 void net_save(void *destination) {
     uint8_t *const bytes = destination;
     const uint32_t fingerprint = NET_FINGERPRINT;
     memcpy(bytes, &fingerprint, sizeof fingerprint);
-    memcpy(bytes + sizeof fingerprint, &state, sizeof state);
-    memcpy(bytes + sizeof fingerprint + sizeof state, net_arena, NET_PERSISTENT_BYTES);
+    memcpy(bytes + sizeof fingerprint, &net_state, sizeof net_state);
+    memcpy(bytes + sizeof fingerprint + sizeof net_state, net_arena, NET_PERSISTENT_BYTES);
 }
 
 int net_load(const void *source) {
@@ -456,7 +455,7 @@ int net_load(const void *source) {
     if (fingerprint != NET_FINGERPRINT) {
         return -1;
     }
-    memcpy(&state, bytes + sizeof fingerprint, sizeof state);
-    memcpy(net_arena, bytes + sizeof fingerprint + sizeof state, NET_PERSISTENT_BYTES);
+    memcpy(&net_state, bytes + sizeof fingerprint, sizeof net_state);
+    memcpy(net_arena, bytes + sizeof fingerprint + sizeof net_state, NET_PERSISTENT_BYTES);
     return 0;
 }

@@ -9,6 +9,100 @@
 
 #include "kernels.h"
 
+#ifdef ODL_PACKED_ASM
+/* 4 output channels x 2 vectors of input channels: `runs` rows of `count` products */
+#define OUTER_4x2 \
+    do { \
+        uint32_t h_0 = runs, h_1; \
+        __asm__ volatile(ODL_ASM_BEGIN \
+            ODL_ASM_REPEAT(1, "%[h_0]", 17) \
+            ODL_ASM_REPEAT(0, "%[count]", 14) \
+            ODL_ASM_ONE_f32(ODL_ASM_SPARE_0, "%[scalar]", 4) \
+            ODL_ASM_ONE_f32(ODL_ASM_SPARE_1, "%[scalar]", 4) \
+            ODL_ASM_LW("%[h_0]", "%[vector]", 4) \
+            ODL_ASM_LW_BY("%[h_1]", "%[vector]", "%[vector_back]") \
+            ODL_ASM_OUTER_f32("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f32("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ONE_f32(ODL_ASM_SPARE_0, "%[scalar]", 4) \
+            ODL_ASM_OUTER_f32("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_OUTER_f32("%[acc_1_1]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_ONE_BY_f32(ODL_ASM_SPARE_1, "%[scalar]", "%[scalar_back]") \
+            ODL_ASM_OUTER_f32("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f32("%[acc_1_2]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f32("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_OUTER_f32("%[acc_1_3]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_ADD("%[vector]", "%[vector]", "%[vector_bytes]") \
+            ODL_ASM_ADD("%[scalar]", "%[scalar]", "%[scalar_bytes]") \
+            ODL_ASM_END \
+            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [acc_0_2] "+r"(acc_0_2), [acc_0_3] "+r"(acc_0_3), [acc_1_0] "+r"(acc_1_0), [acc_1_1] "+r"(acc_1_1), [acc_1_2] "+r"(acc_1_2), [acc_1_3] "+r"(acc_1_3),  \
+[vector] "+r"(vector), [scalar] "+r"(scalar), [h_0] "+r"(h_0), [h_1] "=&r"(h_1) \
+            : [count] "r"(count), [vector_back] "r"(vector_back), [scalar_back] "r"(scalar_back), [vector_bytes] "r"(vector_bytes), [scalar_bytes] "r"(scalar_bytes)); \
+    } while (0)
+
+/* 4 output channels x 1 vector of input channels: `runs` rows of `count` products */
+#define OUTER_4x1 \
+    do { \
+        uint32_t h_0 = runs; \
+        __asm__ volatile(ODL_ASM_BEGIN \
+            ODL_ASM_REPEAT(1, "%[h_0]", 12) \
+            ODL_ASM_REPEAT(0, "%[count]", 9) \
+            ODL_ASM_LW_BY("%[h_0]", "%[vector]", "%[vector_back]") \
+            ODL_ASM_ONE_f32(ODL_ASM_SPARE_0, "%[scalar]", 4) \
+            ODL_ASM_ONE_f32(ODL_ASM_SPARE_1, "%[scalar]", 4) \
+            ODL_ASM_OUTER_f32("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ONE_f32(ODL_ASM_SPARE_0, "%[scalar]", 4) \
+            ODL_ASM_OUTER_f32("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_ONE_BY_f32(ODL_ASM_SPARE_1, "%[scalar]", "%[scalar_back]") \
+            ODL_ASM_OUTER_f32("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f32("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_ADD("%[vector]", "%[vector]", "%[vector_bytes]") \
+            ODL_ASM_ADD("%[scalar]", "%[scalar]", "%[scalar_bytes]") \
+            ODL_ASM_END \
+            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [acc_0_2] "+r"(acc_0_2), [acc_0_3] "+r"(acc_0_3),  \
+[vector] "+r"(vector), [scalar] "+r"(scalar), [h_0] "+r"(h_0) \
+            : [count] "r"(count), [vector_back] "r"(vector_back), [scalar_back] "r"(scalar_back), [vector_bytes] "r"(vector_bytes), [scalar_bytes] "r"(scalar_bytes)); \
+    } while (0)
+
+/* 1 output channel x 2 vectors of input channels: `runs` rows of `count` products */
+#define OUTER_1x2 \
+    do { \
+        uint32_t h_0 = runs, h_1; \
+        __asm__ volatile(ODL_ASM_BEGIN \
+            ODL_ASM_REPEAT(1, "%[h_0]", 8) \
+            ODL_ASM_REPEAT(0, "%[count]", 5) \
+            ODL_ASM_ONE_BY_f32(ODL_ASM_SPARE_0, "%[scalar]", "%[scalar_back]") \
+            ODL_ASM_LW("%[h_0]", "%[vector]", 4) \
+            ODL_ASM_LW_BY("%[h_1]", "%[vector]", "%[vector_back]") \
+            ODL_ASM_OUTER_f32("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f32("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[vector]", "%[vector]", "%[vector_bytes]") \
+            ODL_ASM_ADD("%[scalar]", "%[scalar]", "%[scalar_bytes]") \
+            ODL_ASM_END \
+            : [acc_0_0] "+r"(acc_0_0), [acc_1_0] "+r"(acc_1_0),  \
+[vector] "+r"(vector), [scalar] "+r"(scalar), [h_0] "+r"(h_0), [h_1] "=&r"(h_1) \
+            : [count] "r"(count), [vector_back] "r"(vector_back), [scalar_back] "r"(scalar_back), [vector_bytes] "r"(vector_bytes), [scalar_bytes] "r"(scalar_bytes)); \
+    } while (0)
+
+/* 1 output channel x 1 vector of input channels: `runs` rows of `count` products */
+#define OUTER_1x1 \
+    do { \
+        uint32_t h_0 = runs; \
+        __asm__ volatile(ODL_ASM_BEGIN \
+            ODL_ASM_REPEAT(1, "%[h_0]", 6) \
+            ODL_ASM_REPEAT(0, "%[count]", 3) \
+            ODL_ASM_LW_BY("%[h_0]", "%[vector]", "%[vector_back]") \
+            ODL_ASM_ONE_BY_f32(ODL_ASM_SPARE_0, "%[scalar]", "%[scalar_back]") \
+            ODL_ASM_OUTER_f32("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[vector]", "%[vector]", "%[vector_bytes]") \
+            ODL_ASM_ADD("%[scalar]", "%[scalar]", "%[scalar_bytes]") \
+            ODL_ASM_END \
+            : [acc_0_0] "+r"(acc_0_0),  \
+[vector] "+r"(vector), [scalar] "+r"(scalar), [h_0] "+r"(h_0) \
+            : [count] "r"(count), [vector_back] "r"(vector_back), [scalar_back] "r"(scalar_back), [vector_bytes] "r"(vector_bytes), [scalar_bytes] "r"(scalar_bytes)); \
+    } while (0)
+
+#endif
+
 /* The outputs of one dimension whose tap k lies inside the input: `count` from `first`. */
 struct valid {
     uint32_t first, count;
@@ -27,213 +121,293 @@ static struct valid valid_outputs(uint32_t k, uint32_t pad, uint32_t size, uint3
     return valid;
 }
 
-/* A tile of one tap: x and dy at the channels of the tile. */
-struct tile {
-    const odl_f32 *x, *dy;
-    uint32_t ky, kx;
-    struct valid rows, columns;
+/* One tap at some channels of both sides. */
+struct region {
+    const odl_f32 *x, *dy; /* at its first pixel in the first image */
+    odl_f32 *dw;
+    uint32_t images, rows, run;         /* rows of pixels in each image, pixels in a row */
+    size_t vector_step, scalar_step;    /* from pixel to pixel in x and in dy */
+    ptrdiff_t vector_jump, scalar_jump; /* from behind a row to the next one */
+    size_t x_image, dy_image;
+    size_t filter;  /* from output channel to output channel in dw */
     uint32_t lanes; /* of a vector that may be partial */
 };
 
 /* What follows the sums of one vector. */
-static void finish(odl_f32 *dw, uint32_t lanes, odl_wide_f32 sum) {
+static inline void store(odl_f32 *dw, odl_vec_f32 sum) {
+    odl_vstore_f32(dw, sum);
+}
+
+/* The same for one that may be partial. */
+static inline void store_lanes(odl_f32 *dw, uint32_t lanes, odl_vec_f32 sum) {
+    if (lanes == ODL_LANES_f32) {
+        store(dw, sum);
+        return;
+    }
     float lane[ODL_MAX_LANES];
-    odl_wide_store_f32(lane, sum);
+    odl_wide_store_f32(lane, odl_widen_f32(sum));
     for (uint32_t i = 0; i < lanes; i++) {
         odl_store_f32(dw + i, lane[i]);
     }
 }
 
-/* 4 output channels x 2 vectors of input channels; dw at the first */
-static void tile_4x2(const struct odl_conv2d_shape *s, const struct tile *tile, odl_f32 *dw) {
-    const size_t scalar_step = s->out_c, vector_step = (size_t)s->stride_w * s->in_c;
-    const size_t filter = (size_t)s->kernel_h * s->kernel_w * s->in_c;
-    const size_t scalar_gap = 1;
-    const uint32_t run = tile->columns.count;
+/* 4 output channels x 2 vectors of input channels */
+static void tile_4x2(const struct region *r) {
+    const size_t vector_step = r->vector_step, scalar_step = r->scalar_step;
+    const uint32_t run = r->run;
+#ifdef ODL_PACKED_ASM
+    const size_t vector_back = vector_step * sizeof(odl_f32) - 4;
+    const size_t scalar_back = scalar_step * sizeof(odl_f32) - 3 * sizeof(odl_f32);
+#endif
     odl_vec_f32 acc_0_0 = odl_vzero_f32();
     odl_vec_f32 acc_0_1 = odl_vzero_f32();
+    odl_vec_f32 acc_0_2 = odl_vzero_f32();
+    odl_vec_f32 acc_0_3 = odl_vzero_f32();
     odl_vec_f32 acc_1_0 = odl_vzero_f32();
     odl_vec_f32 acc_1_1 = odl_vzero_f32();
-    odl_vec_f32 acc_2_0 = odl_vzero_f32();
-    odl_vec_f32 acc_2_1 = odl_vzero_f32();
-    odl_vec_f32 acc_3_0 = odl_vzero_f32();
-    odl_vec_f32 acc_3_1 = odl_vzero_f32();
-    for (uint32_t image = 0; image < s->batch && run > 0; image++) {
-        for (uint32_t row = 0; row < tile->rows.count; row++) {
-            const size_t oy = (size_t)image * s->out_h + tile->rows.first + row;
-            const size_t iy =
-                (size_t)image * s->in_h + (tile->rows.first + row) * s->stride_h + tile->ky - s->pad_top;
-            const size_t ix = tile->columns.first * s->stride_w + tile->kx - s->pad_left;
-            const odl_f32 *scalar = tile->dy + (oy * s->out_w + tile->columns.first) * s->out_c;
-            const odl_f32 *vector = tile->x + (iy * s->in_w + ix) * s->in_c;
-            size_t a = 0, b = 0;
-            for (uint32_t i = 0; i < run; i++, a += scalar_step, b += vector_step) {
-                const odl_f32 *scalar_i = scalar + a, *vector_i = vector + b;
-                const odl_vec_f32 b_0 = odl_vload_f32(vector_i);
-                const odl_vec_f32 b_1 = odl_vload_f32(vector_i + ODL_LANES_f32);
-                const odl_vec_f32 a_0 = odl_vdup_f32(scalar_i);
-                const odl_vec_f32 a_1 = odl_vdup_f32(scalar_i + scalar_gap);
-                const odl_vec_f32 a_2 = odl_vdup_f32(scalar_i + 2 * scalar_gap);
-                const odl_vec_f32 a_3 = odl_vdup_f32(scalar_i + 3 * scalar_gap);
+    odl_vec_f32 acc_1_2 = odl_vzero_f32();
+    odl_vec_f32 acc_1_3 = odl_vzero_f32();
+    for (uint32_t image = 0; image < r->images; image++) {
+        const odl_f32 *scalar = r->dy + image * r->dy_image;
+        const odl_f32 *vector = r->x + image * r->x_image;
+        const uint32_t runs = r->rows, count = run;
+        const ptrdiff_t vector_jump = r->vector_jump;
+        const ptrdiff_t scalar_jump = r->scalar_jump;
+#ifdef ODL_PACKED_ASM
+        const ptrdiff_t vector_bytes = vector_jump * (ptrdiff_t)sizeof *vector;
+        const ptrdiff_t scalar_bytes = scalar_jump * (ptrdiff_t)sizeof *scalar;
+        if (runs > 0) {
+            OUTER_4x2;
+        }
+#else
+        for (uint32_t i = 0; i < runs; i++) {
+            for (uint32_t j = 0; j < count; j++) {
+                const odl_vec_f32 b_0 = odl_vload_f32(vector);
+                const odl_vec_f32 b_1 = odl_vload_f32(vector + ODL_LANES_f32);
+                const odl_vec_f32 a_0 = odl_vdup_f32(scalar);
+                const odl_vec_f32 a_1 = odl_vdup_f32(scalar + 1);
+                const odl_vec_f32 a_2 = odl_vdup_f32(scalar + 2);
+                const odl_vec_f32 a_3 = odl_vdup_f32(scalar + 3);
                 acc_0_0 = odl_vmac_f32(acc_0_0, b_0, a_0);
-                acc_0_1 = odl_vmac_f32(acc_0_1, b_1, a_0);
-                acc_1_0 = odl_vmac_f32(acc_1_0, b_0, a_1);
+                acc_1_0 = odl_vmac_f32(acc_1_0, b_1, a_0);
+                acc_0_1 = odl_vmac_f32(acc_0_1, b_0, a_1);
                 acc_1_1 = odl_vmac_f32(acc_1_1, b_1, a_1);
-                acc_2_0 = odl_vmac_f32(acc_2_0, b_0, a_2);
-                acc_2_1 = odl_vmac_f32(acc_2_1, b_1, a_2);
-                acc_3_0 = odl_vmac_f32(acc_3_0, b_0, a_3);
-                acc_3_1 = odl_vmac_f32(acc_3_1, b_1, a_3);
+                acc_0_2 = odl_vmac_f32(acc_0_2, b_0, a_2);
+                acc_1_2 = odl_vmac_f32(acc_1_2, b_1, a_2);
+                acc_0_3 = odl_vmac_f32(acc_0_3, b_0, a_3);
+                acc_1_3 = odl_vmac_f32(acc_1_3, b_1, a_3);
+                scalar += scalar_step;
+                vector += vector_step;
             }
+            vector += vector_jump;
+            scalar += scalar_jump;
         }
+#endif
     }
-    finish(dw, ODL_LANES_f32, odl_widen_f32(acc_0_0));
-    finish(dw + 1 * ODL_LANES_f32, ODL_LANES_f32, odl_widen_f32(acc_0_1));
-    finish(dw + 1 * filter, ODL_LANES_f32, odl_widen_f32(acc_1_0));
-    finish(dw + 1 * filter + 1 * ODL_LANES_f32, ODL_LANES_f32, odl_widen_f32(acc_1_1));
-    finish(dw + 2 * filter, ODL_LANES_f32, odl_widen_f32(acc_2_0));
-    finish(dw + 2 * filter + 1 * ODL_LANES_f32, ODL_LANES_f32, odl_widen_f32(acc_2_1));
-    finish(dw + 3 * filter, ODL_LANES_f32, odl_widen_f32(acc_3_0));
-    finish(dw + 3 * filter + 1 * ODL_LANES_f32, ODL_LANES_f32, odl_widen_f32(acc_3_1));
+    store(r->dw, acc_0_0);
+    store(r->dw + ODL_LANES_f32, acc_1_0);
+    store(r->dw + r->filter, acc_0_1);
+    store(r->dw + r->filter + ODL_LANES_f32, acc_1_1);
+    store(r->dw + 2 * r->filter, acc_0_2);
+    store(r->dw + 2 * r->filter + ODL_LANES_f32, acc_1_2);
+    store(r->dw + 3 * r->filter, acc_0_3);
+    store(r->dw + 3 * r->filter + ODL_LANES_f32, acc_1_3);
 }
 
-/* 4 output channels x 1 whole or partial vector of input channels; dw at the first */
-static void tile_4xpartial(const struct odl_conv2d_shape *s, const struct tile *tile, odl_f32 *dw) {
-    const size_t scalar_step = s->out_c, vector_step = (size_t)s->stride_w * s->in_c;
-    const size_t filter = (size_t)s->kernel_h * s->kernel_w * s->in_c;
-    const size_t scalar_gap = 1;
-    const uint32_t run = tile->columns.count;
-    const uint32_t lanes = tile->lanes;
-    odl_vec_f32 acc_0_0 = odl_vzero_f32();
-    odl_vec_f32 acc_1_0 = odl_vzero_f32();
-    odl_vec_f32 acc_2_0 = odl_vzero_f32();
-    odl_vec_f32 acc_3_0 = odl_vzero_f32();
-    for (uint32_t image = 0; image < s->batch && run > 0; image++) {
-        for (uint32_t row = 0; row < tile->rows.count; row++) {
-            const size_t oy = (size_t)image * s->out_h + tile->rows.first + row;
-            const size_t iy =
-                (size_t)image * s->in_h + (tile->rows.first + row) * s->stride_h + tile->ky - s->pad_top;
-            const size_t ix = tile->columns.first * s->stride_w + tile->kx - s->pad_left;
-            const odl_f32 *scalar = tile->dy + (oy * s->out_w + tile->columns.first) * s->out_c;
-            const odl_f32 *vector = tile->x + (iy * s->in_w + ix) * s->in_c;
-            size_t a = 0, b = 0;
-            for (uint32_t i = 0; i < run; i++, a += scalar_step, b += vector_step) {
-                const odl_f32 *scalar_i = scalar + a, *vector_i = vector + b;
-                const odl_vec_f32 b_0 =
-                    lanes < ODL_LANES_f32 ? odl_vload_tail_f32(vector_i, lanes) : odl_vload_f32(vector_i);
-                const odl_vec_f32 a_0 = odl_vdup_f32(scalar_i);
-                const odl_vec_f32 a_1 = odl_vdup_f32(scalar_i + scalar_gap);
-                const odl_vec_f32 a_2 = odl_vdup_f32(scalar_i + 2 * scalar_gap);
-                const odl_vec_f32 a_3 = odl_vdup_f32(scalar_i + 3 * scalar_gap);
-                acc_0_0 = odl_vmac_f32(acc_0_0, b_0, a_0);
-                acc_1_0 = odl_vmac_f32(acc_1_0, b_0, a_1);
-                acc_2_0 = odl_vmac_f32(acc_2_0, b_0, a_2);
-                acc_3_0 = odl_vmac_f32(acc_3_0, b_0, a_3);
-            }
-        }
-    }
-    finish(dw, lanes, odl_widen_f32(acc_0_0));
-    finish(dw + 1 * filter, lanes, odl_widen_f32(acc_1_0));
-    finish(dw + 2 * filter, lanes, odl_widen_f32(acc_2_0));
-    finish(dw + 3 * filter, lanes, odl_widen_f32(acc_3_0));
-}
-
-/* 1 output channel x 2 vectors of input channels; dw at the first */
-static void tile_1x2(const struct odl_conv2d_shape *s, const struct tile *tile, odl_f32 *dw) {
-    const size_t scalar_step = s->out_c, vector_step = (size_t)s->stride_w * s->in_c;
-    const uint32_t run = tile->columns.count;
+/* 4 output channels x 1 whole or partial vector of input channels */
+static void tile_4xpartial(const struct region *r) {
+    const size_t vector_step = r->vector_step, scalar_step = r->scalar_step;
+    const uint32_t run = r->run;
+#ifdef ODL_PACKED_ASM
+    const size_t vector_back = vector_step * sizeof(odl_f32);
+    const size_t scalar_back = scalar_step * sizeof(odl_f32) - 3 * sizeof(odl_f32);
+#endif
     odl_vec_f32 acc_0_0 = odl_vzero_f32();
     odl_vec_f32 acc_0_1 = odl_vzero_f32();
-    for (uint32_t image = 0; image < s->batch && run > 0; image++) {
-        for (uint32_t row = 0; row < tile->rows.count; row++) {
-            const size_t oy = (size_t)image * s->out_h + tile->rows.first + row;
-            const size_t iy =
-                (size_t)image * s->in_h + (tile->rows.first + row) * s->stride_h + tile->ky - s->pad_top;
-            const size_t ix = tile->columns.first * s->stride_w + tile->kx - s->pad_left;
-            const odl_f32 *scalar = tile->dy + (oy * s->out_w + tile->columns.first) * s->out_c;
-            const odl_f32 *vector = tile->x + (iy * s->in_w + ix) * s->in_c;
-            size_t a = 0, b = 0;
-            for (uint32_t i = 0; i < run; i++, a += scalar_step, b += vector_step) {
-                const odl_f32 *scalar_i = scalar + a, *vector_i = vector + b;
-                const odl_vec_f32 b_0 = odl_vload_f32(vector_i);
-                const odl_vec_f32 b_1 = odl_vload_f32(vector_i + ODL_LANES_f32);
-                const odl_vec_f32 a_0 = odl_vdup_f32(scalar_i);
-                acc_0_0 = odl_vmac_f32(acc_0_0, b_0, a_0);
-                acc_0_1 = odl_vmac_f32(acc_0_1, b_1, a_0);
-            }
+    odl_vec_f32 acc_0_2 = odl_vzero_f32();
+    odl_vec_f32 acc_0_3 = odl_vzero_f32();
+    for (uint32_t image = 0; image < r->images; image++) {
+        const odl_f32 *scalar = r->dy + image * r->dy_image;
+        const odl_f32 *vector = r->x + image * r->x_image;
+        const uint32_t runs = r->rows, count = run;
+        const ptrdiff_t vector_jump = r->vector_jump;
+        const ptrdiff_t scalar_jump = r->scalar_jump;
+#ifdef ODL_PACKED_ASM
+        const ptrdiff_t vector_bytes = vector_jump * (ptrdiff_t)sizeof *vector;
+        const ptrdiff_t scalar_bytes = scalar_jump * (ptrdiff_t)sizeof *scalar;
+        if (runs > 0) {
+            OUTER_4x1;
         }
-    }
-    finish(dw, ODL_LANES_f32, odl_widen_f32(acc_0_0));
-    finish(dw + 1 * ODL_LANES_f32, ODL_LANES_f32, odl_widen_f32(acc_0_1));
-}
-
-/* 1 output channel x 1 whole or partial vector of input channels; dw at the first */
-static void tile_1xpartial(const struct odl_conv2d_shape *s, const struct tile *tile, odl_f32 *dw) {
-    const size_t scalar_step = s->out_c, vector_step = (size_t)s->stride_w * s->in_c;
-    const uint32_t run = tile->columns.count;
-    const uint32_t lanes = tile->lanes;
-    odl_vec_f32 acc_0_0 = odl_vzero_f32();
-    for (uint32_t image = 0; image < s->batch && run > 0; image++) {
-        for (uint32_t row = 0; row < tile->rows.count; row++) {
-            const size_t oy = (size_t)image * s->out_h + tile->rows.first + row;
-            const size_t iy =
-                (size_t)image * s->in_h + (tile->rows.first + row) * s->stride_h + tile->ky - s->pad_top;
-            const size_t ix = tile->columns.first * s->stride_w + tile->kx - s->pad_left;
-            const odl_f32 *scalar = tile->dy + (oy * s->out_w + tile->columns.first) * s->out_c;
-            const odl_f32 *vector = tile->x + (iy * s->in_w + ix) * s->in_c;
-            size_t a = 0, b = 0;
-            for (uint32_t i = 0; i < run; i++, a += scalar_step, b += vector_step) {
-                const odl_f32 *scalar_i = scalar + a, *vector_i = vector + b;
+#else
+        for (uint32_t i = 0; i < runs; i++) {
+            for (uint32_t j = 0; j < count; j++) {
                 const odl_vec_f32 b_0 =
-                    lanes < ODL_LANES_f32 ? odl_vload_tail_f32(vector_i, lanes) : odl_vload_f32(vector_i);
-                const odl_vec_f32 a_0 = odl_vdup_f32(scalar_i);
+                    r->lanes < ODL_LANES_f32 ? odl_vload_tail_f32(vector, r->lanes) : odl_vload_f32(vector);
+                const odl_vec_f32 a_0 = odl_vdup_f32(scalar);
+                const odl_vec_f32 a_1 = odl_vdup_f32(scalar + 1);
+                const odl_vec_f32 a_2 = odl_vdup_f32(scalar + 2);
+                const odl_vec_f32 a_3 = odl_vdup_f32(scalar + 3);
                 acc_0_0 = odl_vmac_f32(acc_0_0, b_0, a_0);
+                acc_0_1 = odl_vmac_f32(acc_0_1, b_0, a_1);
+                acc_0_2 = odl_vmac_f32(acc_0_2, b_0, a_2);
+                acc_0_3 = odl_vmac_f32(acc_0_3, b_0, a_3);
+                scalar += scalar_step;
+                vector += vector_step;
             }
+            vector += vector_jump;
+            scalar += scalar_jump;
         }
+#endif
     }
-    finish(dw, lanes, odl_widen_f32(acc_0_0));
+    store_lanes(r->dw, r->lanes, acc_0_0);
+    store_lanes(r->dw + r->filter, r->lanes, acc_0_1);
+    store_lanes(r->dw + 2 * r->filter, r->lanes, acc_0_2);
+    store_lanes(r->dw + 3 * r->filter, r->lanes, acc_0_3);
 }
 
-/* One tap, input channels [begin, end), 4 output channels or one; x at channel 0, dw and dy at the first of
-   both. */
-static void tap(const struct odl_conv2d_shape *s, const odl_f32 *x, struct tile tile, odl_f32 *dw,
-                uint32_t begin, uint32_t end, uint32_t out_channels) {
-    uint32_t channels;
-    for (uint32_t c = begin; c < end; c += channels) {
-        const bool whole = end - c >= 2 * ODL_LANES_f32;
-        tile.lanes = end - c < ODL_LANES_f32 ? end - c : ODL_LANES_f32;
-        channels = whole ? 2 * ODL_LANES_f32 : tile.lanes;
-        tile.x = x + c;
-        if (whole && out_channels == 4) {
-            tile_4x2(s, &tile, dw + c);
-        } else if (whole) {
-            tile_1x2(s, &tile, dw + c);
-        } else if (out_channels == 4) {
-            tile_4xpartial(s, &tile, dw + c);
-        } else {
-            tile_1xpartial(s, &tile, dw + c);
+/* 1 output channel x 2 vectors of input channels */
+static void tile_1x2(const struct region *r) {
+    const size_t vector_step = r->vector_step, scalar_step = r->scalar_step;
+    const uint32_t run = r->run;
+#ifdef ODL_PACKED_ASM
+    const size_t vector_back = vector_step * sizeof(odl_f32) - 4;
+    const size_t scalar_back = scalar_step * sizeof(odl_f32);
+#endif
+    odl_vec_f32 acc_0_0 = odl_vzero_f32();
+    odl_vec_f32 acc_1_0 = odl_vzero_f32();
+    for (uint32_t image = 0; image < r->images; image++) {
+        const odl_f32 *scalar = r->dy + image * r->dy_image;
+        const odl_f32 *vector = r->x + image * r->x_image;
+        const uint32_t runs = r->rows, count = run;
+        const ptrdiff_t vector_jump = r->vector_jump;
+        const ptrdiff_t scalar_jump = r->scalar_jump;
+#ifdef ODL_PACKED_ASM
+        const ptrdiff_t vector_bytes = vector_jump * (ptrdiff_t)sizeof *vector;
+        const ptrdiff_t scalar_bytes = scalar_jump * (ptrdiff_t)sizeof *scalar;
+        if (runs > 0) {
+            OUTER_1x2;
         }
+#else
+        for (uint32_t i = 0; i < runs; i++) {
+            for (uint32_t j = 0; j < count; j++) {
+                const odl_vec_f32 b_0 = odl_vload_f32(vector);
+                const odl_vec_f32 b_1 = odl_vload_f32(vector + ODL_LANES_f32);
+                const odl_vec_f32 a_0 = odl_vdup_f32(scalar);
+                acc_0_0 = odl_vmac_f32(acc_0_0, b_0, a_0);
+                acc_1_0 = odl_vmac_f32(acc_1_0, b_1, a_0);
+                scalar += scalar_step;
+                vector += vector_step;
+            }
+            vector += vector_jump;
+            scalar += scalar_jump;
+        }
+#endif
+    }
+    store(r->dw, acc_0_0);
+    store(r->dw + ODL_LANES_f32, acc_1_0);
+}
+
+/* 1 output channel x 1 whole or partial vector of input channels */
+static void tile_1xpartial(const struct region *r) {
+    const size_t vector_step = r->vector_step, scalar_step = r->scalar_step;
+    const uint32_t run = r->run;
+#ifdef ODL_PACKED_ASM
+    const size_t vector_back = vector_step * sizeof(odl_f32);
+    const size_t scalar_back = scalar_step * sizeof(odl_f32);
+#endif
+    odl_vec_f32 acc_0_0 = odl_vzero_f32();
+    for (uint32_t image = 0; image < r->images; image++) {
+        const odl_f32 *scalar = r->dy + image * r->dy_image;
+        const odl_f32 *vector = r->x + image * r->x_image;
+        const uint32_t runs = r->rows, count = run;
+        const ptrdiff_t vector_jump = r->vector_jump;
+        const ptrdiff_t scalar_jump = r->scalar_jump;
+#ifdef ODL_PACKED_ASM
+        const ptrdiff_t vector_bytes = vector_jump * (ptrdiff_t)sizeof *vector;
+        const ptrdiff_t scalar_bytes = scalar_jump * (ptrdiff_t)sizeof *scalar;
+        if (runs > 0) {
+            OUTER_1x1;
+        }
+#else
+        for (uint32_t i = 0; i < runs; i++) {
+            for (uint32_t j = 0; j < count; j++) {
+                const odl_vec_f32 b_0 =
+                    r->lanes < ODL_LANES_f32 ? odl_vload_tail_f32(vector, r->lanes) : odl_vload_f32(vector);
+                const odl_vec_f32 a_0 = odl_vdup_f32(scalar);
+                acc_0_0 = odl_vmac_f32(acc_0_0, b_0, a_0);
+                scalar += scalar_step;
+                vector += vector_step;
+            }
+            vector += vector_jump;
+            scalar += scalar_jump;
+        }
+#endif
+    }
+    store_lanes(r->dw, r->lanes, acc_0_0);
+}
+
+/* Blocks of one dimension: as many whole ones of `size` as there are, then ones of `rest` (at most). */
+static uint32_t blocks_of(uint32_t items, uint32_t size, uint32_t rest) {
+    return items / size + (items % size + rest - 1) / rest;
+}
+
+static uint32_t block_begin(uint32_t block, uint32_t items, uint32_t size, uint32_t rest) {
+    const uint32_t whole = items / size;
+    return block < whole ? block * size : whole * size + (block - whole) * rest;
+}
+
+/* The tap of one tile, at the first of its channels. */
+static void tile(const struct odl_conv2d_shape *s, struct region *r, uint32_t co, uint32_t ci) {
+    const bool whole = s->in_c - ci >= 2 * ODL_LANES_f32;
+    r->lanes = s->in_c - ci < ODL_LANES_f32 ? s->in_c - ci : ODL_LANES_f32;
+    if (s->out_c - co >= 4) {
+        if (whole) {
+            tile_4x2(r);
+        } else {
+            tile_4xpartial(r);
+        }
+        return;
+    }
+    if (whole) {
+        tile_1x2(r);
+    } else {
+        tile_1xpartial(r);
     }
 }
 
 void odl_conv2d_weight_gradient(const struct odl_conv2d_shape *s, const odl_f32 *x, const odl_f32 *dy,
                                 odl_f32 *dw, uint32_t core, uint32_t cores) {
-    /* Rows of the plane are output channels in tiles, columns are input channels. */
-    const uint32_t tiles = (s->out_c + 3) / 4;
-    const struct odl_share share = odl_share_plane(tiles, s->in_c, 2 * ODL_LANES_f32, core, cores);
-    const size_t filter = (size_t)s->kernel_h * s->kernel_w * s->in_c;
-    const uint32_t last = share.row_end * 4 < s->out_c ? share.row_end * 4 : s->out_c;
-    uint32_t channels;
-    for (uint32_t c = share.row_begin * 4; c < last; c += channels) {
-        channels = last - c >= 4 ? 4 : 1;
-        for (uint32_t ky = 0; ky < s->kernel_h; ky++) {
-            struct tile tile = {.dy = dy + c, .ky = ky};
-            tile.rows = valid_outputs(ky, s->pad_top, s->in_h, s->stride_h, s->out_h);
-            for (uint32_t kx = 0; kx < s->kernel_w; kx++) {
-                tile.kx = kx;
-                tile.columns = valid_outputs(kx, s->pad_left, s->in_w, s->stride_w, s->out_w);
-                tap(s, x, tile, dw + c * filter + ((size_t)ky * s->kernel_w + kx) * s->in_c,
-                    share.column_begin, share.column_end, channels);
-            }
+    /* Tiles of output channels, input channels and taps are dealt in order. */
+    const uint32_t out_blocks = blocks_of(s->out_c, 4, 1);
+    const uint32_t in_blocks = blocks_of(s->in_c, 2 * ODL_LANES_f32, ODL_LANES_f32);
+    const uint32_t taps = s->kernel_h * s->kernel_w;
+    const uint32_t begin = odl_share_begin(out_blocks * in_blocks * taps, core, cores);
+    const uint32_t end = odl_share_begin(out_blocks * in_blocks * taps, core + 1, cores);
+    struct region r = {.images = s->batch, .filter = (size_t)taps * s->in_c};
+    r.vector_step = (size_t)s->stride_w * s->in_c;
+    r.scalar_step = s->out_c;
+    r.x_image = (size_t)s->in_h * s->in_w * s->in_c;
+    r.dy_image = (size_t)s->out_h * s->out_w * s->out_c;
+    for (uint32_t i = begin; i < end; i++) {
+        const uint32_t block = i / taps, ky = i % taps / s->kernel_w, kx = i % taps % s->kernel_w;
+        const uint32_t co = block_begin(block / in_blocks, s->out_c, 4, 1);
+        const uint32_t ci = block_begin(block % in_blocks, s->in_c, 2 * ODL_LANES_f32, ODL_LANES_f32);
+        const struct valid rows = valid_outputs(ky, s->pad_top, s->in_h, s->stride_h, s->out_h);
+        const struct valid columns = valid_outputs(kx, s->pad_left, s->in_w, s->stride_w, s->out_w);
+        r.x = x + ci;
+        r.dy = dy + co;
+        r.dw = dw + co * r.filter + ((size_t)ky * s->kernel_w + kx) * s->in_c + ci;
+        r.run = columns.count;
+        r.rows = columns.count > 0 ? rows.count : 0;
+        if (r.rows > 0) {
+            const uint32_t iy = rows.first * s->stride_h + ky - s->pad_top;
+            const uint32_t ix = columns.first * s->stride_w + kx - s->pad_left;
+            r.x += ((size_t)iy * s->in_w + ix) * s->in_c;
+            r.dy += ((size_t)rows.first * s->out_w + columns.first) * s->out_c;
         }
+        r.vector_jump =
+            (ptrdiff_t)((size_t)s->stride_h * s->in_w * s->in_c) - (ptrdiff_t)(r.run * r.vector_step);
+        r.scalar_jump = (ptrdiff_t)((s->out_w - r.run) * r.scalar_step);
+        tile(s, &r, co, ci);
     }
 }

@@ -4,11 +4,199 @@
  *
  * Outer products: lanes run along in_c, one value of dy is broadcast over them, so neither operand is
  * transposed. Order of each sum: pixels of the batch in raster order, those in the padding left out.
- * Every 64 terms at most, the fp16 sum is carried to fp32.
+ * An accumulator takes 64 terms at most: then, before a row that would bring more, or within a longer one, it
+ * is added to the fp32 sum.
  */
 #include "odl_isa.h"
 
 #include "kernels.h"
+
+#ifdef ODL_PACKED_ASM
+/* 4 output channels x 2 vectors of input channels: `runs` rows of `count` products, and the end of a chunk */
+#define OUTER_4x2 \
+    do { \
+        uint32_t h_0 = runs, h_1; \
+        __asm__ volatile(ODL_ASM_BEGIN \
+            ODL_ASM_REPEAT(1, "%[h_0]", 17) \
+            ODL_ASM_REPEAT(0, "%[count]", 14) \
+            ODL_ASM_ONE_f16(ODL_ASM_SPARE_0, "%[scalar]", 2) \
+            ODL_ASM_ONE_f16(ODL_ASM_SPARE_1, "%[scalar]", 2) \
+            ODL_ASM_LW("%[h_0]", "%[vector]", 4) \
+            ODL_ASM_LW_BY("%[h_1]", "%[vector]", "%[vector_back]") \
+            ODL_ASM_OUTER_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f16("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ONE_f16(ODL_ASM_SPARE_0, "%[scalar]", 2) \
+            ODL_ASM_OUTER_f16("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_OUTER_f16("%[acc_1_1]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_ONE_BY_f16(ODL_ASM_SPARE_1, "%[scalar]", "%[scalar_back]") \
+            ODL_ASM_OUTER_f16("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f16("%[acc_1_2]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f16("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_OUTER_f16("%[acc_1_3]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_ADD("%[vector]", "%[vector]", "%[vector_bytes]") \
+            ODL_ASM_ADD("%[scalar]", "%[scalar]", "%[scalar_bytes]") \
+            ODL_ASM_END \
+            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [acc_0_2] "+r"(acc_0_2), [acc_0_3] "+r"(acc_0_3), [acc_1_0] "+r"(acc_1_0), [acc_1_1] "+r"(acc_1_1), [acc_1_2] "+r"(acc_1_2), [acc_1_3] "+r"(acc_1_3),  \
+[vector] "+r"(vector), [scalar] "+r"(scalar), [h_0] "+r"(h_0), [h_1] "=&r"(h_1) \
+            : [count] "r"(count), [vector_back] "r"(vector_back), [scalar_back] "r"(scalar_back), [vector_bytes] "r"(vector_bytes), [scalar_bytes] "r"(scalar_bytes)); \
+    } while (0)
+
+#define CARRY_4x2 \
+    do { \
+        const uint32_t one = ODL_ONE_F16; \
+        __asm__ volatile( \
+            ODL_ASM_CARRY_LANES("%[acc_0_0]", "%[sum]", 0, "%[one]") \
+            ODL_ASM_CARRY_LANES("%[acc_0_1]", "%[sum]", 8, "%[one]") \
+            ODL_ASM_CARRY_LANES("%[acc_0_2]", "%[sum]", 16, "%[one]") \
+            ODL_ASM_CARRY_LANES("%[acc_0_3]", "%[sum]", 24, "%[one]") \
+            ODL_ASM_CARRY_LANES("%[acc_1_0]", "%[sum]", 32, "%[one]") \
+            ODL_ASM_CARRY_LANES("%[acc_1_1]", "%[sum]", 40, "%[one]") \
+            ODL_ASM_CARRY_LANES("%[acc_1_2]", "%[sum]", 48, "%[one]") \
+            ODL_ASM_CARRY_LANES("%[acc_1_3]", "%[sum]", 56, "%[one]") \
+            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [acc_0_2] "+r"(acc_0_2), [acc_0_3] "+r"(acc_0_3), [acc_1_0] "+r"(acc_1_0), [acc_1_1] "+r"(acc_1_1), [acc_1_2] "+r"(acc_1_2), [acc_1_3] "+r"(acc_1_3) \
+            : [sum] "r"(sum), [one] "r"(one) \
+            : "memory"); \
+    } while (0)
+
+/* 4 output channels x 1 vector of input channels: `runs` rows of `count` products, and the end of a chunk */
+#define OUTER_4x1 \
+    do { \
+        uint32_t h_0 = runs; \
+        __asm__ volatile(ODL_ASM_BEGIN \
+            ODL_ASM_REPEAT(1, "%[h_0]", 12) \
+            ODL_ASM_REPEAT(0, "%[count]", 9) \
+            ODL_ASM_LW_BY("%[h_0]", "%[vector]", "%[vector_back]") \
+            ODL_ASM_ONE_f16(ODL_ASM_SPARE_0, "%[scalar]", 2) \
+            ODL_ASM_ONE_f16(ODL_ASM_SPARE_1, "%[scalar]", 2) \
+            ODL_ASM_OUTER_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ONE_f16(ODL_ASM_SPARE_0, "%[scalar]", 2) \
+            ODL_ASM_OUTER_f16("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_ONE_BY_f16(ODL_ASM_SPARE_1, "%[scalar]", "%[scalar_back]") \
+            ODL_ASM_OUTER_f16("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f16("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_ADD("%[vector]", "%[vector]", "%[vector_bytes]") \
+            ODL_ASM_ADD("%[scalar]", "%[scalar]", "%[scalar_bytes]") \
+            ODL_ASM_END \
+            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [acc_0_2] "+r"(acc_0_2), [acc_0_3] "+r"(acc_0_3),  \
+[vector] "+r"(vector), [scalar] "+r"(scalar), [h_0] "+r"(h_0) \
+            : [count] "r"(count), [vector_back] "r"(vector_back), [scalar_back] "r"(scalar_back), [vector_bytes] "r"(vector_bytes), [scalar_bytes] "r"(scalar_bytes)); \
+    } while (0)
+
+#define CARRY_4x1 \
+    do { \
+        const uint32_t one = ODL_ONE_F16; \
+        __asm__ volatile( \
+            ODL_ASM_CARRY_LANES("%[acc_0_0]", "%[sum]", 0, "%[one]") \
+            ODL_ASM_CARRY_LANES("%[acc_0_1]", "%[sum]", 8, "%[one]") \
+            ODL_ASM_CARRY_LANES("%[acc_0_2]", "%[sum]", 16, "%[one]") \
+            ODL_ASM_CARRY_LANES("%[acc_0_3]", "%[sum]", 24, "%[one]") \
+            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [acc_0_2] "+r"(acc_0_2), [acc_0_3] "+r"(acc_0_3) \
+            : [sum] "r"(sum), [one] "r"(one) \
+            : "memory"); \
+    } while (0)
+
+/* 4 output channels x 1 half vector of input channels: `runs` rows of `count` products */
+#define OUTER_4xhalf \
+    do { \
+        uint32_t h_0 = runs; \
+        __asm__ volatile(ODL_ASM_BEGIN \
+            ODL_ASM_REPEAT(1, "%[h_0]", 12) \
+            ODL_ASM_REPEAT(0, "%[count]", 9) \
+            ODL_ASM_LHU_BY("%[h_0]", "%[vector]", "%[vector_back]") \
+            ODL_ASM_ONE_f16(ODL_ASM_SPARE_0, "%[scalar]", 2) \
+            ODL_ASM_ONE_f16(ODL_ASM_SPARE_1, "%[scalar]", 2) \
+            ODL_ASM_OUTER_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ONE_f16(ODL_ASM_SPARE_0, "%[scalar]", 2) \
+            ODL_ASM_OUTER_f16("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_ONE_BY_f16(ODL_ASM_SPARE_1, "%[scalar]", "%[scalar_back]") \
+            ODL_ASM_OUTER_f16("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f16("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_ADD("%[vector]", "%[vector]", "%[vector_bytes]") \
+            ODL_ASM_ADD("%[scalar]", "%[scalar]", "%[scalar_bytes]") \
+            ODL_ASM_END \
+            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [acc_0_2] "+r"(acc_0_2), [acc_0_3] "+r"(acc_0_3),  \
+[vector] "+r"(vector), [scalar] "+r"(scalar), [h_0] "+r"(h_0) \
+            : [count] "r"(count), [vector_back] "r"(vector_back), [scalar_back] "r"(scalar_back), [vector_bytes] "r"(vector_bytes), [scalar_bytes] "r"(scalar_bytes)); \
+    } while (0)
+
+/* 1 output channel x 2 vectors of input channels: `runs` rows of `count` products, and the end of a chunk */
+#define OUTER_1x2 \
+    do { \
+        uint32_t h_0 = runs, h_1; \
+        __asm__ volatile(ODL_ASM_BEGIN \
+            ODL_ASM_REPEAT(1, "%[h_0]", 8) \
+            ODL_ASM_REPEAT(0, "%[count]", 5) \
+            ODL_ASM_ONE_BY_f16(ODL_ASM_SPARE_0, "%[scalar]", "%[scalar_back]") \
+            ODL_ASM_LW("%[h_0]", "%[vector]", 4) \
+            ODL_ASM_LW_BY("%[h_1]", "%[vector]", "%[vector_back]") \
+            ODL_ASM_OUTER_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f16("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[vector]", "%[vector]", "%[vector_bytes]") \
+            ODL_ASM_ADD("%[scalar]", "%[scalar]", "%[scalar_bytes]") \
+            ODL_ASM_END \
+            : [acc_0_0] "+r"(acc_0_0), [acc_1_0] "+r"(acc_1_0),  \
+[vector] "+r"(vector), [scalar] "+r"(scalar), [h_0] "+r"(h_0), [h_1] "=&r"(h_1) \
+            : [count] "r"(count), [vector_back] "r"(vector_back), [scalar_back] "r"(scalar_back), [vector_bytes] "r"(vector_bytes), [scalar_bytes] "r"(scalar_bytes)); \
+    } while (0)
+
+#define CARRY_1x2 \
+    do { \
+        const uint32_t one = ODL_ONE_F16; \
+        __asm__ volatile( \
+            ODL_ASM_CARRY_LANES("%[acc_0_0]", "%[sum]", 0, "%[one]") \
+            ODL_ASM_CARRY_LANES("%[acc_1_0]", "%[sum]", 8, "%[one]") \
+            : [acc_0_0] "+r"(acc_0_0), [acc_1_0] "+r"(acc_1_0) \
+            : [sum] "r"(sum), [one] "r"(one) \
+            : "memory"); \
+    } while (0)
+
+/* 1 output channel x 1 vector of input channels: `runs` rows of `count` products, and the end of a chunk */
+#define OUTER_1x1 \
+    do { \
+        uint32_t h_0 = runs; \
+        __asm__ volatile(ODL_ASM_BEGIN \
+            ODL_ASM_REPEAT(1, "%[h_0]", 6) \
+            ODL_ASM_REPEAT(0, "%[count]", 3) \
+            ODL_ASM_LW_BY("%[h_0]", "%[vector]", "%[vector_back]") \
+            ODL_ASM_ONE_BY_f16(ODL_ASM_SPARE_0, "%[scalar]", "%[scalar_back]") \
+            ODL_ASM_OUTER_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[vector]", "%[vector]", "%[vector_bytes]") \
+            ODL_ASM_ADD("%[scalar]", "%[scalar]", "%[scalar_bytes]") \
+            ODL_ASM_END \
+            : [acc_0_0] "+r"(acc_0_0),  \
+[vector] "+r"(vector), [scalar] "+r"(scalar), [h_0] "+r"(h_0) \
+            : [count] "r"(count), [vector_back] "r"(vector_back), [scalar_back] "r"(scalar_back), [vector_bytes] "r"(vector_bytes), [scalar_bytes] "r"(scalar_bytes)); \
+    } while (0)
+
+#define CARRY_1x1 \
+    do { \
+        const uint32_t one = ODL_ONE_F16; \
+        __asm__ volatile( \
+            ODL_ASM_CARRY_LANES("%[acc_0_0]", "%[sum]", 0, "%[one]") \
+            : [acc_0_0] "+r"(acc_0_0) \
+            : [sum] "r"(sum), [one] "r"(one) \
+            : "memory"); \
+    } while (0)
+
+/* 1 output channel x 1 half vector of input channels: `runs` rows of `count` products */
+#define OUTER_1xhalf \
+    do { \
+        uint32_t h_0 = runs; \
+        __asm__ volatile(ODL_ASM_BEGIN \
+            ODL_ASM_REPEAT(1, "%[h_0]", 6) \
+            ODL_ASM_REPEAT(0, "%[count]", 3) \
+            ODL_ASM_LHU_BY("%[h_0]", "%[vector]", "%[vector_back]") \
+            ODL_ASM_ONE_BY_f16(ODL_ASM_SPARE_0, "%[scalar]", "%[scalar_back]") \
+            ODL_ASM_OUTER_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[vector]", "%[vector]", "%[vector_bytes]") \
+            ODL_ASM_ADD("%[scalar]", "%[scalar]", "%[scalar_bytes]") \
+            ODL_ASM_END \
+            : [acc_0_0] "+r"(acc_0_0),  \
+[vector] "+r"(vector), [scalar] "+r"(scalar), [h_0] "+r"(h_0) \
+            : [count] "r"(count), [vector_back] "r"(vector_back), [scalar_back] "r"(scalar_back), [vector_bytes] "r"(vector_bytes), [scalar_bytes] "r"(scalar_bytes)); \
+    } while (0)
+
+#endif
 
 /* The outputs of one dimension whose tap k lies inside the input: `count` from `first`. */
 struct valid {
@@ -28,16 +216,29 @@ static struct valid valid_outputs(uint32_t k, uint32_t pad, uint32_t size, uint3
     return valid;
 }
 
-/* A tile of one tap: x and dy at the channels of the tile. */
-struct tile {
-    const odl_f16 *x, *dy;
-    uint32_t ky, kx;
-    struct valid rows, columns;
+/* One tap at some channels of both sides. */
+struct region {
+    const odl_f16 *x, *dy; /* at its first pixel in the first image */
+    odl_f16 *dw;
+    uint32_t images, rows, run;         /* rows of pixels in each image, pixels in a row */
+    size_t vector_step, scalar_step;    /* from pixel to pixel in x and in dy */
+    ptrdiff_t vector_jump, scalar_jump; /* from behind a row to the next one */
+    size_t x_image, dy_image;
+    size_t filter;  /* from output channel to output channel in dw */
     uint32_t lanes; /* of a vector that may be partial */
 };
 
 /* What follows the sums of one vector. */
-static void finish(odl_f16 *dw, uint32_t lanes, odl_wide_f16 sum) {
+static inline void store(odl_f16 *dw, odl_wide_f16 sum) {
+    odl_vstore_f16(dw, odl_narrow_f16(sum));
+}
+
+/* The same for one that may be partial. */
+static inline void store_lanes(odl_f16 *dw, uint32_t lanes, odl_wide_f16 sum) {
+    if (lanes == ODL_LANES_f16) {
+        store(dw, sum);
+        return;
+    }
     float lane[ODL_MAX_LANES];
     odl_wide_store_f16(lane, sum);
     for (uint32_t i = 0; i < lanes; i++) {
@@ -45,292 +246,455 @@ static void finish(odl_f16 *dw, uint32_t lanes, odl_wide_f16 sum) {
     }
 }
 
-/* 4 output channels x 2 vectors of input channels; dw at the first */
-static void tile_4x2(const struct odl_conv2d_shape *s, const struct tile *tile, odl_f16 *dw) {
-    const size_t scalar_step = s->out_c, vector_step = (size_t)s->stride_w * s->in_c;
-    const size_t filter = (size_t)s->kernel_h * s->kernel_w * s->in_c;
-    const size_t scalar_gap = 1;
-    const uint32_t run = tile->columns.count;
+/* 4 output channels x 2 vectors of input channels */
+static void tile_4x2(const struct region *r) {
+    const size_t vector_step = r->vector_step, scalar_step = r->scalar_step;
+    const uint32_t run = r->run;
+#ifdef ODL_PACKED_ASM
+    const size_t vector_back = vector_step * sizeof(odl_f16) - 4;
+    const size_t scalar_back = scalar_step * sizeof(odl_f16) - 3 * sizeof(odl_f16);
+#endif
     odl_vec_f16 acc_0_0 = odl_vzero_f16();
-    odl_wide_f16 sum_0_0 = odl_wide_zero_f16();
     odl_vec_f16 acc_0_1 = odl_vzero_f16();
-    odl_wide_f16 sum_0_1 = odl_wide_zero_f16();
+    odl_vec_f16 acc_0_2 = odl_vzero_f16();
+    odl_vec_f16 acc_0_3 = odl_vzero_f16();
     odl_vec_f16 acc_1_0 = odl_vzero_f16();
-    odl_wide_f16 sum_1_0 = odl_wide_zero_f16();
     odl_vec_f16 acc_1_1 = odl_vzero_f16();
-    odl_wide_f16 sum_1_1 = odl_wide_zero_f16();
-    odl_vec_f16 acc_2_0 = odl_vzero_f16();
-    odl_wide_f16 sum_2_0 = odl_wide_zero_f16();
-    odl_vec_f16 acc_2_1 = odl_vzero_f16();
-    odl_wide_f16 sum_2_1 = odl_wide_zero_f16();
-    odl_vec_f16 acc_3_0 = odl_vzero_f16();
-    odl_wide_f16 sum_3_0 = odl_wide_zero_f16();
-    odl_vec_f16 acc_3_1 = odl_vzero_f16();
-    odl_wide_f16 sum_3_1 = odl_wide_zero_f16();
-    uint32_t pending = 0;
-    for (uint32_t image = 0; image < s->batch && run > 0; image++) {
-        for (uint32_t row = 0; row < tile->rows.count; row++) {
-            const size_t oy = (size_t)image * s->out_h + tile->rows.first + row;
-            const size_t iy =
-                (size_t)image * s->in_h + (tile->rows.first + row) * s->stride_h + tile->ky - s->pad_top;
-            const size_t ix = tile->columns.first * s->stride_w + tile->kx - s->pad_left;
-            const odl_f16 *scalar = tile->dy + (oy * s->out_w + tile->columns.first) * s->out_c;
-            const odl_f16 *vector = tile->x + (iy * s->in_w + ix) * s->in_c;
-            size_t a = 0, b = 0;
-            for (uint32_t left = run; left > 0;) {
-                const uint32_t length = left < 64 ? left : 64;
-                if (pending + length > 64) {
-                    sum_0_0 = odl_wide_add_f16(sum_0_0, acc_0_0);
-                    acc_0_0 = odl_vzero_f16();
-                    sum_0_1 = odl_wide_add_f16(sum_0_1, acc_0_1);
-                    acc_0_1 = odl_vzero_f16();
-                    sum_1_0 = odl_wide_add_f16(sum_1_0, acc_1_0);
-                    acc_1_0 = odl_vzero_f16();
-                    sum_1_1 = odl_wide_add_f16(sum_1_1, acc_1_1);
-                    acc_1_1 = odl_vzero_f16();
-                    sum_2_0 = odl_wide_add_f16(sum_2_0, acc_2_0);
-                    acc_2_0 = odl_vzero_f16();
-                    sum_2_1 = odl_wide_add_f16(sum_2_1, acc_2_1);
-                    acc_2_1 = odl_vzero_f16();
-                    sum_3_0 = odl_wide_add_f16(sum_3_0, acc_3_0);
-                    acc_3_0 = odl_vzero_f16();
-                    sum_3_1 = odl_wide_add_f16(sum_3_1, acc_3_1);
-                    acc_3_1 = odl_vzero_f16();
-                    pending = 0;
-                }
-                for (uint32_t i = 0; i < length; i++, a += scalar_step, b += vector_step) {
-                    const odl_f16 *scalar_i = scalar + a, *vector_i = vector + b;
-                    const odl_vec_f16 b_0 = odl_vload_f16(vector_i);
-                    const odl_vec_f16 b_1 = odl_vload_f16(vector_i + ODL_LANES_f16);
-                    const odl_vec_f16 a_0 = odl_vdup_f16(scalar_i);
-                    const odl_vec_f16 a_1 = odl_vdup_f16(scalar_i + scalar_gap);
-                    const odl_vec_f16 a_2 = odl_vdup_f16(scalar_i + 2 * scalar_gap);
-                    const odl_vec_f16 a_3 = odl_vdup_f16(scalar_i + 3 * scalar_gap);
+    odl_vec_f16 acc_1_2 = odl_vzero_f16();
+    odl_vec_f16 acc_1_3 = odl_vzero_f16();
+    odl_wide_f16 sum[8];
+    for (int i = 0; i < 8; i++) {
+        sum[i] = odl_wide_zero_f16();
+    }
+    uint32_t room = 64;
+    for (uint32_t image = 0; image < r->images; image++) {
+        const odl_f16 *scalar = r->dy + image * r->dy_image;
+        const odl_f16 *vector = r->x + image * r->x_image;
+        for (uint32_t left = r->rows, begin = 0; left > 0;) {
+            uint32_t runs = 1, count = run;
+            ptrdiff_t vector_jump = r->vector_jump;
+            ptrdiff_t scalar_jump = r->scalar_jump;
+            if (run > 64) {
+                count = run - begin < 64 ? run - begin : 64;
+            }
+            if (count > room) {
+#ifdef ODL_PACKED_ASM
+                CARRY_4x2;
+#else
+                sum[0] = odl_wide_add_f16(sum[0], acc_0_0);
+                acc_0_0 = odl_vzero_f16();
+                sum[1] = odl_wide_add_f16(sum[1], acc_0_1);
+                acc_0_1 = odl_vzero_f16();
+                sum[2] = odl_wide_add_f16(sum[2], acc_0_2);
+                acc_0_2 = odl_vzero_f16();
+                sum[3] = odl_wide_add_f16(sum[3], acc_0_3);
+                acc_0_3 = odl_vzero_f16();
+                sum[4] = odl_wide_add_f16(sum[4], acc_1_0);
+                acc_1_0 = odl_vzero_f16();
+                sum[5] = odl_wide_add_f16(sum[5], acc_1_1);
+                acc_1_1 = odl_vzero_f16();
+                sum[6] = odl_wide_add_f16(sum[6], acc_1_2);
+                acc_1_2 = odl_vzero_f16();
+                sum[7] = odl_wide_add_f16(sum[7], acc_1_3);
+                acc_1_3 = odl_vzero_f16();
+#endif
+                room = 64;
+            }
+            if (run <= 64) {
+                runs = room / run < left ? room / run : left;
+                left -= runs;
+            } else if ((begin += count) == run) {
+                begin = 0;
+                left--;
+            } else {
+                vector_jump = scalar_jump = 0;
+            }
+            room -= runs * count;
+#ifdef ODL_PACKED_ASM
+            const ptrdiff_t vector_bytes = vector_jump * (ptrdiff_t)sizeof *vector;
+            const ptrdiff_t scalar_bytes = scalar_jump * (ptrdiff_t)sizeof *scalar;
+            if (runs > 0) {
+                OUTER_4x2;
+            }
+#else
+            for (uint32_t i = 0; i < runs; i++) {
+                for (uint32_t j = 0; j < count; j++) {
+                    const odl_vec_f16 b_0 = odl_vload_f16(vector);
+                    const odl_vec_f16 b_1 = odl_vload_f16(vector + ODL_LANES_f16);
+                    const odl_vec_f16 a_0 = odl_vdup_f16(scalar);
+                    const odl_vec_f16 a_1 = odl_vdup_f16(scalar + 1);
+                    const odl_vec_f16 a_2 = odl_vdup_f16(scalar + 2);
+                    const odl_vec_f16 a_3 = odl_vdup_f16(scalar + 3);
                     acc_0_0 = odl_vmac_f16(acc_0_0, b_0, a_0);
-                    acc_0_1 = odl_vmac_f16(acc_0_1, b_1, a_0);
-                    acc_1_0 = odl_vmac_f16(acc_1_0, b_0, a_1);
+                    acc_1_0 = odl_vmac_f16(acc_1_0, b_1, a_0);
+                    acc_0_1 = odl_vmac_f16(acc_0_1, b_0, a_1);
                     acc_1_1 = odl_vmac_f16(acc_1_1, b_1, a_1);
-                    acc_2_0 = odl_vmac_f16(acc_2_0, b_0, a_2);
-                    acc_2_1 = odl_vmac_f16(acc_2_1, b_1, a_2);
-                    acc_3_0 = odl_vmac_f16(acc_3_0, b_0, a_3);
-                    acc_3_1 = odl_vmac_f16(acc_3_1, b_1, a_3);
+                    acc_0_2 = odl_vmac_f16(acc_0_2, b_0, a_2);
+                    acc_1_2 = odl_vmac_f16(acc_1_2, b_1, a_2);
+                    acc_0_3 = odl_vmac_f16(acc_0_3, b_0, a_3);
+                    acc_1_3 = odl_vmac_f16(acc_1_3, b_1, a_3);
+                    scalar += scalar_step;
+                    vector += vector_step;
                 }
-                pending += length;
-                left -= length;
+                vector += vector_jump;
+                scalar += scalar_jump;
             }
+#endif
         }
     }
-    sum_0_0 = odl_wide_add_f16(sum_0_0, acc_0_0);
-    sum_0_1 = odl_wide_add_f16(sum_0_1, acc_0_1);
-    sum_1_0 = odl_wide_add_f16(sum_1_0, acc_1_0);
-    sum_1_1 = odl_wide_add_f16(sum_1_1, acc_1_1);
-    sum_2_0 = odl_wide_add_f16(sum_2_0, acc_2_0);
-    sum_2_1 = odl_wide_add_f16(sum_2_1, acc_2_1);
-    sum_3_0 = odl_wide_add_f16(sum_3_0, acc_3_0);
-    sum_3_1 = odl_wide_add_f16(sum_3_1, acc_3_1);
-    finish(dw, ODL_LANES_f16, sum_0_0);
-    finish(dw + 1 * ODL_LANES_f16, ODL_LANES_f16, sum_0_1);
-    finish(dw + 1 * filter, ODL_LANES_f16, sum_1_0);
-    finish(dw + 1 * filter + 1 * ODL_LANES_f16, ODL_LANES_f16, sum_1_1);
-    finish(dw + 2 * filter, ODL_LANES_f16, sum_2_0);
-    finish(dw + 2 * filter + 1 * ODL_LANES_f16, ODL_LANES_f16, sum_2_1);
-    finish(dw + 3 * filter, ODL_LANES_f16, sum_3_0);
-    finish(dw + 3 * filter + 1 * ODL_LANES_f16, ODL_LANES_f16, sum_3_1);
+#ifdef ODL_PACKED_ASM
+    CARRY_4x2;
+#else
+    sum[0] = odl_wide_add_f16(sum[0], acc_0_0);
+    acc_0_0 = odl_vzero_f16();
+    sum[1] = odl_wide_add_f16(sum[1], acc_0_1);
+    acc_0_1 = odl_vzero_f16();
+    sum[2] = odl_wide_add_f16(sum[2], acc_0_2);
+    acc_0_2 = odl_vzero_f16();
+    sum[3] = odl_wide_add_f16(sum[3], acc_0_3);
+    acc_0_3 = odl_vzero_f16();
+    sum[4] = odl_wide_add_f16(sum[4], acc_1_0);
+    acc_1_0 = odl_vzero_f16();
+    sum[5] = odl_wide_add_f16(sum[5], acc_1_1);
+    acc_1_1 = odl_vzero_f16();
+    sum[6] = odl_wide_add_f16(sum[6], acc_1_2);
+    acc_1_2 = odl_vzero_f16();
+    sum[7] = odl_wide_add_f16(sum[7], acc_1_3);
+    acc_1_3 = odl_vzero_f16();
+#endif
+    store(r->dw, sum[0]);
+    store(r->dw + ODL_LANES_f16, sum[4]);
+    store(r->dw + r->filter, sum[1]);
+    store(r->dw + r->filter + ODL_LANES_f16, sum[5]);
+    store(r->dw + 2 * r->filter, sum[2]);
+    store(r->dw + 2 * r->filter + ODL_LANES_f16, sum[6]);
+    store(r->dw + 3 * r->filter, sum[3]);
+    store(r->dw + 3 * r->filter + ODL_LANES_f16, sum[7]);
 }
 
-/* 4 output channels x 1 whole or partial vector of input channels; dw at the first */
-static void tile_4xpartial(const struct odl_conv2d_shape *s, const struct tile *tile, odl_f16 *dw) {
-    const size_t scalar_step = s->out_c, vector_step = (size_t)s->stride_w * s->in_c;
-    const size_t filter = (size_t)s->kernel_h * s->kernel_w * s->in_c;
-    const size_t scalar_gap = 1;
-    const uint32_t run = tile->columns.count;
-    const uint32_t lanes = tile->lanes;
+/* 4 output channels x 1 whole or partial vector of input channels */
+static void tile_4xpartial(const struct region *r) {
+    const size_t vector_step = r->vector_step, scalar_step = r->scalar_step;
+    const uint32_t run = r->run;
+#ifdef ODL_PACKED_ASM
+    const size_t vector_back = vector_step * sizeof(odl_f16);
+    const size_t scalar_back = scalar_step * sizeof(odl_f16) - 3 * sizeof(odl_f16);
+#endif
     odl_vec_f16 acc_0_0 = odl_vzero_f16();
-    odl_wide_f16 sum_0_0 = odl_wide_zero_f16();
-    odl_vec_f16 acc_1_0 = odl_vzero_f16();
-    odl_wide_f16 sum_1_0 = odl_wide_zero_f16();
-    odl_vec_f16 acc_2_0 = odl_vzero_f16();
-    odl_wide_f16 sum_2_0 = odl_wide_zero_f16();
-    odl_vec_f16 acc_3_0 = odl_vzero_f16();
-    odl_wide_f16 sum_3_0 = odl_wide_zero_f16();
-    uint32_t pending = 0;
-    for (uint32_t image = 0; image < s->batch && run > 0; image++) {
-        for (uint32_t row = 0; row < tile->rows.count; row++) {
-            const size_t oy = (size_t)image * s->out_h + tile->rows.first + row;
-            const size_t iy =
-                (size_t)image * s->in_h + (tile->rows.first + row) * s->stride_h + tile->ky - s->pad_top;
-            const size_t ix = tile->columns.first * s->stride_w + tile->kx - s->pad_left;
-            const odl_f16 *scalar = tile->dy + (oy * s->out_w + tile->columns.first) * s->out_c;
-            const odl_f16 *vector = tile->x + (iy * s->in_w + ix) * s->in_c;
-            size_t a = 0, b = 0;
-            for (uint32_t left = run; left > 0;) {
-                const uint32_t length = left < 64 ? left : 64;
-                if (pending + length > 64) {
-                    sum_0_0 = odl_wide_add_f16(sum_0_0, acc_0_0);
-                    acc_0_0 = odl_vzero_f16();
-                    sum_1_0 = odl_wide_add_f16(sum_1_0, acc_1_0);
-                    acc_1_0 = odl_vzero_f16();
-                    sum_2_0 = odl_wide_add_f16(sum_2_0, acc_2_0);
-                    acc_2_0 = odl_vzero_f16();
-                    sum_3_0 = odl_wide_add_f16(sum_3_0, acc_3_0);
-                    acc_3_0 = odl_vzero_f16();
-                    pending = 0;
-                }
-                for (uint32_t i = 0; i < length; i++, a += scalar_step, b += vector_step) {
-                    const odl_f16 *scalar_i = scalar + a, *vector_i = vector + b;
-                    const odl_vec_f16 b_0 =
-                        lanes < ODL_LANES_f16 ? odl_vload_tail_f16(vector_i, lanes) : odl_vload_f16(vector_i);
-                    const odl_vec_f16 a_0 = odl_vdup_f16(scalar_i);
-                    const odl_vec_f16 a_1 = odl_vdup_f16(scalar_i + scalar_gap);
-                    const odl_vec_f16 a_2 = odl_vdup_f16(scalar_i + 2 * scalar_gap);
-                    const odl_vec_f16 a_3 = odl_vdup_f16(scalar_i + 3 * scalar_gap);
-                    acc_0_0 = odl_vmac_f16(acc_0_0, b_0, a_0);
-                    acc_1_0 = odl_vmac_f16(acc_1_0, b_0, a_1);
-                    acc_2_0 = odl_vmac_f16(acc_2_0, b_0, a_2);
-                    acc_3_0 = odl_vmac_f16(acc_3_0, b_0, a_3);
-                }
-                pending += length;
-                left -= length;
-            }
-        }
-    }
-    sum_0_0 = odl_wide_add_f16(sum_0_0, acc_0_0);
-    sum_1_0 = odl_wide_add_f16(sum_1_0, acc_1_0);
-    sum_2_0 = odl_wide_add_f16(sum_2_0, acc_2_0);
-    sum_3_0 = odl_wide_add_f16(sum_3_0, acc_3_0);
-    finish(dw, lanes, sum_0_0);
-    finish(dw + 1 * filter, lanes, sum_1_0);
-    finish(dw + 2 * filter, lanes, sum_2_0);
-    finish(dw + 3 * filter, lanes, sum_3_0);
-}
-
-/* 1 output channel x 2 vectors of input channels; dw at the first */
-static void tile_1x2(const struct odl_conv2d_shape *s, const struct tile *tile, odl_f16 *dw) {
-    const size_t scalar_step = s->out_c, vector_step = (size_t)s->stride_w * s->in_c;
-    const uint32_t run = tile->columns.count;
-    odl_vec_f16 acc_0_0 = odl_vzero_f16();
-    odl_wide_f16 sum_0_0 = odl_wide_zero_f16();
     odl_vec_f16 acc_0_1 = odl_vzero_f16();
-    odl_wide_f16 sum_0_1 = odl_wide_zero_f16();
-    uint32_t pending = 0;
-    for (uint32_t image = 0; image < s->batch && run > 0; image++) {
-        for (uint32_t row = 0; row < tile->rows.count; row++) {
-            const size_t oy = (size_t)image * s->out_h + tile->rows.first + row;
-            const size_t iy =
-                (size_t)image * s->in_h + (tile->rows.first + row) * s->stride_h + tile->ky - s->pad_top;
-            const size_t ix = tile->columns.first * s->stride_w + tile->kx - s->pad_left;
-            const odl_f16 *scalar = tile->dy + (oy * s->out_w + tile->columns.first) * s->out_c;
-            const odl_f16 *vector = tile->x + (iy * s->in_w + ix) * s->in_c;
-            size_t a = 0, b = 0;
-            for (uint32_t left = run; left > 0;) {
-                const uint32_t length = left < 64 ? left : 64;
-                if (pending + length > 64) {
-                    sum_0_0 = odl_wide_add_f16(sum_0_0, acc_0_0);
-                    acc_0_0 = odl_vzero_f16();
-                    sum_0_1 = odl_wide_add_f16(sum_0_1, acc_0_1);
-                    acc_0_1 = odl_vzero_f16();
-                    pending = 0;
-                }
-                for (uint32_t i = 0; i < length; i++, a += scalar_step, b += vector_step) {
-                    const odl_f16 *scalar_i = scalar + a, *vector_i = vector + b;
-                    const odl_vec_f16 b_0 = odl_vload_f16(vector_i);
-                    const odl_vec_f16 b_1 = odl_vload_f16(vector_i + ODL_LANES_f16);
-                    const odl_vec_f16 a_0 = odl_vdup_f16(scalar_i);
-                    acc_0_0 = odl_vmac_f16(acc_0_0, b_0, a_0);
-                    acc_0_1 = odl_vmac_f16(acc_0_1, b_1, a_0);
-                }
-                pending += length;
-                left -= length;
+    odl_vec_f16 acc_0_2 = odl_vzero_f16();
+    odl_vec_f16 acc_0_3 = odl_vzero_f16();
+    odl_wide_f16 sum[4];
+    for (int i = 0; i < 4; i++) {
+        sum[i] = odl_wide_zero_f16();
+    }
+    uint32_t room = 64;
+    for (uint32_t image = 0; image < r->images; image++) {
+        const odl_f16 *scalar = r->dy + image * r->dy_image;
+        const odl_f16 *vector = r->x + image * r->x_image;
+        for (uint32_t left = r->rows, begin = 0; left > 0;) {
+            uint32_t runs = 1, count = run;
+            ptrdiff_t vector_jump = r->vector_jump;
+            ptrdiff_t scalar_jump = r->scalar_jump;
+            if (run > 64) {
+                count = run - begin < 64 ? run - begin : 64;
             }
+            if (count > room) {
+#ifdef ODL_PACKED_ASM
+                CARRY_4x1;
+#else
+                sum[0] = odl_wide_add_f16(sum[0], acc_0_0);
+                acc_0_0 = odl_vzero_f16();
+                sum[1] = odl_wide_add_f16(sum[1], acc_0_1);
+                acc_0_1 = odl_vzero_f16();
+                sum[2] = odl_wide_add_f16(sum[2], acc_0_2);
+                acc_0_2 = odl_vzero_f16();
+                sum[3] = odl_wide_add_f16(sum[3], acc_0_3);
+                acc_0_3 = odl_vzero_f16();
+#endif
+                room = 64;
+            }
+            if (run <= 64) {
+                runs = room / run < left ? room / run : left;
+                left -= runs;
+            } else if ((begin += count) == run) {
+                begin = 0;
+                left--;
+            } else {
+                vector_jump = scalar_jump = 0;
+            }
+            room -= runs * count;
+#ifdef ODL_PACKED_ASM
+            const ptrdiff_t vector_bytes = vector_jump * (ptrdiff_t)sizeof *vector;
+            const ptrdiff_t scalar_bytes = scalar_jump * (ptrdiff_t)sizeof *scalar;
+            if (runs > 0) {
+                if (r->lanes < ODL_LANES_f16) {
+                    OUTER_4xhalf;
+                } else {
+                    OUTER_4x1;
+                }
+            }
+#else
+            for (uint32_t i = 0; i < runs; i++) {
+                for (uint32_t j = 0; j < count; j++) {
+                    const odl_vec_f16 b_0 = r->lanes < ODL_LANES_f16 ? odl_vload_tail_f16(vector, r->lanes)
+                                            : odl_vload_f16(vector);
+                    const odl_vec_f16 a_0 = odl_vdup_f16(scalar);
+                    const odl_vec_f16 a_1 = odl_vdup_f16(scalar + 1);
+                    const odl_vec_f16 a_2 = odl_vdup_f16(scalar + 2);
+                    const odl_vec_f16 a_3 = odl_vdup_f16(scalar + 3);
+                    acc_0_0 = odl_vmac_f16(acc_0_0, b_0, a_0);
+                    acc_0_1 = odl_vmac_f16(acc_0_1, b_0, a_1);
+                    acc_0_2 = odl_vmac_f16(acc_0_2, b_0, a_2);
+                    acc_0_3 = odl_vmac_f16(acc_0_3, b_0, a_3);
+                    scalar += scalar_step;
+                    vector += vector_step;
+                }
+                vector += vector_jump;
+                scalar += scalar_jump;
+            }
+#endif
         }
     }
-    sum_0_0 = odl_wide_add_f16(sum_0_0, acc_0_0);
-    sum_0_1 = odl_wide_add_f16(sum_0_1, acc_0_1);
-    finish(dw, ODL_LANES_f16, sum_0_0);
-    finish(dw + 1 * ODL_LANES_f16, ODL_LANES_f16, sum_0_1);
+#ifdef ODL_PACKED_ASM
+    CARRY_4x1;
+#else
+    sum[0] = odl_wide_add_f16(sum[0], acc_0_0);
+    acc_0_0 = odl_vzero_f16();
+    sum[1] = odl_wide_add_f16(sum[1], acc_0_1);
+    acc_0_1 = odl_vzero_f16();
+    sum[2] = odl_wide_add_f16(sum[2], acc_0_2);
+    acc_0_2 = odl_vzero_f16();
+    sum[3] = odl_wide_add_f16(sum[3], acc_0_3);
+    acc_0_3 = odl_vzero_f16();
+#endif
+    store_lanes(r->dw, r->lanes, sum[0]);
+    store_lanes(r->dw + r->filter, r->lanes, sum[1]);
+    store_lanes(r->dw + 2 * r->filter, r->lanes, sum[2]);
+    store_lanes(r->dw + 3 * r->filter, r->lanes, sum[3]);
 }
 
-/* 1 output channel x 1 whole or partial vector of input channels; dw at the first */
-static void tile_1xpartial(const struct odl_conv2d_shape *s, const struct tile *tile, odl_f16 *dw) {
-    const size_t scalar_step = s->out_c, vector_step = (size_t)s->stride_w * s->in_c;
-    const uint32_t run = tile->columns.count;
-    const uint32_t lanes = tile->lanes;
+/* 1 output channel x 2 vectors of input channels */
+static void tile_1x2(const struct region *r) {
+    const size_t vector_step = r->vector_step, scalar_step = r->scalar_step;
+    const uint32_t run = r->run;
+#ifdef ODL_PACKED_ASM
+    const size_t vector_back = vector_step * sizeof(odl_f16) - 4;
+    const size_t scalar_back = scalar_step * sizeof(odl_f16);
+#endif
     odl_vec_f16 acc_0_0 = odl_vzero_f16();
-    odl_wide_f16 sum_0_0 = odl_wide_zero_f16();
-    uint32_t pending = 0;
-    for (uint32_t image = 0; image < s->batch && run > 0; image++) {
-        for (uint32_t row = 0; row < tile->rows.count; row++) {
-            const size_t oy = (size_t)image * s->out_h + tile->rows.first + row;
-            const size_t iy =
-                (size_t)image * s->in_h + (tile->rows.first + row) * s->stride_h + tile->ky - s->pad_top;
-            const size_t ix = tile->columns.first * s->stride_w + tile->kx - s->pad_left;
-            const odl_f16 *scalar = tile->dy + (oy * s->out_w + tile->columns.first) * s->out_c;
-            const odl_f16 *vector = tile->x + (iy * s->in_w + ix) * s->in_c;
-            size_t a = 0, b = 0;
-            for (uint32_t left = run; left > 0;) {
-                const uint32_t length = left < 64 ? left : 64;
-                if (pending + length > 64) {
-                    sum_0_0 = odl_wide_add_f16(sum_0_0, acc_0_0);
-                    acc_0_0 = odl_vzero_f16();
-                    pending = 0;
-                }
-                for (uint32_t i = 0; i < length; i++, a += scalar_step, b += vector_step) {
-                    const odl_f16 *scalar_i = scalar + a, *vector_i = vector + b;
-                    const odl_vec_f16 b_0 =
-                        lanes < ODL_LANES_f16 ? odl_vload_tail_f16(vector_i, lanes) : odl_vload_f16(vector_i);
-                    const odl_vec_f16 a_0 = odl_vdup_f16(scalar_i);
-                    acc_0_0 = odl_vmac_f16(acc_0_0, b_0, a_0);
-                }
-                pending += length;
-                left -= length;
+    odl_vec_f16 acc_1_0 = odl_vzero_f16();
+    odl_wide_f16 sum[2];
+    for (int i = 0; i < 2; i++) {
+        sum[i] = odl_wide_zero_f16();
+    }
+    uint32_t room = 64;
+    for (uint32_t image = 0; image < r->images; image++) {
+        const odl_f16 *scalar = r->dy + image * r->dy_image;
+        const odl_f16 *vector = r->x + image * r->x_image;
+        for (uint32_t left = r->rows, begin = 0; left > 0;) {
+            uint32_t runs = 1, count = run;
+            ptrdiff_t vector_jump = r->vector_jump;
+            ptrdiff_t scalar_jump = r->scalar_jump;
+            if (run > 64) {
+                count = run - begin < 64 ? run - begin : 64;
             }
+            if (count > room) {
+#ifdef ODL_PACKED_ASM
+                CARRY_1x2;
+#else
+                sum[0] = odl_wide_add_f16(sum[0], acc_0_0);
+                acc_0_0 = odl_vzero_f16();
+                sum[1] = odl_wide_add_f16(sum[1], acc_1_0);
+                acc_1_0 = odl_vzero_f16();
+#endif
+                room = 64;
+            }
+            if (run <= 64) {
+                runs = room / run < left ? room / run : left;
+                left -= runs;
+            } else if ((begin += count) == run) {
+                begin = 0;
+                left--;
+            } else {
+                vector_jump = scalar_jump = 0;
+            }
+            room -= runs * count;
+#ifdef ODL_PACKED_ASM
+            const ptrdiff_t vector_bytes = vector_jump * (ptrdiff_t)sizeof *vector;
+            const ptrdiff_t scalar_bytes = scalar_jump * (ptrdiff_t)sizeof *scalar;
+            if (runs > 0) {
+                OUTER_1x2;
+            }
+#else
+            for (uint32_t i = 0; i < runs; i++) {
+                for (uint32_t j = 0; j < count; j++) {
+                    const odl_vec_f16 b_0 = odl_vload_f16(vector);
+                    const odl_vec_f16 b_1 = odl_vload_f16(vector + ODL_LANES_f16);
+                    const odl_vec_f16 a_0 = odl_vdup_f16(scalar);
+                    acc_0_0 = odl_vmac_f16(acc_0_0, b_0, a_0);
+                    acc_1_0 = odl_vmac_f16(acc_1_0, b_1, a_0);
+                    scalar += scalar_step;
+                    vector += vector_step;
+                }
+                vector += vector_jump;
+                scalar += scalar_jump;
+            }
+#endif
         }
     }
-    sum_0_0 = odl_wide_add_f16(sum_0_0, acc_0_0);
-    finish(dw, lanes, sum_0_0);
+#ifdef ODL_PACKED_ASM
+    CARRY_1x2;
+#else
+    sum[0] = odl_wide_add_f16(sum[0], acc_0_0);
+    acc_0_0 = odl_vzero_f16();
+    sum[1] = odl_wide_add_f16(sum[1], acc_1_0);
+    acc_1_0 = odl_vzero_f16();
+#endif
+    store(r->dw, sum[0]);
+    store(r->dw + ODL_LANES_f16, sum[1]);
 }
 
-/* One tap, input channels [begin, end), 4 output channels or one; x at channel 0, dw and dy at the first of
-   both. */
-static void tap(const struct odl_conv2d_shape *s, const odl_f16 *x, struct tile tile, odl_f16 *dw,
-                uint32_t begin, uint32_t end, uint32_t out_channels) {
-    uint32_t channels;
-    for (uint32_t c = begin; c < end; c += channels) {
-        const bool whole = end - c >= 2 * ODL_LANES_f16;
-        tile.lanes = end - c < ODL_LANES_f16 ? end - c : ODL_LANES_f16;
-        channels = whole ? 2 * ODL_LANES_f16 : tile.lanes;
-        tile.x = x + c;
-        if (whole && out_channels == 4) {
-            tile_4x2(s, &tile, dw + c);
-        } else if (whole) {
-            tile_1x2(s, &tile, dw + c);
-        } else if (out_channels == 4) {
-            tile_4xpartial(s, &tile, dw + c);
-        } else {
-            tile_1xpartial(s, &tile, dw + c);
+/* 1 output channel x 1 whole or partial vector of input channels */
+static void tile_1xpartial(const struct region *r) {
+    const size_t vector_step = r->vector_step, scalar_step = r->scalar_step;
+    const uint32_t run = r->run;
+#ifdef ODL_PACKED_ASM
+    const size_t vector_back = vector_step * sizeof(odl_f16);
+    const size_t scalar_back = scalar_step * sizeof(odl_f16);
+#endif
+    odl_vec_f16 acc_0_0 = odl_vzero_f16();
+    odl_wide_f16 sum[1];
+    for (int i = 0; i < 1; i++) {
+        sum[i] = odl_wide_zero_f16();
+    }
+    uint32_t room = 64;
+    for (uint32_t image = 0; image < r->images; image++) {
+        const odl_f16 *scalar = r->dy + image * r->dy_image;
+        const odl_f16 *vector = r->x + image * r->x_image;
+        for (uint32_t left = r->rows, begin = 0; left > 0;) {
+            uint32_t runs = 1, count = run;
+            ptrdiff_t vector_jump = r->vector_jump;
+            ptrdiff_t scalar_jump = r->scalar_jump;
+            if (run > 64) {
+                count = run - begin < 64 ? run - begin : 64;
+            }
+            if (count > room) {
+#ifdef ODL_PACKED_ASM
+                CARRY_1x1;
+#else
+                sum[0] = odl_wide_add_f16(sum[0], acc_0_0);
+                acc_0_0 = odl_vzero_f16();
+#endif
+                room = 64;
+            }
+            if (run <= 64) {
+                runs = room / run < left ? room / run : left;
+                left -= runs;
+            } else if ((begin += count) == run) {
+                begin = 0;
+                left--;
+            } else {
+                vector_jump = scalar_jump = 0;
+            }
+            room -= runs * count;
+#ifdef ODL_PACKED_ASM
+            const ptrdiff_t vector_bytes = vector_jump * (ptrdiff_t)sizeof *vector;
+            const ptrdiff_t scalar_bytes = scalar_jump * (ptrdiff_t)sizeof *scalar;
+            if (runs > 0) {
+                if (r->lanes < ODL_LANES_f16) {
+                    OUTER_1xhalf;
+                } else {
+                    OUTER_1x1;
+                }
+            }
+#else
+            for (uint32_t i = 0; i < runs; i++) {
+                for (uint32_t j = 0; j < count; j++) {
+                    const odl_vec_f16 b_0 = r->lanes < ODL_LANES_f16 ? odl_vload_tail_f16(vector, r->lanes)
+                                            : odl_vload_f16(vector);
+                    const odl_vec_f16 a_0 = odl_vdup_f16(scalar);
+                    acc_0_0 = odl_vmac_f16(acc_0_0, b_0, a_0);
+                    scalar += scalar_step;
+                    vector += vector_step;
+                }
+                vector += vector_jump;
+                scalar += scalar_jump;
+            }
+#endif
         }
+    }
+#ifdef ODL_PACKED_ASM
+    CARRY_1x1;
+#else
+    sum[0] = odl_wide_add_f16(sum[0], acc_0_0);
+    acc_0_0 = odl_vzero_f16();
+#endif
+    store_lanes(r->dw, r->lanes, sum[0]);
+}
+
+/* Blocks of one dimension: as many whole ones of `size` as there are, then ones of `rest` (at most). */
+static uint32_t blocks_of(uint32_t items, uint32_t size, uint32_t rest) {
+    return items / size + (items % size + rest - 1) / rest;
+}
+
+static uint32_t block_begin(uint32_t block, uint32_t items, uint32_t size, uint32_t rest) {
+    const uint32_t whole = items / size;
+    return block < whole ? block * size : whole * size + (block - whole) * rest;
+}
+
+/* The tap of one tile, at the first of its channels. */
+static void tile(const struct odl_conv2d_shape *s, struct region *r, uint32_t co, uint32_t ci) {
+    const bool whole = s->in_c - ci >= 2 * ODL_LANES_f16;
+    r->lanes = s->in_c - ci < ODL_LANES_f16 ? s->in_c - ci : ODL_LANES_f16;
+    if (s->out_c - co >= 4) {
+        if (whole) {
+            tile_4x2(r);
+        } else {
+            tile_4xpartial(r);
+        }
+        return;
+    }
+    if (whole) {
+        tile_1x2(r);
+    } else {
+        tile_1xpartial(r);
     }
 }
 
 void odl_conv2d_weight_gradient(const struct odl_conv2d_shape *s, const odl_f16 *x, const odl_f16 *dy,
                                 odl_f16 *dw, uint32_t core, uint32_t cores) {
-    /* Rows of the plane are output channels in tiles, columns are input channels. */
-    const uint32_t tiles = (s->out_c + 3) / 4;
-    const struct odl_share share = odl_share_plane(tiles, s->in_c, 2 * ODL_LANES_f16, core, cores);
-    const size_t filter = (size_t)s->kernel_h * s->kernel_w * s->in_c;
-    const uint32_t last = share.row_end * 4 < s->out_c ? share.row_end * 4 : s->out_c;
-    uint32_t channels;
-    for (uint32_t c = share.row_begin * 4; c < last; c += channels) {
-        channels = last - c >= 4 ? 4 : 1;
-        for (uint32_t ky = 0; ky < s->kernel_h; ky++) {
-            struct tile tile = {.dy = dy + c, .ky = ky};
-            tile.rows = valid_outputs(ky, s->pad_top, s->in_h, s->stride_h, s->out_h);
-            for (uint32_t kx = 0; kx < s->kernel_w; kx++) {
-                tile.kx = kx;
-                tile.columns = valid_outputs(kx, s->pad_left, s->in_w, s->stride_w, s->out_w);
-                tap(s, x, tile, dw + c * filter + ((size_t)ky * s->kernel_w + kx) * s->in_c,
-                    share.column_begin, share.column_end, channels);
-            }
+    /* Tiles of output channels, input channels and taps are dealt in order. */
+    const uint32_t out_blocks = blocks_of(s->out_c, 4, 1);
+    const uint32_t in_blocks = blocks_of(s->in_c, 2 * ODL_LANES_f16, ODL_LANES_f16);
+    const uint32_t taps = s->kernel_h * s->kernel_w;
+    const uint32_t begin = odl_share_begin(out_blocks * in_blocks * taps, core, cores);
+    const uint32_t end = odl_share_begin(out_blocks * in_blocks * taps, core + 1, cores);
+    struct region r = {.images = s->batch, .filter = (size_t)taps * s->in_c};
+    r.vector_step = (size_t)s->stride_w * s->in_c;
+    r.scalar_step = s->out_c;
+    r.x_image = (size_t)s->in_h * s->in_w * s->in_c;
+    r.dy_image = (size_t)s->out_h * s->out_w * s->out_c;
+    for (uint32_t i = begin; i < end; i++) {
+        const uint32_t block = i / taps, ky = i % taps / s->kernel_w, kx = i % taps % s->kernel_w;
+        const uint32_t co = block_begin(block / in_blocks, s->out_c, 4, 1);
+        const uint32_t ci = block_begin(block % in_blocks, s->in_c, 2 * ODL_LANES_f16, ODL_LANES_f16);
+        const struct valid rows = valid_outputs(ky, s->pad_top, s->in_h, s->stride_h, s->out_h);
+        const struct valid columns = valid_outputs(kx, s->pad_left, s->in_w, s->stride_w, s->out_w);
+        r.x = x + ci;
+        r.dy = dy + co;
+        r.dw = dw + co * r.filter + ((size_t)ky * s->kernel_w + kx) * s->in_c + ci;
+        r.run = columns.count;
+        r.rows = columns.count > 0 ? rows.count : 0;
+        if (r.rows > 0) {
+            const uint32_t iy = rows.first * s->stride_h + ky - s->pad_top;
+            const uint32_t ix = columns.first * s->stride_w + kx - s->pad_left;
+            r.x += ((size_t)iy * s->in_w + ix) * s->in_c;
+            r.dy += ((size_t)rows.first * s->out_w + columns.first) * s->out_c;
         }
+        r.vector_jump =
+            (ptrdiff_t)((size_t)s->stride_h * s->in_w * s->in_c) - (ptrdiff_t)(r.run * r.vector_step);
+        r.scalar_jump = (ptrdiff_t)((s->out_w - r.run) * r.scalar_step);
+        tile(s, &r, co, ci);
     }
 }

@@ -1,0 +1,159 @@
+"""Template context of programs that run over two memories: tasks on blocks in L1, and the transfers around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from odl.codegen.kernels import KernelSet
+from odl.codegen.names import comment_text, float_literal, unique_identifiers
+from odl.codegen.programs import C_TYPES, ShapeSet, describe
+from odl.graph.ir import DType
+from odl.operators.base import Argument, Number, Runtime, Scratch, Tensor
+from odl.plan.program import Program
+from odl.plan.staging import Command, StagedTask, Transfer
+from odl.plan.tasks import Block, scratch_tensor
+
+
+def task_contexts(program: Program, kernels: KernelSet, shapes: ShapeSet) -> list[dict[str, Any]]:
+    """Every task of a staged program, with the comment of its node, its pointers, call and transfers."""
+    assert program.staging is not None
+    numbers = node_numbers(program)
+    tasks = []
+    for staged in program.staging.tasks:
+        task = staged.task
+        tensors, arguments = _operands(program, staged)
+        tasks.append(
+            {
+                "index": numbers[task.node],
+                "comment": _comment(program, staged),
+                "function": kernels.name(task.call),
+                "arguments": [f"&{shapes.name(task.call)}", *arguments, "core", "cores"],
+                "tensors": tensors,
+                "before": _moves(program, staged.before),
+                "beside": _moves(program, staged.beside),
+                "wait_for_stores": staged.wait_for_stores,
+                "publish": _moves(program, staged.publish),
+                "done": task.last_of_node,
+            }
+        )
+    return tasks
+
+
+def staged_context(program: Program, kernels: KernelSet, shapes: ShapeSet) -> dict[str, Any]:
+    """What net.c and manifest.json say of a staged program beside its name."""
+    assert program.staging is not None
+    tasks = task_contexts(program, kernels, shapes)
+    nodes = [{"index": task["index"], "function": task["function"]} for task in tasks if task["done"]]
+    return {"tasks": tasks, "nodes": nodes, "finish": _moves(program, program.staging.finish)}
+
+
+def node_numbers(program: Program) -> dict[int, int]:
+    """Position of each node with a kernel among those that have one, which is its number in manifest.json."""
+    called = [index for index, item in enumerate(program.nodes) if item.call is not None]
+    return {index: number for number, index in enumerate(called)}
+
+
+def local_place(program: Program, value: str) -> int | None:
+    """The L1 address at which a whole value is complete, where it never leaves L1."""
+    root = program.view_of[value]
+    if program.staging is None or root in program.staging.stored:
+        return None
+    places = [
+        staged.addresses[block]
+        for staged in program.staging.tasks
+        for block in staged.task.writes
+        if block.tensor == root
+    ]
+    return places[-1] if places else None
+
+
+def _comment(program: Program, staged: StagedTask) -> str:
+    item = program.nodes[staged.task.node]
+    text = describe(item, program)
+    tiles = [task.task for task in _tasks(program) if task.task.node == staged.task.node]
+    if len(tiles) > 1:
+        text += f"; part {tiles.index(staged.task) + 1} of {len(tiles)}"
+    return text if staged.task.staged else f"{text}; in L2, too large for L1"
+
+
+def _tasks(program: Program) -> Sequence[StagedTask]:
+    assert program.staging is not None
+    return program.staging.tasks
+
+
+def _operands(program: Program, staged: StagedTask) -> tuple[list[dict[str, Any]], list[str]]:
+    """Pointers to declare, and the call's arguments."""
+    task = staged.task
+    names = [argument.name for argument in task.call.arguments if isinstance(argument, Tensor)]
+    present = list(dict.fromkeys(name for name in names if name is not None))
+    identifiers = unique_identifiers(present)
+    tensors = []
+    for name, block in zip(names, task.operands, strict=True):
+        if name is None or block is None or name not in identifiers:
+            continue
+        pointer = {
+            "name": identifiers[name],
+            "type": C_TYPES[program.graph.value(name).dtype],
+            **_place(program, staged, block),
+        }
+        if pointer not in tensors:
+            tensors.append(pointer)
+    scratch = Block(scratch_tensor(program.nodes[task.node].node), _scratch_part(staged))
+    if any(isinstance(argument, Scratch) for argument in task.call.arguments):
+        kind = C_TYPES[_scratch_type(program, staged)]
+        tensors.append({"name": "scratch", "type": kind, **_place(program, staged, scratch)})
+    arguments = [_argument(argument, identifiers) for argument in task.call.arguments]
+    return tensors, arguments
+
+
+def _scratch_part(staged: StagedTask) -> Any:
+    return next((block.part for block in staged.task.writes if block.tensor.endswith(".scratch")), None)
+
+
+def _scratch_type(program: Program, staged: StagedTask) -> DType:
+    return program.graph.value(program.nodes[staged.task.node].node.reads[0]).dtype
+
+
+def _place(program: Program, staged: StagedTask, block: Block) -> dict[str, Any]:
+    if staged.task.staged:
+        return {"memory": "NET_L1", "offset": staged.addresses[block]}
+    return {"memory": "NET_AT", "offset": _arena_offset(program, block)}
+
+
+def _arena_offset(program: Program, block: Block) -> int:
+    if block.tensor in program.offsets:
+        return program.offsets[block.tensor] + block.part.offset
+    node = next(item.node.name for item in program.nodes if scratch_tensor(item.node) == block.tensor)
+    return program.scratch[node]
+
+
+def _argument(argument: Argument, identifiers: dict[str, str]) -> str:
+    if isinstance(argument, Number):
+        return float_literal(argument.value)
+    if isinstance(argument, Runtime):
+        return f"net_state.{argument.name}"
+    if isinstance(argument, Scratch):
+        return "scratch"
+    return "NULL" if argument.name is None else identifiers[argument.name]
+
+
+def _moves(program: Program, commands: Sequence[Command]) -> list[dict[str, Any]]:
+    return list(_each_move(program, commands))
+
+
+def _each_move(program: Program, commands: Sequence[Command]) -> Iterator[dict[str, Any]]:
+    for command in commands:
+        if not isinstance(command, Transfer):
+            yield {"kind": "wait"}
+            continue
+        part = command.block.part
+        yield {
+            "kind": "fetch" if command.inward else "store",
+            "l1": command.address,
+            "l2": _arena_offset(program, command.block),
+            "bytes": part.count,
+            "line": part.line if part.lines > 1 else 0,
+            "stride": part.stride,
+            "tensor": comment_text(command.block.tensor),
+        }

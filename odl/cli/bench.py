@@ -1,0 +1,169 @@
+"""`odl bench`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from odl.errors import InputError
+
+if TYPE_CHECKING:
+    from odl.bench import Measurement
+
+#: Causes of lost cycles, with what they are called in the table.
+_CAUSES = {
+    "load_use": "load use",
+    "tcdm_conflict": "banks",
+    "fpu_stall": "FPU",
+    "icache_miss": "icache",
+    "branch": "branches",
+    "l2_access": "L2",
+    "dma_wait": "DMA",
+    "barrier": "barrier",
+    "sleep": "sleep",
+    "multicycle": "multi-cycle",
+    "misaligned": "misaligned",
+    "other": "other",
+}
+_SHORT_PASSES = {"input_gradient": "input grad.", "weight_gradient": "weight grad."}
+
+
+def bench(
+    models: Annotated[
+        list[str], typer.Argument(help="Projects that odl compile wrote, zoo names, or file.py:factory.")
+    ],
+    target: Annotated[
+        str, typer.Option(help="Where models that are not compiled yet run: cv32e40p.")
+    ] = "cv32e40p",
+    dtype: Annotated[
+        str, typer.Option(help="fp32, fp16 or mixed, for models that are not compiled yet.")
+    ] = "fp16",
+    cores: Annotated[
+        int, typer.Option(help="Cores, for models that are not compiled yet.", min=1, max=16)
+    ] = 8,
+    fpus: Annotated[
+        int | None, typer.Option(help="Share this many FPUs among the cores; one each if not given.", min=1)
+    ] = None,
+    fpu_latency: Annotated[int, typer.Option(help="Pipeline registers of an FPU.", min=0, max=2)] = 1,
+    ideal_icache: Annotated[
+        bool, typer.Option("--ideal-icache", help="Instruction fetches always hit.")
+    ] = False,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Only the whole step, not every operator.")
+    ] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures to this file; - for standard output.")
+    ] = None,
+) -> None:
+    """Count the cycles of a training step on the simulated device: by operator, with where they went."""
+    from odl.bench import measure
+    from odl.targets.cv32e40p import Cluster, InstructionCache
+
+    console = Console(stderr=str(json_file) == "-")
+    results = []
+    with tempfile.TemporaryDirectory(prefix="odl-bench-") as folder:
+        for number, model in enumerate(models):
+            directory = _project(model, Path(folder) / str(number), target, dtype, cores)
+            cluster = Cluster(
+                cores=_cores(directory),
+                fpus=fpus,
+                fpu_latency=fpu_latency,
+                icache=None if ideal_icache else InstructionCache(),
+            )
+            with console.status(f"simulating a training step of {model}"):
+                results.append(measure(directory, cluster))
+            _print(console, results[-1], summary)
+    text = json.dumps([item.as_json() for item in results], indent=1)
+    if str(json_file) == "-":
+        typer.echo(text)
+    elif json_file is not None:
+        json_file.write_text(text + "\n", encoding="utf-8")
+
+
+def _project(model: str, directory: Path, target: str, dtype: str, cores: int) -> Path:
+    """A directory with the project: the given one, or a fresh one compiled from a model."""
+    from odl.build import compile
+    from odl.models import resolve
+    from odl.options import parse_precision
+
+    given = Path(model)
+    if given.is_dir():
+        return given
+    if target == "host":
+        raise InputError("--target host: this machine has no cycle count; use cv32e40p")
+    made = resolve(model, None, None)
+    build = compile(
+        made.module,
+        made.example(1),
+        loss=made.loss,
+        target=target,
+        dtype=parse_precision(dtype),
+        cores=cores,
+        name=made.name,
+        spec=made.spec,
+    )
+    return build.save(directory)
+
+
+def _cores(directory: Path) -> int:
+    from odl.codegen.manifest import read_manifest
+
+    options = read_manifest(directory)["options"]
+    if options["target"] == "host":
+        raise InputError(f"{directory} was compiled for the host; compile it with --target cv32e40p")
+    return int(options["cores"])
+
+
+def _print(console: Console, result: Measurement, summary: bool) -> None:
+    cluster = result.cluster
+    fpus = f"{cluster.fpus} shared FPUs" if cluster.fpus else "an FPU each"
+    cache = "instruction cache modelled" if cluster.icache else "ideal instruction cache"
+    console.print(
+        f"{result.model}, {result.dtype}, {cluster.cores} cores with {fpus}, FPU latency {cluster.fpu_latency}, "
+        f"L1 {cluster.l1_bytes // 1024} KiB in {cluster.l1_banks} banks, L2 {cluster.l2_bytes // 1024} KiB, {cache}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if not summary:
+        console.print(_table(result))
+    console.print(
+        f"{result.cycles:,} cycles for {result.macs:,} MACs: {result.mac_per_clk:.2f} MAC/clk, everything counted "
+        f"({result.cycles / result.seconds / 1000:.0f} kHz simulated)",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _table(result: Measurement) -> Table:
+    table = Table(title="Cycles of a training step; shares are of all cores' cycles")
+    table.add_column("node", overflow="ellipsis", max_width=24, no_wrap=True)
+    table.add_column("pass", no_wrap=True)
+    for heading in ("cycles", "MAC/clk", "issued"):
+        table.add_column(heading, justify="right")
+    table.add_column("lost to", no_wrap=True)
+    for item in result.operators:
+        total = max(1, sum(item.stalls.values()))
+        table.add_row(
+            item.name,
+            _SHORT_PASSES.get(item.pass_name, item.pass_name),
+            f"{item.cycles:,}",
+            f"{item.mac_per_clk:.2f}" if item.macs else "",
+            f"{100 * item.stalls.get('instructions', 0) / total:.0f} %",
+            _losses(item.stalls, total),
+        )
+    return table
+
+
+def _losses(stalls: Mapping[str, int], total: int) -> str:
+    """The two largest causes of cycles in which no instruction was issued, with their shares."""
+    largest = sorted(_CAUSES, key=lambda cause: -stalls.get(cause, 0))[:2]
+    return ", ".join(
+        f"{_CAUSES[cause]} {100 * stalls[cause] / total:.0f} %" for cause in largest if stalls.get(cause, 0)
+    )

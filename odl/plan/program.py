@@ -1,0 +1,141 @@
+"""What a plan consists of: programs, graphs bound to kernels with every tensor at its address, over one arena."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from odl.graph.ir import Graph, Node, Role, Value
+from odl.operators.base import KernelCall
+from odl.plan.buffers import MemoryPlan, Purpose
+from odl.plan.staging import Staging
+from odl.plan.storage import Storage
+
+PURPOSES = {
+    Role.PARAMETER: Purpose.WEIGHTS,
+    Role.WORKING_COPY: Purpose.WEIGHTS,
+    Role.STATISTIC: Purpose.STATISTICS,
+    Role.OPTIMIZER: Purpose.OPTIMIZER,
+    Role.INPUT: Purpose.INPUTS,
+    Role.TARGET: Purpose.INPUTS,
+    Role.SAMPLE_WEIGHT: Purpose.INPUTS,
+    Role.LOSS: Purpose.ACTIVATIONS,
+    Role.ACTIVATION: Purpose.ACTIVATIONS,
+    Role.SAVED: Purpose.ACTIVATIONS,
+    Role.GRADIENT: Purpose.GRADIENTS,
+    Role.PARAMETER_GRADIENT: Purpose.GRADIENTS,
+    Role.SCRATCH: Purpose.SCRATCH,
+}
+FROM_CALLER = {Role.INPUT, Role.TARGET, Role.SAMPLE_WEIGHT}
+
+
+@dataclass(frozen=True)
+class BoundNode:
+    """A node with the kernel that serves it; `call` is None for a view."""
+
+    node: Node
+    call: KernelCall | None
+    macs: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """A graph bound to kernels; `offsets` gives every value's byte address in the arena, `scratch` every node's.
+
+    With a small memory beside the cores `staging` says how its tasks run; a value that never leaves the small memory
+    has no offset then. `view_of` maps each value to the one whose bytes it is.
+    """
+
+    graph: Graph
+    nodes: tuple[BoundNode, ...]
+    offsets: Mapping[str, int] = field(default_factory=dict)
+    scratch: Mapping[str, int] = field(default_factory=dict)
+    staging: Staging | None = None
+    view_of: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """All programs of a network over one arena; `local` is the plan of the small memory, where there is one."""
+
+    programs: Mapping[str, Program]
+    memory: MemoryPlan
+    local: MemoryPlan | None = None
+
+    @property
+    def memories(self) -> dict[str, MemoryPlan]:
+        """The plan of each memory by its name, the small one first."""
+        plans = [self.memory] if self.local is None else [self.local, self.memory]
+        return {plan.memory: plan for plan in plans}
+
+    @property
+    def persistent(self) -> tuple[tuple[Value, int], ...]:
+        """The values that outlive a step, with their addresses, in address order."""
+        found: dict[str, tuple[Value, int]] = {}
+        for program in self.programs.values():
+            for name, value in program.graph.values.items():
+                if value.persistent and name in program.offsets:
+                    found[name] = (value, program.offsets[name])
+        return tuple(sorted(found.values(), key=lambda item: item[1]))
+
+
+@dataclass(frozen=True)
+class ScheduleRequest:
+    """What the schedule depends on besides the graphs.
+
+    `shared` maps a gradient to the working copy whose memory it takes over; `accumulate` makes gradients persistent.
+    `capacity`: bytes of the arena's memory; `local_capacity`: bytes of a small memory beside the cores, None without.
+    """
+
+    cores: int
+    chunk: int | None
+    accumulate: bool
+    shared: Mapping[str, str]
+    capacity: int | None
+    memory: str = "ram"
+    local_capacity: int | None = None
+
+
+class Keys:
+    """Names of buffers and tensors: plain for what outlives a program, prefixed with the program for the rest."""
+
+    def __init__(
+        self, graphs: Mapping[str, Graph], storages: Mapping[str, Storage], request: ScheduleRequest
+    ) -> None:
+        self._graphs, self._storages, self._request = graphs, storages, request
+        applied = graphs["apply"].values if "apply" in graphs else {}
+        self._across = {name for name, value in applied.items() if value.role is Role.PARAMETER_GRADIENT}
+
+    def _key(self, program: str, name: str) -> str:
+        value = self._graphs[program].values[name]
+        return name if value.persistent or name in self._across else f"{program}/{name}"
+
+    def tensor(self, program: str, name: str) -> str:
+        """Key of the bytes that a value names: a view has its source's key."""
+        return self._key(program, self._storages[program].view_of[name])
+
+    def buffer(self, program: str, name: str) -> str:
+        """Key of the buffer that a value lives in."""
+        storage = self._request.shared.get(name)
+        if storage is not None:
+            return storage
+        return self._key(program, self._storages[program].buffer_of[name])
+
+    def is_stored(self, program: str, name: str, stagings: Mapping[str, Staging]) -> bool:
+        """Whether the value has a place in the arena; without a small memory all have."""
+        if program not in stagings:
+            return True
+        return self._storages[program].view_of[name] in stagings[program].stored
+
+    def across(self, program: str, name: str) -> bool:
+        """Whether the value is handed from the step to the update."""
+        return name in self._across
+
+    def scratch(self, program: str, node: Node) -> str:
+        """Key of a node's scratch memory."""
+        return f"{program}/{node.name}.scratch"
+
+    def persistent(self, program: str, name: str) -> bool:
+        """Whether the value's bytes survive between calls."""
+        value = self._graphs[program].values[name]
+        return value.persistent or (self._request.accumulate and name in self._across)

@@ -1,0 +1,434 @@
+"""Which block of which tensor lies where in the small memory beside the cores, and when the DMA engine moves it.
+
+Everything is known ahead, so the small memory is a cache planned perfectly: what comes in is placed where what it
+displaces is needed last (Belady, "A study of replacement algorithms for a virtual-storage computer", IBM Systems
+Journal 5, 1966), operands of the next task are brought in while the cores work on this one, and results that are needed
+much later go out in the meantime. What is never needed again is never stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from odl.plan.tasks import Block, Task
+
+#: A result that is next needed after more tasks than this is stored early, so that its place can be given away.
+_SOON = 3
+
+
+class DoesNotFitError(Exception):
+    """The blocks of one task do not fit the small memory together."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """The DMA engine moves a block between its tensor and `address` in the small memory."""
+
+    block: Block
+    address: int
+    inward: bool
+
+
+@dataclass(frozen=True)
+class WaitForStores:
+    """Core 0 waits until every block on its way out has arrived."""
+
+
+Command = Transfer | WaitForStores
+
+
+@dataclass(frozen=True)
+class StagedTask:
+    """A task, the address of each of its blocks, and what core 0 does around it.
+
+    `before`: moves that the task itself waits for; a barrier follows. `beside`: moves that run while the cores compute;
+    blocks on their way in have arrived at the end of the task, at its barrier. `wait_for_stores`: blocks on their way
+    out have arrived then too. `publish`: results that a debugger wants to see in the large memory.
+    """
+
+    task: Task
+    addresses: dict[Block, int]
+    before: tuple[Command, ...]
+    beside: tuple[Command, ...]
+    wait_for_stores: bool
+    publish: tuple[Transfer, ...]
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A block's time in the small memory, from its first to its last task."""
+
+    block: Block
+    address: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Staging:
+    """A program's tasks with all moves; `finish` follows the last. `stored` names tensors that live in the large memory."""
+
+    tasks: tuple[StagedTask, ...]
+    finish: tuple[Command, ...]
+    stays: tuple[Stay, ...]
+    stored: frozenset[str]
+
+
+def stage(tasks: Sequence[Task], kept: Collection[str], given: Collection[str], capacity: int) -> Staging:
+    """Plan the moves of one program.
+
+    `kept` names the tensors that must be in the large memory at the end, `given` those that are there at the start.
+    `capacity`: bytes of the small memory.
+    """
+    return _Stager(tasks, kept, given, capacity).run()
+
+
+@dataclass
+class _Resident:
+    block: Block
+    address: int
+    dirty: bool
+    since: int
+
+    @property
+    def end(self) -> int:
+        return self.address + self.block.room
+
+
+@dataclass
+class _Draft:
+    """A staged task in the making."""
+
+    before: list[Command] = field(default_factory=list)
+    beside: list[Command] = field(default_factory=list)
+    wait_for_stores: bool = False
+    addresses: dict[Block, int] = field(default_factory=dict)
+
+
+class _Stager:
+    def __init__(
+        self, tasks: Sequence[Task], kept: Collection[str], given: Collection[str], capacity: int
+    ) -> None:
+        self._tasks, self._kept, self._capacity = tasks, set(kept), capacity
+        self._stored: set[str] = set(kept) | set(given)
+        self._residents: list[_Resident] = []
+        self._leaving: list[tuple[int, int, Block]] = []  # places that the DMA engine still reads
+        self._stays: list[Stay] = []
+        self._uses: dict[str, list[tuple[int, Block, bool, bool]]] = {}
+        for index, task in enumerate(tasks):
+            for block in task.blocks:
+                use = (index, block, block in task.reads, block in task.writes)
+                self._uses.setdefault(block.tensor, []).append(use)
+        for tensor, uses in self._uses.items():
+            if len({block for _, block, _, written in uses if written}) > 1:
+                self._stored.add(tensor)  # what is made in pieces is put together in the large memory
+
+    def run(self) -> Staging:
+        drafts = [_Draft() for _ in self._tasks]
+        published: list[tuple[Transfer, ...]] = []
+        for index, task in enumerate(self._tasks):
+            draft = drafts[index]
+            previous = drafts[index - 1] if index else None
+            if task.staged:
+                self._admit(index, draft)
+                self._guard_writes(task, draft, previous)
+                draft.addresses = {
+                    block: self._address(task.takes_over.get(block, block), task) for block in task.blocks
+                }
+                draft.beside += self._store_early(index)
+                if index + 1 < len(self._tasks) and self._tasks[index + 1].staged:
+                    self._bring_in(index, draft.beside)
+            else:
+                self._settle(index, draft)
+            self._commit(index, draft)
+            published.append(self._publish(index))
+        finish = self._finish()
+        staged = tuple(
+            StagedTask(
+                task,
+                draft.addresses,
+                tuple(draft.before),
+                tuple(draft.beside),
+                draft.wait_for_stores,
+                transfers,
+            )
+            for task, draft, transfers in zip(self._tasks, drafts, published, strict=True)
+        )
+        kept_published = tuple(
+            StagedTask(
+                item.task,
+                item.addresses,
+                item.before,
+                item.beside,
+                item.wait_for_stores,
+                tuple(move for move in item.publish if move.block.tensor in self._stored),
+            )
+            for item in staged
+        )
+        return Staging(kept_published, finish, tuple(self._stays), frozenset(self._stored))
+
+    # --- the future -------------------------------------------------------------------------------------------
+
+    def _next_hit(self, block: Block, index: int) -> int | None:
+        """The next task from `index` on that reads the block or from it, unless its bytes change before."""
+        for at, other, read, written in self._uses[block.tensor]:
+            if at < index:
+                continue
+            if read and _serves(block, other):
+                return at
+            if written and other.meets(block):
+                return None
+        return None
+
+    def _needed(self, block: Block, index: int) -> bool:
+        """Whether the block's bytes are read from task `index` on, or kept, before they are all overwritten."""
+        for at, other, read, written in self._uses[block.tensor]:
+            if at < index:
+                continue
+            if read and other.meets(block):
+                return True
+            if written and other.covers(block):
+                return False
+        return block.tensor in self._kept
+
+    # --- places -----------------------------------------------------------------------------------------------
+
+    def _find(self, block: Block) -> _Resident | None:
+        """The resident that is just this block."""
+        return next((item for item in self._residents if item.block == block), None)
+
+    def _holder(self, block: Block, task: Task) -> _Resident | None:
+        """The resident in which the task finds the block: itself, or for operands that are only read a larger one."""
+        found = self._find(block)
+        if found is not None or block in task.writes or block in task.takes_over.values():
+            return found
+        return next((item for item in self._residents if _serves(item.block, block)), None)
+
+    def _address(self, block: Block, task: Task) -> int:
+        holder = self._holder(block, task)
+        assert holder is not None
+        return holder.address + block.part.offset - holder.block.part.offset
+
+    def _pinned(self, *tasks: Task) -> set[Block]:
+        """Residents that must keep their places for the tasks."""
+        holders = [self._holder(block, task) for task in tasks for block in task.blocks]
+        return {item.block for item in holders if item is not None}
+
+    def _drop(self, resident: _Resident, index: int) -> None:
+        self._residents.remove(resident)
+        self._stays.append(Stay(resident.block, resident.address, resident.since, index))
+
+    def _store(self, resident: _Resident, commands: list[Command]) -> None:
+        commands.append(Transfer(resident.block, resident.address, False))
+        self._leaving.append((resident.address, resident.end, resident.block))
+        self._stored.add(resident.block.tensor)
+        resident.dirty = False
+
+    def _wait(self, commands: list[Command]) -> None:
+        if self._leaving:
+            commands.append(WaitForStores())
+            self._leaving.clear()
+
+    def _place(
+        self, block: Block, index: int, pinned: Collection[Block], commands: list[Command], now: int
+    ) -> _Resident | None:
+        """Give the block a place at task `now` for task `index`; None where that needs a pinned block's place."""
+        best: tuple[tuple[float, int], int] | None = None
+        ends = [item.end for item in self._residents] + [end for _, end, _ in self._leaving]
+        for start in sorted({0, *ends}):
+            end = start + block.room
+            if end > self._capacity:
+                continue
+            there = [item for item in self._residents if item.address < end and start < item.end]
+            if any(item.block in pinned for item in there):
+                continue
+            cost = sum(self._cost(item, now + 1) for item in there)
+            cost += sum(1 for begin, stop, _ in self._leaving if begin < end and start < stop)
+            if best is None or (cost, start) < best[0]:
+                best = ((cost, start), start)
+        if best is None:
+            return None
+        start, end = best[1], best[1] + block.room
+        for item in [item for item in self._residents if item.address < end and start < item.end]:
+            if item.dirty and self._needed(item.block, now + 1):
+                self._store(item, commands)
+            self._drop(item, now)
+        if any(begin < end and start < stop for begin, stop, _ in self._leaving):
+            self._wait(commands)
+        resident = _Resident(block, start, False, index)
+        self._residents.append(resident)
+        return resident
+
+    def _cost(self, resident: _Resident, index: int) -> float:
+        """What it costs to give the resident's place away: bytes to store, bytes to bring back, the sooner the more."""
+        cost = 2.0
+        if resident.dirty and self._needed(resident.block, index):
+            cost += 2.0 * resident.block.room
+        hit = self._next_hit(resident.block, index)
+        if hit is not None:
+            cost += resident.block.room * (1.0 + 4.0 / (1 + hit - index))
+        return cost
+
+    def _load(self, resident: _Resident, commands: list[Command]) -> None:
+        if any(block.meets(resident.block) for _, _, block in self._leaving):
+            self._wait(commands)
+        commands.append(Transfer(resident.block, resident.address, True))
+        self._stored.add(resident.block.tensor)
+
+    # --- one task ---------------------------------------------------------------------------------------------
+
+    def _admit(self, index: int, draft: _Draft) -> None:
+        """Have every block of the task in place; what is missing comes in now, and the task waits for it."""
+        task = self._tasks[index]
+        self._reconcile(task, draft.before)
+        if not self._place_all(task, index, draft.before, now=index - 1):
+            # Start over with an empty memory; what this attempt was to bring in comes in again.
+            draft.before = [move for move in draft.before if not _is_inward(move)]
+            for item in list(self._residents):
+                if item.dirty and (item.block in task.reads or self._needed(item.block, index)):
+                    self._store(item, draft.before)
+                self._drop(item, index - 1)
+            self._wait(draft.before)
+            if not self._place_all(task, index, draft.before, now=index - 1):
+                raise DoesNotFitError
+
+    def _place_all(self, task: Task, index: int, commands: list[Command], now: int) -> bool:
+        for block in self._to_place(task):
+            if self._holder(block, task) is not None:
+                continue
+            resident = self._place(block, index, self._pinned(task), commands, now)
+            if resident is None:
+                return False
+            if block in task.reads:
+                self._load(resident, commands)
+        return True
+
+    @staticmethod
+    def _to_place(task: Task) -> list[Block]:
+        """The largest first: small ones find a place between."""
+        blocks = [block for block in task.blocks if block not in task.takes_over]
+        return sorted(blocks, key=lambda block: -block.room)
+
+    def _reconcile(self, task: Task, commands: list[Command]) -> None:
+        """Other blocks of the same tensors: stored where they hold the newest bytes."""
+        for block in task.blocks:
+            if self._holder(block, task) is not None:
+                continue
+            for item in self._residents:
+                newest = item.dirty and item.block.meets(block)
+                if newest and (block in task.reads or not block.covers(item.block)):
+                    self._store(item, commands)
+                    self._wait(commands)
+
+    def _guard_writes(self, task: Task, draft: _Draft, previous: _Draft | None) -> None:
+        """A block on its way out must have left before a kernel writes in its place."""
+        for block in task.writes:
+            source = task.takes_over.get(block, block)
+            resident = self._find(source)
+            assert resident is not None
+            if any(begin < resident.end and resident.address < end for begin, end, _ in self._leaving):
+                if draft.before or previous is None:
+                    self._wait(draft.before)
+                else:
+                    previous.wait_for_stores = True
+                    self._leaving.clear()
+
+    def _store_early(self, index: int) -> list[Command]:
+        commands: list[Command] = []
+        task = self._tasks[index]
+        for item in self._residents:
+            if not item.dirty or item.block in task.writes or not self._needed(item.block, index):
+                continue
+            if item.block in task.takes_over.values():
+                continue
+            hit = self._next_hit(item.block, index)
+            if hit is None or hit - index > _SOON:
+                self._store(item, commands)
+        return commands
+
+    def _bring_in(self, index: int, commands: list[Command]) -> None:
+        """Operands of the next task, as far as there is room that neither task needs."""
+        task, following = self._tasks[index], self._tasks[index + 1]
+        for block in self._to_place(following):
+            if self._holder(block, following) is not None:
+                continue
+            if block in following.reads and self._changes(block, task):
+                continue
+            pinned = self._pinned(task, following)
+            resident = self._place(block, index + 1, pinned, commands, now=index)
+            if resident is not None and block in following.reads:
+                self._load(resident, commands)
+
+    def _changes(self, block: Block, task: Task) -> bool:
+        """Whether the newest bytes of the block are not in the large memory while the task runs."""
+        made = any(written.meets(block) for written in task.writes)
+        return made or any(item.dirty and item.block.meets(block) for item in self._residents)
+
+    def _settle(self, index: int, draft: _Draft) -> None:
+        """A task on the large memory: its tensors' newest bytes go there, and no old copies stay behind."""
+        task = self._tasks[index]
+        self._stored.update(block.tensor for block in task.blocks)
+        for block in task.blocks:
+            for item in [item for item in self._residents if item.block.meets(block)]:
+                if item.dirty and block in task.reads:
+                    self._store(item, draft.before)
+                if block in task.writes:
+                    self._drop(item, index)
+        self._wait(draft.before)
+
+    def _commit(self, index: int, draft: _Draft) -> None:
+        task = self._tasks[index]
+        if task.staged:
+            for block, source in task.takes_over.items():
+                resident = self._find(source)
+                assert resident is not None
+                self._drop(resident, max(resident.since, index - 1))
+                self._residents.append(_Resident(block, resident.address, True, index))
+            for block in task.writes:
+                for item in [
+                    item for item in self._residents if item.block != block and item.block.meets(block)
+                ]:
+                    self._drop(item, index)
+                written = self._find(block)
+                assert written is not None
+                written.dirty = True
+        following = self._pinned(self._tasks[index + 1]) if index + 1 < len(self._tasks) else set()
+        for item in list(self._residents):
+            if item.block in following:
+                continue
+            hit = self._next_hit(item.block, index + 1)
+            if hit is None and not (item.dirty and self._needed(item.block, index + 1)):
+                self._drop(item, index)
+
+    def _publish(self, index: int) -> tuple[Transfer, ...]:
+        """Results of a node that is complete, where the large memory does not have them yet."""
+        if not self._tasks[index].last_of_node:
+            return ()
+        node = self._tasks[index].node
+        written = {
+            block.tensor for task in self._tasks[: index + 1] if task.node == node for block in task.writes
+        }
+        return tuple(
+            Transfer(item.block, item.address, False)
+            for item in self._residents
+            if item.dirty and item.block.tensor in written
+        )
+
+    def _finish(self) -> tuple[Command, ...]:
+        commands: list[Command] = []
+        for item in list(self._residents):
+            if item.dirty and item.block.tensor in self._kept:
+                self._store(item, commands)
+            self._drop(item, len(self._tasks))
+        self._wait(commands)
+        return tuple(commands)
+
+
+def _is_inward(command: Command) -> bool:
+    return isinstance(command, Transfer) and command.inward
+
+
+def _serves(block: Block, wanted: Block) -> bool:
+    """Whether the wanted block lies in one piece within the other in the small memory."""
+    return block == wanted or (block.covers(wanted) and block.part.lines == wanted.part.lines == 1)

@@ -1,0 +1,246 @@
+"""Tasks: kernel calls on blocks of tensors small enough for the memory beside the cores.
+
+A node whose operands fit is one task. A larger one is divided as its kernel's tiling allows, into as few transfers as
+possible; where even that does not fit, the kernel works on the tensors where they lie in the large memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from odl.graph.ir import Graph, Node, Role
+from odl.operators.base import KernelCall, Tensor
+from odl.operators.tiling import Slice, Tile
+from odl.plan.storage import Storage
+
+ALIGNMENT = 4
+#: Most tiles of one node; what would need more stays in the large memory.
+_MOST_TILES = 256
+
+
+@dataclass(frozen=True)
+class Block:
+    """Part of a tensor, in bytes. `tensor` names whose bytes these are: of a view, its source."""
+
+    tensor: str
+    part: Slice
+
+    @property
+    def room(self) -> int:
+        """Bytes that it takes when its lines lie one after another, up to the next aligned address."""
+        return -(-self.part.count // ALIGNMENT) * ALIGNMENT
+
+    @property
+    def end(self) -> int:
+        """First byte of the tensor after the block."""
+        return self.part.offset + (self.part.lines - 1) * self.part.stride + self.part.line
+
+    def covers(self, other: Block) -> bool:
+        """Whether every byte of the other block is certainly in this one."""
+        if self == other:
+            return True
+        inside = self.part.offset <= other.part.offset and other.end <= self.end
+        return self.tensor == other.tensor and self.part.lines == 1 and inside
+
+    def meets(self, other: Block) -> bool:
+        """Whether the blocks may have a byte in common; never False when they have."""
+        if self.tensor != other.tensor or self.part.offset >= other.end or other.part.offset >= self.end:
+            return False
+        mine, theirs = self.part, other.part
+        if mine.lines > 1 and theirs.lines > 1 and mine.stride == theirs.stride:
+            first, second = mine.offset % mine.stride, theirs.offset % theirs.stride
+            within_a_line = max(first + mine.line, second + theirs.line) <= mine.stride
+            if within_a_line and (first + mine.line <= second or second + theirs.line <= first):
+                return False
+        return True
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kernel call. `operands` are the blocks of the call's tensor arguments in order, None where absent.
+
+    `takes_over` gives the block that a written block may lie in the place of. Where `staged` is False the operands are
+    whole tensors in the large memory.
+    """
+
+    node: int
+    call: KernelCall
+    operands: tuple[Block | None, ...]
+    reads: tuple[Block, ...]
+    writes: tuple[Block, ...]
+    takes_over: Mapping[Block, Block]
+    staged: bool
+    last_of_node: bool = True
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Every block that the kernel touches, once."""
+        return tuple(dict.fromkeys((*self.reads, *self.writes)))
+
+
+def scratch_tensor(node: Node) -> str:
+    """The name that a node's scratch memory has among the tensors."""
+    return f"{node.name}.scratch"
+
+
+def make_tasks(
+    graph: Graph, calls: Sequence[KernelCall | None], storage: Storage, capacity: int
+) -> list[Task]:
+    """The tasks of a program, in order; `calls` are its nodes' kernels, None for a view."""
+    tasks: list[Task] = []
+    for index, (node, call) in enumerate(zip(graph.nodes, calls, strict=True)):
+        if call is not None:
+            maker = _Maker(graph, node, index, call, storage)
+            tasks.extend(maker.tasks(capacity))
+    return tasks
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes the tasks of one node."""
+
+    graph: Graph
+    node: Node
+    index: int
+    call: KernelCall
+    storage: Storage
+
+    def tasks(self, capacity: int) -> list[Task]:
+        best: list[Task] | None = None
+        for tiles in self._divisions(capacity):
+            if best is None or _traffic(tiles) < _traffic(best):
+                best = tiles
+        if best is None:
+            best = [replace(self._task(self._whole()), staged=False)]
+        return [replace(task, last_of_node=task is best[-1]) for task in best]
+
+    def _divisions(self, capacity: int) -> Iterator[list[Task]]:
+        """For each number of parts along the second axis, the fewest along the first that fit."""
+        whole = [self._task(self._whole())]
+        if _largest(whole) <= capacity:
+            yield whole
+            return
+        tiling, counts = self.call.tiling, self._counts()
+        if tiling is None or self.call.scratch_bytes:
+            return
+        most = tiling.limits(self.call.shape)
+        second = 1
+        while second <= _MOST_TILES:
+            found = self._fewest(second, min(most[0], _MOST_TILES // second), counts, capacity)
+            if found is not None:
+                yield found
+            if second >= most[1]:
+                return
+            second = min(2 * second, most[1])
+
+    def _fewest(
+        self, second: int, most: int, counts: Sequence[int | None], capacity: int
+    ) -> list[Task] | None:
+        def divide(parts: int) -> list[Task]:
+            assert self.call.tiling is not None
+            return [
+                self._task(tile) for tile in self.call.tiling.tiles(self.call.shape, counts, (parts, second))
+            ]
+
+        if _largest(divide(most)) > capacity:
+            return None
+        low, high = 0, most  # parts: too few, enough
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if _largest(divide(middle)) <= capacity else (middle, high)
+        tiles = divide(high)
+        # With one more part or two, the next tile's operands can often be brought in while this one is computed.
+        for parts in range(high, min(most, 2 * high + 2) + 1):
+            candidate = divide(parts)
+            if _largest_pair(candidate) <= capacity:
+                return candidate
+        return tiles
+
+    def _counts(self) -> list[int | None]:
+        return [None if name is None else self.graph.value(name).count for name in self._names()]
+
+    def _names(self) -> list[str | None]:
+        return [argument.name for argument in self.call.arguments if isinstance(argument, Tensor)]
+
+    def _whole(self) -> Tile:
+        return Tile(
+            self.call.shape, tuple(None if count is None else Slice(0, count) for count in self._counts())
+        )
+
+    def _task(self, tile: Tile) -> Task:
+        blocks: list[Block | None] = []
+        by_name: dict[str, Block] = {}
+        for name, part in zip(self._names(), tile.slices, strict=True):
+            if name is None or part is None:
+                blocks.append(None)
+                continue
+            size = self.graph.value(name).dtype.bytes
+            by_name[name] = Block(self.storage.view_of[name], part.scaled(size))
+            blocks.append(by_name[name])
+        writes = [by_name[name] for name in self.node.writes if name in by_name]
+        reads = [by_name[name] for name in by_name if self._is_read(name)]
+        if self.call.scratch_bytes:
+            writes.append(Block(scratch_tensor(self.node), Slice(0, self.call.scratch_bytes)))
+        return Task(
+            self.index,
+            replace(self.call, shape=tile.shape),
+            tuple(blocks),
+            tuple(dict.fromkeys(reads)),
+            tuple(dict.fromkeys(writes)),
+            self._takes_over(by_name),
+            True,
+        )
+
+    def _is_read(self, name: str) -> bool:
+        """Inputs are read, but for working copies that the node makes anew; accumulators are read and written."""
+        role = self.graph.value(name).role
+        if name in self.node.reads:
+            return not (name in self.node.writes and role is Role.WORKING_COPY)
+        return role is Role.PARAMETER_GRADIENT and bool(self.call.context.get("accumulate"))
+
+    def _takes_over(self, by_name: Mapping[str, Block]) -> dict[Block, Block]:
+        pairs: dict[Block, Block] = {}
+        for output, given in self.node.operator.in_place:
+            if output >= len(self.node.outputs) or given >= len(self.node.inputs):
+                continue
+            written, read = by_name.get(self.node.outputs[output]), by_name.get(self.node.inputs[given] or "")
+            if written is None or read is None or written.tensor == read.tensor or written in pairs:
+                continue
+            buffers = self.storage.buffer_of
+            same_buffer = buffers[self.node.outputs[output]] == buffers[self.node.inputs[given] or ""]
+            if same_buffer and written.part == read.part:
+                pairs[written] = read
+        return pairs
+
+
+def _room(task: Task) -> int:
+    """Bytes of the task's blocks; a block that takes over another's place needs none."""
+    return sum(block.room for block in task.blocks if block not in task.takes_over)
+
+
+def _largest(tasks: Sequence[Task]) -> int:
+    return max(_room(task) for task in tasks)
+
+
+def _largest_pair(tasks: Sequence[Task]) -> int:
+    """Bytes that two tasks in a row need at most when the second's operands are there early."""
+    pairs = itertools.pairwise(tasks)
+    return max(
+        (
+            sum({block: block.room for block in (*first.blocks, *second.blocks)}.values())
+            for first, second in pairs
+        ),
+        default=_largest(tasks),
+    )
+
+
+def _traffic(tasks: Sequence[Task]) -> int:
+    """Bytes to move when only the task before leaves its blocks behind, and a little for every task."""
+    total = 0
+    before: tuple[Block, ...] = ()
+    for task in tasks:
+        total += 256 + sum(block.part.count for block in task.blocks if block not in before)
+        before = task.blocks
+    return total

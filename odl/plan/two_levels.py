@@ -1,0 +1,150 @@
+"""Programs over two memories: a small one beside the cores, where kernels work, and a large one that holds the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from odl.errors import InputError
+from odl.graph.ir import Graph, Role
+from odl.plan.buffers import Buffer, MemoryPlan, Placement, Purpose
+from odl.plan.program import FROM_CALLER, PURPOSES, BoundNode, Keys, Program, ScheduleRequest
+from odl.plan.staging import DoesNotFitError, Staging, Stay, stage
+from odl.plan.storage import Storage
+from odl.plan.tasks import make_tasks, scratch_tensor
+from odl.plan.verify import PlanError
+from odl.plan.verify_staging import Memories, Places, demand, give, replay
+
+LOCAL = "l1"
+
+
+def stage_programs(
+    graphs: Mapping[str, Graph],
+    bound: Mapping[str, Sequence[BoundNode]],
+    storages: Mapping[str, Storage],
+    keys: Keys,
+    request: ScheduleRequest,
+) -> dict[str, Staging]:
+    """Each program's tasks and moves; empty without a small memory."""
+    capacity = request.local_capacity
+    if capacity is None:
+        return {}
+    stagings = {}
+    for name, graph in graphs.items():
+        storage = storages[name]
+        tasks = make_tasks(graph, [item.call for item in bound[name]], storage, capacity)
+        kept = {storage.view_of[value] for value in _kept(name, graph, keys)}
+        given = {storage.view_of[value] for value in _given(name, graph, keys)}
+        try:
+            stagings[name] = stage(tasks, kept, given, capacity)
+        except DoesNotFitError as error:
+            raise InputError(
+                f"memory '{LOCAL}' of {capacity:,} bytes is too small for '{name}'; use a larger --{LOCAL}"
+            ) from error
+    return stagings
+
+
+def _kept(program: str, graph: Graph, keys: Keys) -> Iterator[str]:
+    """Values that must be in the large memory when the program ends."""
+    for name in graph.values:
+        if keys.persistent(program, name) or keys.across(program, name) or name in graph.outputs:
+            yield name
+
+
+def _given(program: str, graph: Graph, keys: Keys) -> Iterator[str]:
+    """Values that are in the large memory when the program begins."""
+    for name, value in graph.values.items():
+        arrives = keys.across(program, name) and graph.producer(name) is None
+        called = value.role in FROM_CALLER and bool(graph.consumers(name))
+        if keys.persistent(program, name) or arrives or called:
+            yield name
+
+
+def local_plan(
+    graphs: Mapping[str, Graph], stagings: Mapping[str, Staging], keys: Keys, capacity: int
+) -> MemoryPlan:
+    """The small memory as a plan: every stay of a block is a buffer, each program's tasks after the last's."""
+    placements: list[Placement] = []
+    start = 0
+    for program, staging in stagings.items():
+        for number, stay in enumerate(staging.stays):
+            placements.append(_placement(program, graphs[program], stay, number, start))
+        start += len(staging.tasks) + 2
+    live: dict[int, int] = {}
+    for item in placements:
+        for step in range(item.buffer.first_step, item.buffer.last_step + 1):
+            live[step] = live.get(step, 0) + item.buffer.size_bytes
+    most = max(live.values(), default=0)
+    peak_step = min((step for step, size in live.items() if size == most), default=0)
+    arena = max((item.end for item in placements), default=0)
+    return MemoryPlan(LOCAL, capacity, arena, 0, tuple(placements), peak_step, most)
+
+
+def _placement(program: str, graph: Graph, stay: Stay, number: int, start: int) -> Placement:
+    tensor = stay.block.tensor
+    purpose = PURPOSES[graph.values[tensor].role] if tensor in graph.values else Purpose.SCRATCH
+    first = start + 1 + max(0, stay.first)
+    last = max(first, start + 1 + stay.last)
+    name = f"{program}/{tensor}#{number}"
+    return Placement(Buffer(name, stay.block.room, purpose, first, last, memory=LOCAL), stay.address)
+
+
+def verify_programs(
+    programs: Mapping[str, Program], keys: Keys, local: MemoryPlan, plan: MemoryPlan, request: ScheduleRequest
+) -> None:
+    """Replay every order in which the programs can be called; PlanError where a kernel would find wrong bytes."""
+    capacities = ((local, request.local_capacity), (plan, request.capacity))
+    for memory, capacity in capacities:
+        if capacity is not None and memory.arena_bytes > capacity:
+            raise PlanError(f"arena of {memory.arena_bytes} bytes in '{memory.memory}', which has {capacity}")
+    endings = [[name] for name in ("apply", "skip") if name in programs] or [[]]
+    for ending in endings:
+        order = [name for name in ("step", *ending, "infer") if name in programs]
+        memories = Memories.of(request.local_capacity or 0, plan.arena_bytes)
+        places = {name: _places(name, programs[name], keys) for name in order}
+        for name in order:
+            for value in _persistent(name, programs[name], keys):
+                if places[name].key[value] not in memories.newest:
+                    give(memories, places[name], value)
+        for _ in range(2):
+            for name in order:
+                _call(memories, places[name], programs[name], name, keys)
+
+
+def _call(memories: Memories, places: Places, program: Program, name: str, keys: Keys) -> None:
+    graph = program.graph
+    for value, item in graph.values.items():
+        if item.role in FROM_CALLER and graph.consumers(value):
+            give(memories, places, value)
+    assert program.staging is not None
+    replay(memories, places, program.staging, name)
+    for value in (*graph.outputs, *_persistent(name, program, keys)):
+        if places.key[value] in memories.newest:
+            _demand_unless_shared(memories, places, program, value, name)
+
+
+def _demand_unless_shared(
+    memories: Memories, places: Places, program: Program, value: str, name: str
+) -> None:
+    """A working copy whose memory a gradient has taken over is nobody's until the update makes it anew."""
+    if program.graph.values[value].role is Role.WORKING_COPY and name == "step":
+        return
+    demand(memories, places, program.view_of[value], f"the end of '{name}'")
+
+
+def _persistent(name: str, program: Program, keys: Keys) -> list[str]:
+    return [value for value in program.graph.values if keys.persistent(name, value)]
+
+
+def _places(name: str, program: Program, keys: Keys) -> Places:
+    tensors = {program.view_of[value] for value in program.graph.values}
+    key = {value: keys.tensor(name, value) for value in program.graph.values}
+    size = {value: item.size_bytes for value, item in program.graph.values.items()}
+    large: dict[str, int | None] = {value: program.offsets.get(value) for value in program.graph.values}
+    for item in program.nodes:
+        if item.call is not None and item.call.scratch_bytes:
+            scratch = scratch_tensor(item.node)
+            key[scratch] = keys.scratch(name, item.node)
+            size[scratch] = item.call.scratch_bytes
+            large[scratch] = program.scratch.get(item.node.name)
+    assert tensors <= key.keys()
+    return Places(key, size, large)
