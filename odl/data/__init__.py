@@ -7,16 +7,18 @@
 | `cifar10:PATH` | CIFAR-10, binary version, from the folder PATH |
 | `keywords-clean`, `keywords-noisy` | twelve spoken keywords, synthesised |
 | `speech-commands:PATH` | Google Speech Commands from the folder PATH |
+
+Each is split into "train", "validation" and "test"; CIFAR-10 comes without "validation".
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
 
-from odl.data.dataset import Dataset, split_indices
+from odl.data.dataset import SPLIT_NAMES, Dataset, SplitName, split_indices
 from odl.errors import InputError
 
-__all__ = ["NAMES", "Dataset", "load", "split_indices"]
+__all__ = ["NAMES", "SPLIT_NAMES", "Dataset", "SplitName", "load", "split_indices"]
 
 NAMES = (
     "digits",
@@ -28,11 +30,18 @@ NAMES = (
 )
 
 
-def load(name: str, split: Literal["train", "test"] = "train", *, seed: int = 0) -> Dataset:
+def load(
+    name: str,
+    split: SplitName = "train",
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
     """The data set called `name`.
 
     `seed` varies what is rendered or synthesised, never which original digits or voices a split holds.
-    InputError when there is no such name or split, or when the files behind a PATH are missing or damaged.
+    `progress` is called as progress(samples done, samples in all) while speech is made or read; images are
+    there at once. InputError when there is no such name or split, or when the files behind a PATH are missing or damaged.
     """
     kind, _, path = name.partition(":")
     if f"{kind}:PATH" in NAMES and not path:
@@ -43,9 +52,9 @@ def load(name: str, split: Literal["train", "test"] = "train", *, seed: int = 0)
     if kind in ("keywords-clean", "keywords-noisy", "speech-commands"):
         from odl.data import speech
 
-        return speech.load(name, split, seed)
-    if split not in ("train", "test"):
-        raise InputError(f"a data set is split into 'train' and 'test'; there is no '{split}'")
+        return speech.load(name, split, seed, progress=progress)
+    if split not in SPLIT_NAMES:
+        raise InputError(f"a data set is split into {', '.join(SPLIT_NAMES)}; there is no split '{split}'")
     if kind in ("digits", "digits-photos"):
         from odl.data import images
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from odl.data.dataset import Dataset
+from odl.data.dataset import Dataset, SplitName
 from odl.data.images import normalise
 from odl.errors import InputError
 
@@ -22,12 +21,18 @@ RECORD_BYTES = 1 + 3 * 32 * 32
 FILE_PATTERNS = {"train": "data_batch_*.bin", "test": "test_batch.bin"}
 
 
-def cifar10(source: str | Path | Sequence[str | Path], split: Literal["train", "test"] = "train") -> Dataset:
+def cifar10(source: str | Path | Sequence[str | Path], split: SplitName = "train") -> Dataset:
     """Reads the files of `split` in the folder `source`, or exactly the files listed.
 
     x is normalised like every image of this package (`images.normalise`). InputError names the file and its
-    size when it is missing, empty, not whole records, or has a label above 9.
+    size when it is missing, empty, not whole records, or has a label above 9; and a split other than "train"
+    and "test", which is all that CIFAR-10 has.
     """
+    if split not in FILE_PATTERNS:
+        raise InputError(
+            f"CIFAR-10 has no split '{split}', only {', '.join(FILE_PATTERNS)}; "
+            "Dataset.split() takes a part of the training images aside"
+        )
     parts = [_read(path) for path in _files(source, split)]
     pixels = np.concatenate([pixels for pixels, _ in parts])
     labels = np.concatenate([labels for _, labels in parts])

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from odl.errors import InputError
 
+SplitName = Literal["train", "validation", "test"]
+"""Learn on "train", choose between settings on "validation", measure once on "test"."""
+SPLIT_NAMES: tuple[SplitName, ...] = get_args(SplitName)
+
 
 @dataclass(frozen=True)
 class Dataset:
     """Samples with one label each.
 
-    `x` is float32 [N, C, H, W], finite; `y` is int64 [N], each an index into `classes`. Both arrays are made
-    read-only, so a data set can be shared. InputError names the data set and the first sample at fault.
+    `x` is float32 [N, C, H, W], finite; `y` is int64 [N], each an index into `classes`. `origin` is int64 [N]:
+    samples of equal number were made from one original (a digit, a voice) and say less than independent ones;
+    None: all are independent. The arrays are made read-only, so a data set can be shared. InputError names
+    the data set and the first sample at fault.
     """
 
     name: str
     x: NDArray[np.float32]
     y: NDArray[np.int64]
     classes: tuple[str, ...]
+    origin: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         _check(self)
-        for array in (self.x, self.y):
+        for array in (self.x, self.y) if self.origin is None else (self.x, self.y, self.origin):
             array.flags.writeable = False
 
     def __len__(self) -> int:
@@ -38,7 +46,8 @@ class Dataset:
 
     def take(self, indices: NDArray[np.int64]) -> Dataset:
         """The samples at `indices`, in that order, as a data set of its own."""
-        return Dataset(self.name, self.x[indices], self.y[indices], self.classes)
+        origin = None if self.origin is None else self.origin[indices]
+        return Dataset(self.name, self.x[indices], self.y[indices], self.classes, origin)
 
     def split(self, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
         """Two disjoint parts that keep the share of every class; the first holds about `fraction` of each.
@@ -71,6 +80,11 @@ def _check(data: Dataset) -> None:
         raise InputError(f"data set '{name}': y must be int64 [N], not {y.dtype} {list(y.shape)}")
     if len(x) != len(y):
         raise InputError(f"data set '{name}': {len(x)} samples but {len(y)} labels")
+    if data.origin is not None and (data.origin.dtype != np.int64 or data.origin.shape != y.shape):
+        shape = list(data.origin.shape)
+        raise InputError(
+            f"data set '{name}': origin must be int64 [{len(y)}], not {data.origin.dtype} {shape}"
+        )
     if not data.classes:
         raise InputError(f"data set '{name}': no class names")
     bad_sample = np.flatnonzero(~np.isfinite(x).all(axis=(1, 2, 3)))

@@ -18,7 +18,7 @@ def load(
 ) -> Dataset:
     """A speech data set: MFCC x float32 [N, 1, 49, 10], labels y int64 [N], twelve classes.
 
-    `split` is "train" or "test", for Speech Commands also "validation". `progress` is called with (clips
+    `split` is "train", "validation" or "test". `progress` is called with (clips
     done, clips in all). InputError for an unknown name or split or a faulty folder, MissingToolError when
     espeak-ng is needed and missing.
     """

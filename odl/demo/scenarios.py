@@ -18,6 +18,6 @@ SCENARIOS = (
         recipe=DSCNN,
         easy="keywords-clean",
         hard="keywords-noisy",
-        story="Twelve keywords in a quiet room; the device then hears them in noise. Test voices are never trained on.",
+        story="Twelve keywords in a quiet room; the device then hears them in noise. No voice is in two splits.",
     ),
 )

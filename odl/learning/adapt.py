@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from odl.data.dataset import Dataset
 from odl.learning.pretrain import Progress, learning_rate, sample_order, update_count
@@ -39,6 +40,10 @@ def adapt(
 
 def net_accuracy(net: Net, data: Dataset) -> float:
     """Share in 0..1 of samples that the network classifies right; an output that is not finite is wrong."""
+    return float(net_correct(net, data).mean())
+
+
+def net_correct(net: Net, data: Dataset) -> NDArray[np.bool_]:
+    """Per sample [N] whether the network classifies it right, as `net_accuracy` counts it."""
     outputs = net.infer(data.x)
-    finite = np.isfinite(outputs).all(axis=1)
-    return float(np.mean((outputs.argmax(axis=1) == data.y) & finite))
+    return np.asarray((outputs.argmax(axis=1) == data.y) & np.isfinite(outputs).all(axis=1))

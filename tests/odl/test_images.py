@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def small(count: int = 20, classes: int = 4) -> Dataset:
 
 @pytest.mark.parametrize("name", ["digits", "digits-photos"])
 def test_images_are_reproducible_and_normalised(name: str) -> None:
-    for split in ("train", "test"):
+    for split in data.SPLIT_NAMES:
         first, again = data.load(name, split), data.load(name, split)
         assert np.array_equal(first.x, again.x) and np.array_equal(first.y, again.y)
         assert first.x.shape[1:] == (3, 32, 32) and first.classes == tuple("0123456789")
@@ -35,21 +36,47 @@ def test_images_are_reproducible_and_normalised(name: str) -> None:
         assert not np.array_equal(first.x, data.load(name, split, seed=1).x)
 
 
-def test_no_digit_is_in_both_splits() -> None:
-    train, test = images._digits("train"), images._digits("test")
-    assert len(train[0]) + len(test[0]) == 1797
-    seen = {ink.tobytes() for ink in train[0]}
-    assert not any(ink.tobytes() in seen for ink in test[0])
-    # Both domains and every seed render exactly these digits, each the same number of times.
-    for split, (_, labels) in (("train", train), ("test", test)):
-        times = images.RENDERINGS_OF_SPLIT[split]
-        assert np.array_equal(images.digits_plain(5, split).y, labels)
-        assert np.array_equal(images.digits_on_photos(5, split).y, np.tile(labels, times))
+def test_every_digit_is_in_exactly_one_split() -> None:
+    members = images._members()
+    assert set(members) == set(data.SPLIT_NAMES)
+    assert np.array_equal(np.sort(np.concatenate(list(members.values()))), np.arange(1797))
+    shares = {split: len(indices) / 1797 for split, indices in members.items()}
+    assert shares == pytest.approx({"train": 2 / 3, "validation": 1 / 6, "test": 1 / 6}, abs=0.002)
+    inks = {split: {ink.tobytes() for ink in images._digits(split)[0]} for split in data.SPLIT_NAMES}
+    for one, other in combinations(data.SPLIT_NAMES, 2):
+        assert not inks[one] & inks[other]
+    for split in data.SPLIT_NAMES:
+        # Both domains and every seed render exactly these digits, each the same number of times.
+        labels, times = images._load_digits()[1][members[split]], images.RENDERINGS_OF_SPLIT[split]
+        plain, photos = images.digits_plain(5, split), images.digits_on_photos(5, split)
+        assert np.array_equal(plain.y, labels) and np.array_equal(photos.y, np.tile(labels, times))
+        assert photos.origin is not None
+        assert np.array_equal(np.bincount(photos.origin), np.full(len(labels), times))
+        assert np.array_equal(photos.y, labels[photos.origin])
 
 
-def test_test_set_is_large_enough_and_its_photo_is_not_trained_on() -> None:
-    assert len(images.digits_on_photos(0, "test")) >= 1000
-    assert images.PHOTO_OF_SPLIT["train"] != images.PHOTO_OF_SPLIT["test"]
+def test_nothing_was_chosen_on_a_test_digit() -> None:
+    """Validation digits are from the third that settings were first chosen on, test digits from the rest."""
+    _, labels = images._load_digits()
+    others, chosen_on = data.split_indices(labels, 2 / 3, images._CHOSEN_ON_SEED)
+    assert np.isin(images._members()["test"], others).all()
+    assert np.isin(images._members()["validation"], chosen_on).all()
+
+
+def test_the_splits_share_no_pixel_of_a_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(images.digits_on_photos(0, "test")) >= 1790
+    width = images._photo("flower.jpg").shape[2]
+    halves = [images._background("validation"), images._background("test")]
+    assert np.array_equal(np.concatenate(halves, axis=2), images._photo("flower.jpg"))
+    assert np.array_equal(images._background("train"), images._photo("china.jpg"))
+    # Each pixel of this photograph is the number of its column: so crops say where they come from.
+    columns = np.broadcast_to(np.arange(width, dtype=np.float32), (3, 40, width))
+    monkeypatch.setattr(images, "_photo", lambda name: columns)
+    seen = {}
+    for split in ("validation", "test"):
+        crops = images._crops(np.random.default_rng(0), images._background(split), 3000)
+        seen[split] = set(np.unique(crops).tolist())
+    assert seen["validation"] == set(range(width // 2)) and seen["test"] == set(range(width // 2, width))
 
 
 def test_a_digit_is_drawn_where_it_is_placed() -> None:
@@ -59,6 +86,16 @@ def test_a_digit_is_drawn_where_it_is_placed() -> None:
     assert placed.shape == (32, 32)
     assert np.all(placed[6:18, 12:24] == 1.0) and placed[:3].sum() == 0 and placed[:, :9].sum() == 0
     assert placed[21:].sum() == 0 and placed[:, 27:].sum() == 0
+
+
+def test_origin_is_checked_and_stays_with_its_samples() -> None:
+    x, y = np.zeros((4, 1, 2, 2), np.float32), np.array([0, 1, 0, 1])
+    whole = Dataset("small", x, y, ("a", "b"), np.array([7, 7, 8, 9]))
+    part = whole.take(np.array([3, 0]))
+    assert part.origin is not None and part.origin.tolist() == [9, 7]
+    for wrong in (np.zeros(3, np.int64), np.zeros(4, np.int32)):
+        with pytest.raises(InputError, match=r"origin must be int64 \[4\]"):
+            Dataset("small", x, y, ("a", "b"), wrong)
 
 
 @pytest.mark.parametrize(
@@ -98,9 +135,16 @@ def test_unknown_names_and_missing_folders(name: str) -> None:
         data.load(name)
 
 
-def test_unknown_split() -> None:
-    with pytest.raises(InputError, match="'train' and 'test'"):
-        data.load("digits", "validation")
+@pytest.mark.parametrize("name", ["digits", "digits-photos", "cifar10:/nowhere"])
+def test_unknown_split(name: str) -> None:
+    with pytest.raises(InputError, match="split into train, validation, test; there is no split 'dev'"):
+        data.load(name, "dev")  # type: ignore[arg-type]
+
+
+def test_cifar10_has_no_validation_split(tmp_path: Path) -> None:
+    write_cifar10(tmp_path, "data_batch_1.bin", [3, 9])
+    with pytest.raises(InputError, match="CIFAR-10 has no split 'validation', only train, test"):
+        data.load(f"cifar10:{tmp_path}", "validation")
 
 
 def write_cifar10(folder: Path, name: str, labels: list[int]) -> NDArray[np.uint8]:
@@ -206,7 +250,7 @@ def test_adaptation_refuses_batch_norm() -> None:
 
 
 def test_pretraining_learns_and_is_reproducible() -> None:
-    train, test = data.load("digits", "train"), data.load("digits", "test")
+    train, validation = data.load("digits", "train"), data.load("digits", "validation")
     calls: list[tuple[int, int]] = []
 
     def network() -> nn.Module:
@@ -216,13 +260,18 @@ def test_pretraining_learns_and_is_reproducible() -> None:
     first, again = network(), network()
     settings = {"epochs": 4, "lr": 0.02, "batch_size": 32, "seed": 1}
     history = pretrain.pretrain(
-        first, train, test, **settings, progress=lambda done, total, loss: calls.append((done, total))
+        first, train, validation, **settings, progress=lambda done, total, loss: calls.append((done, total))
     )
-    assert pretrain.pretrain(again, train, test, **settings) == history
+    assert pretrain.pretrain(again, train, validation, **settings) == history
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     assert history.loss[-1] < history.loss[0] and history.accuracy[-1] > 0.6
     assert calls[-1] == (4 * 37, 4 * 37) and len(calls) == 4 * 37
-    assert history.accuracy[-1] == pretrain.accuracy(first, test)
+    assert history.accuracy[-1] == pretrain.accuracy(first, validation)
+    # Without a validation set the same weights, no accuracies, and still evaluation mode.
+    blind = network()
+    assert pretrain.pretrain(blind, train, **settings) == pretrain.History(history.loss, ())
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), blind.parameters(), strict=True))
+    assert not blind.training
 
 
 def test_accuracy_counts_logits_that_are_not_numbers_as_wrong() -> None:
