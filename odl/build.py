@@ -14,6 +14,7 @@ from torch import nn
 from odl.check.verify import Report, verify
 from odl.codegen.project import write_project
 from odl.compiler import Compiled, compile_network
+from odl.models import check_weights
 from odl.options import SGD, Optimizer, Options, parse_precision
 from odl.passes.precision import Precision
 from odl.plan.report import memory_manifest
@@ -67,7 +68,9 @@ class Build:
             self._temporary = tempfile.TemporaryDirectory(prefix="odl-")
             self.save(Path(self._temporary.name) / "net")
         assert self.directory is not None
-        return load_net(self.directory, build, unused=self.unused)
+        net = load_net(self.directory, build, unused=self.unused)
+        net.keep(self._temporary)
+        return net
 
     def verify(
         self, *, build: str | None = None, steps: int = 3, accumulated: int = 8, seed: int = 0
@@ -115,6 +118,8 @@ def compile(
     `spec` is what `odl verify DIR` can make the model from again (a zoo name or file.py:factory).
     Raises InputError naming what is not supported and where.
     """
+    if isinstance(model, nn.Module):
+        check_weights(model)
     options = Options(
         target=target,
         dtype=parse_precision(dtype),

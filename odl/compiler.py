@@ -64,7 +64,13 @@ def compile_network(
     kept = frozenset(step.gradients)
     step = apply_precision(step, options.dtype, kept, options.accumulate)
     infer = apply_precision(_same_roles(infer, step), options.dtype, kept, options.accumulate)
-    training = insert_updates(step, update_operator(options.optimizer), options.dtype, options.accumulate)
+    training = insert_updates(
+        step,
+        update_operator(options.optimizer),
+        options.dtype,
+        options.accumulate,
+        gradients_last=options.description.clustered,
+    )
     graphs: dict[str, Graph] = {"step": training.step}
     for graph in (training.apply, training.skip, infer, training.refresh):
         if graph is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from odl.check.verify import Progress, Report, verify
 from odl.compiler import prepare_module
 from odl.errors import InputError
@@ -12,6 +14,8 @@ from odl.graph.ir import Role
 from odl.models import resolve
 from odl.options import SGD, Adam, Optimizer
 from odl.run.load import load_net
+from odl.run.net import Net
+from odl.trace.tracing import run_once
 
 
 def optimizer_from_manifest(entry: dict[str, Any]) -> Optimizer:
@@ -62,7 +66,16 @@ def verify_directory(
             f"{error}; {directory} was compiled from '{spec}': run odl verify in the folder where that was, "
             "or say where the model is now with --model file.py:factory"
         ) from error
-    module = prepare_module(made.module, made.example(net.batch), options["bn"])
+    example = made.example(net.batch)
+    try:
+        output = run_once(made.module, example)
+        module = prepare_module(made.module, example, options["bn"])
+        _check_same(net, module, tuple(output.shape))
+    except InputError as error:
+        raise InputError(
+            f"{spec} is not the model that {directory} was compiled from: {error}; say where that is with "
+            "--model file.py:factory"
+        ) from error
     optimizer = optimizer_from_manifest(options["optimizer"])
     trained = trained_parameters(net.manifest)
     return verify(
@@ -76,3 +89,18 @@ def verify_directory(
         progress=progress,
         twin=load_net(directory, "exact") if net.on_device else None,
     )
+
+
+def _check_same(net: Net, module: nn.Module, output_shape: tuple[int, ...]) -> None:
+    """InputError unless the module has every tensor of the network, and an output like it."""
+    if output_shape != net.output.shape:
+        raise InputError(f"its output has shape {output_shape}, the project's {net.output.shape}")
+    shapes = {name: tuple(tensor.shape) for name, tensor in module.named_parameters()}
+    shapes |= {name: tuple(tensor.shape) for name, tensor in module.named_buffers()}
+    for name, value in net.tensors().items():
+        if value.role not in (Role.PARAMETER, Role.STATISTIC):
+            continue
+        if name not in shapes:
+            raise InputError(f"it has no '{name}'")
+        if shapes[name] != value.shape:
+            raise InputError(f"its '{name}' has shape {shapes[name]}, the project's {value.shape}")

@@ -17,6 +17,8 @@ from odl.errors import InputError, OdlError
 
 #: Base of typer's complaints about a command line; BadParameter is the one that every release exports.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+#: What shells report of a program that Ctrl-C ended.
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="odl",
@@ -65,8 +67,8 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         return _fail(str(error), error.exit_code)
     except _UsageError as error:
         return _usage(error)
-    except typer.Abort:
-        return _fail("interrupted", 130)
+    except (typer.Abort, KeyboardInterrupt):
+        return _fail("interrupted", _INTERRUPTED)
     except BrokenPipeError:
         # The reader of a pipe has gone; nothing may be written to it when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -74,6 +76,8 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename is not None else ""
         return _fail(f"{place}{error.strerror or error}", InputError.exit_code)
+    if result == _INTERRUPTED:  # what typer makes of Ctrl-C
+        return _fail("interrupted", _INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 

@@ -83,6 +83,8 @@ def compile_model(
     if dtype not in [item.value for item in Precision]:
         raise InputError(f"--dtype {dtype}: must be one of fp32, fp16, mixed")
     check_output(output)
+    if dump is not None:
+        _check_dump(dump, output)
     made = resolve(model, None if input_shape is None else parse_shape(input_shape), loss)
     if weights is not None:
         _load_weights(made.module, weights)
@@ -114,9 +116,9 @@ def compile_model(
             name=made.name,
             spec=made.spec,
         )
+        if dump is not None:
+            _dump(build.compiled.stages, dump)
         build.save(output)
-    if dump is not None:
-        _dump(build.compiled.stages, dump)
     _report(console, build, output)
 
 
@@ -138,11 +140,22 @@ def _load_weights(module: object, path: Path) -> None:
         raise InputError(f"--weights {path}: does not fit the model: {first}") from error
 
 
+def _check_dump(directory: Path, output: Path) -> None:
+    """InputError when the texts cannot go there, or would be in the way when the project is replaced."""
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"--dump {directory} is a file; name a directory")
+    if directory.resolve().is_relative_to(output.resolve()):
+        raise InputError(f"--dump {directory} is inside the project {output}; name another directory")
+
+
 def _dump(stages: object, directory: Path) -> None:
     assert isinstance(stages, dict)
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, text in stages.items():
-        (directory / f"{name}.txt").write_text(text, encoding="utf-8")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in stages.items():
+            (directory / f"{name}.txt").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--dump {directory} cannot be written: {error.strerror or error}") from error
 
 
 def _report(console: Console, build: object, output: Path) -> None:

@@ -33,12 +33,13 @@ def run(
     lr: Annotated[
         float | None, typer.Option("--lr", help="Learning rate instead of the compiled one.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the samples' order.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the samples' order.", min=0)] = 0,
 ) -> None:
     """Run training steps and print the loss as it goes."""
     from odl.codegen.manifest import read_manifest
-    from odl.run.load import load_net
+    from odl.run.load import check_place, load_net
 
+    check_place(build)
     console = Console()
     on_host = read_manifest(directory)["options"]["target"] == "host"
     with console.status("building"):

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from odl.errors import InputError
+
 
 def verify_project(
     directory: Annotated[Path, typer.Argument(help="A project that odl compile wrote.")],
@@ -27,7 +29,7 @@ def verify_project(
     model: Annotated[
         str | None, typer.Option(help="The model, if it is not where it was when it was compiled.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the inputs.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the inputs.", min=0)] = 0,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write every row to this file; - for standard output.")
     ] = None,
@@ -35,6 +37,8 @@ def verify_project(
     """Check gradients, updated weights and statistics against float64 PyTorch; exit code 1 when one fails."""
     from odl.check.project import verify_directory
 
+    if json_file is not None and not json_file.parent.is_dir():
+        raise InputError(f"--json {json_file}: there is no directory {json_file.parent}")
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("verifying", total=steps)

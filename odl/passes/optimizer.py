@@ -31,9 +31,17 @@ class TrainingGraphs:
 
 
 def insert_updates(
-    step: Graph, update: SgdUpdate | AdamUpdate, precision: Precision, accumulate: bool
+    step: Graph,
+    update: SgdUpdate | AdamUpdate,
+    precision: Precision,
+    accumulate: bool,
+    gradients_last: bool = False,
 ) -> TrainingGraphs:
-    """Add the optimizer's nodes and its state."""
+    """Add the optimizer's nodes and its state.
+
+    With `gradients_last` a weight that is updated at once gets its gradient after its last reader, so that the update
+    can follow immediately: in a small memory the gradient then never has to wait elsewhere.
+    """
     states = {parameter: _states(step.value(parameter), update, precision) for parameter in step.gradients}
     step = step.with_values(value for values in states.values() for value in values)
     updates = {
@@ -52,6 +60,8 @@ def insert_updates(
     ]
     refreshing = _graph(step, "refresh", refresh) if refresh else None
     if not accumulate and precision is not Precision.MIXED:
+        if gradients_last:
+            step = _weight_gradients_last(step, {gradient: name for name, gradient in step.gradients.items()})
         return TrainingGraphs(_update_at_once(step, updates), None, None, refreshing, {})
     after: list[Node] = list(updates.values())
     skip: list[Node] = []
@@ -108,12 +118,12 @@ def _update_at_once(step: Graph, updates: dict[str, Node]) -> Graph:
     return replace(step, nodes=tuple(nodes), gradients=step.gradients)
 
 
-def _weight_gradients_last(step: Graph, shared: dict[str, str]) -> Graph:
-    """Move each gradient that takes over its working copy's memory behind the copy's last reader."""
+def _weight_gradients_last(step: Graph, weight_of: dict[str, str]) -> Graph:
+    """Move each gradient behind the last reader of its weight, or of the working copy whose memory it takes over."""
     nodes = list(step.nodes)
-    for gradient, copy in shared.items():
+    for gradient, weight in weight_of.items():
         producer = next(node for node in nodes if gradient in node.outputs)
-        last = max(nodes.index(node) for node in nodes if copy in node.reads)
+        last = max(nodes.index(node) for node in nodes if weight in node.reads)
         if nodes.index(producer) < last:
             nodes.remove(producer)
             nodes.insert(last, producer)

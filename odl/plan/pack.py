@@ -64,9 +64,8 @@ def _plan_one(memory: str, buffers: Sequence[Buffer], capacity: int | None, solv
     unit = min((buffer.alignment for buffer in transient), default=1)
     rectangles = [_Rectangle.of(buffer, unit) for buffer in transient]
     peak_step, live = _peak(rectangles)
-    # A schedule whose live bytes alone exceed the memory cannot be saved by packing: the solver is not asked.
-    hopeless = capacity is not None and base + live * unit > capacity
-    packed = _pack(rectangles, live, 0.0 if hopeless else solver_time)
+    # The capacity does not enter: what a refusal says would fit is then what a larger memory gets.
+    packed = _pack(rectangles, live, solver_time)
     plan = MemoryPlan(
         memory=memory,
         capacity=capacity,

@@ -90,6 +90,7 @@ class _Resident:
     address: int
     dirty: bool
     since: int
+    touched: bool = False  # whether a transfer or a kernel has used the place
 
     @property
     def end(self) -> int:
@@ -217,7 +218,8 @@ class _Stager:
 
     def _drop(self, resident: _Resident, index: int) -> None:
         self._residents.remove(resident)
-        self._stays.append(Stay(resident.block, resident.address, resident.since, index))
+        if resident.touched:
+            self._stays.append(Stay(resident.block, resident.address, resident.since, index))
 
     def _store(self, resident: _Resident, commands: list[Command]) -> None:
         commands.append(Transfer(resident.block, resident.address, False))
@@ -231,9 +233,12 @@ class _Stager:
             self._leaving.clear()
 
     def _place(
-        self, block: Block, index: int, pinned: Collection[Block], commands: list[Command], now: int
+        self, block: Block, pinned: Collection[Block], commands: list[Command], index: int, after: int
     ) -> _Resident | None:
-        """Give the block a place at task `now` for task `index`; None where that needs a pinned block's place."""
+        """Give the block a place while task `index` runs or before it; None where that needs a pinned block's place.
+
+        Residents that are needed from task `after` on are worth their place.
+        """
         best: tuple[tuple[float, int], int] | None = None
         ends = [item.end for item in self._residents] + [end for _, end, _ in self._leaving]
         for start in sorted({0, *ends}):
@@ -243,7 +248,7 @@ class _Stager:
             there = [item for item in self._residents if item.address < end and start < item.end]
             if any(item.block in pinned for item in there):
                 continue
-            cost = sum(self._cost(item, now + 1) for item in there)
+            cost = sum(self._cost(item, after) for item in there)
             cost += sum(1 for begin, stop, _ in self._leaving if begin < end and start < stop)
             if best is None or (cost, start) < best[0]:
                 best = ((cost, start), start)
@@ -251,9 +256,9 @@ class _Stager:
             return None
         start, end = best[1], best[1] + block.room
         for item in [item for item in self._residents if item.address < end and start < item.end]:
-            if item.dirty and self._needed(item.block, now + 1):
+            if item.dirty and self._needed(item.block, after):
                 self._store(item, commands)
-            self._drop(item, now)
+            self._drop(item, max(item.since, index - 1))
         if any(begin < end and start < stop for begin, stop, _ in self._leaving):
             self._wait(commands)
         resident = _Resident(block, start, False, index)
@@ -274,6 +279,7 @@ class _Stager:
         if any(block.meets(resident.block) for _, _, block in self._leaving):
             self._wait(commands)
         commands.append(Transfer(resident.block, resident.address, True))
+        resident.touched = True
         self._stored.add(resident.block.tensor)
 
     # --- one task ---------------------------------------------------------------------------------------------
@@ -282,22 +288,24 @@ class _Stager:
         """Have every block of the task in place; what is missing comes in now, and the task waits for it."""
         task = self._tasks[index]
         self._reconcile(task, draft.before)
-        if not self._place_all(task, index, draft.before, now=index - 1):
+        earlier = list(self._residents)
+        if not self._place_all(task, index, draft.before):
             # Start over with an empty memory; what this attempt was to bring in comes in again.
             draft.before = [move for move in draft.before if not _is_inward(move)]
             for item in list(self._residents):
+                item.touched = item.touched and item in earlier
                 if item.dirty and (item.block in task.reads or self._needed(item.block, index)):
                     self._store(item, draft.before)
-                self._drop(item, index - 1)
+                self._drop(item, max(item.since, index - 1))
             self._wait(draft.before)
-            if not self._place_all(task, index, draft.before, now=index - 1):
+            if not self._place_all(task, index, draft.before):
                 raise DoesNotFitError
 
-    def _place_all(self, task: Task, index: int, commands: list[Command], now: int) -> bool:
+    def _place_all(self, task: Task, index: int, commands: list[Command]) -> bool:
         for block in self._to_place(task):
             if self._holder(block, task) is not None:
                 continue
-            resident = self._place(block, index, self._pinned(task), commands, now)
+            resident = self._place(block, self._pinned(task), commands, index, after=index)
             if resident is None:
                 return False
             if block in task.reads:
@@ -356,7 +364,7 @@ class _Stager:
             if block in following.reads and self._changes(block, task):
                 continue
             pinned = self._pinned(task, following)
-            resident = self._place(block, index + 1, pinned, commands, now=index)
+            resident = self._place(block, pinned, commands, index, after=index + 1)
             if resident is not None and block in following.reads:
                 self._load(resident, commands)
 
@@ -380,11 +388,15 @@ class _Stager:
     def _commit(self, index: int, draft: _Draft) -> None:
         task = self._tasks[index]
         if task.staged:
+            for block in task.blocks:
+                holder = self._holder(task.takes_over.get(block, block), task)
+                assert holder is not None
+                holder.touched = True
             for block, source in task.takes_over.items():
                 resident = self._find(source)
                 assert resident is not None
                 self._drop(resident, max(resident.since, index - 1))
-                self._residents.append(_Resident(block, resident.address, True, index))
+                self._residents.append(_Resident(block, resident.address, True, index, True))
             for block in task.writes:
                 for item in [
                     item for item in self._residents if item.block != block and item.block.meets(block)

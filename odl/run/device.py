@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from odl.check.canary import Canary, Words, compare
 from odl.errors import InputError
 from odl.run.library import HostBuild, build_program
 from odl.run.net import Net, value_from_manifest
@@ -25,6 +27,15 @@ _CALLS = {"net_train_step": 0, "net_infer": 1, "net_accumulate": 2, "net_apply":
 _REQUEST = struct.Struct("<IIf")
 #: Marks that device.c makes before and after the call, and the node number of a program's input.
 BEGIN, END, INPUT_NODE = 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFF
+
+#: Programs that a call runs, where the network has them.
+_PROGRAMS = {
+    "net_train_step": ("step", "apply"),
+    "net_accumulate": ("step",),
+    "net_apply": ("apply",),
+    "net_infer": ("infer",),
+    "net_refresh": ("refresh",),
+}
 
 Observer = Callable[[int, int], None]
 
@@ -73,6 +84,15 @@ class DeviceNet(Net):
         """Cycles of all calls so far, each from its first to its last instruction."""
         return self._device.cycles
 
+    def canaries(self) -> tuple[Canary, ...]:
+        """Planned against touched memory over all calls so far, those under `observed` excepted."""
+        programs = {program for program in self._device.called for program in _PROGRAMS[program]}
+        plans = self.manifest["memory"]
+        return tuple(
+            compare(memory, plans[memory], programs, touched)
+            for memory, touched in self._device.touched.items()
+        )
+
     @contextmanager
     def observed(self, callback: Observer) -> Iterator[None]:
         """Call back, after a call, for every kernel of it; `result` then gives what that kernel wrote."""
@@ -111,6 +131,8 @@ class _Device:
     observer: Observer | None = None
     last: RunResult | None = None
     cycles: int = 0
+    touched: dict[str, Words] = field(default_factory=dict)
+    called: set[str] = field(default_factory=set)
     _programs: dict[bool, Path] = field(default_factory=dict)
 
     def call(
@@ -137,12 +159,23 @@ class _Device:
             watch=tuple(watch for _, watch in watches.values()) if observed else (),
         ).check()
         self.last = result
+        if not observed:  # publishing results touches more
+            self.called.add(name)
+            self._note_touched(Elf.read(elf), result)
         marks = {mark.id: mark.cycle for mark in result.marks}
         self.cycles += marks[END] - marks[BEGIN]
         if self.observer is not None:
             self._replay(result, watches)
         net.load(blob[:4] + result.dumps["net_state"] + result.dumps["net_arena"][:persistent])
         return dict(result.dumps)
+
+    def _note_touched(self, elf: Elf, result: RunResult) -> None:
+        """Add the words of arena and L1 blocks that this call touched to those of the calls before."""
+        for memory, name, base in (("l1", "net_l1", 0x10000000), ("l2", "net_arena", 0x1C000000)):
+            symbol = elf.symbol(name)
+            first = (symbol.address - base) // 4
+            words = result.touched[memory][first : first + -(-symbol.size // 4)]
+            self.touched[memory] = words | self.touched.get(memory, np.zeros(len(words), dtype=bool))
 
     def _program(self, observed: bool) -> Path:
         if observed not in self._programs:

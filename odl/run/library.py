@@ -31,10 +31,12 @@ class HostBuild(StrEnum):
 def build_library(directory: Path, build: HostBuild) -> Path:
     """Path of the shared library of that build, made if its sources changed.
 
-    Raises InputError when the directory is no project or cannot be written, MissingToolError without make or
-    gcc, OdlError when compiling fails.
+    Raises InputError when the directory is no project, has lost a file or cannot be written, MissingToolError
+    without make or gcc, OdlError when compiling fails.
     """
-    read_manifest(directory)
+    for path in read_manifest(directory)["files"]:
+        if not (directory / path).is_file():
+            raise InputError(f"{directory} has lost '{path}'; compile it again with odl compile -o")
     for finding in check_all(HOST_TOOLS):
         if not finding.ok:
             state = "is missing" if finding.found is None else f"is too old ({finding.found})"
@@ -143,7 +145,7 @@ def _replace(target: Path, make: Callable[[str], object]) -> None:
         make(name)
         os.replace(name, target)
     except BaseException:
-        os.unlink(name)
+        Path(name).unlink(missing_ok=True)  # a compiler that fails may have removed it
         raise
 
 

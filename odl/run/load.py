@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 PLACES = (*(str(build) for build in HostBuild), "device")
 
 
+def check_place(where: str | None) -> None:
+    """InputError unless `where` is None or one of PLACES."""
+    if where is not None and where not in PLACES:
+        raise InputError(f"--build {where}: must be one of {', '.join(PLACES)}")
+
+
 def load_net(
     directory: Path, where: str | None = None, *, unused: Mapping[str, torch.Tensor] | None = None
 ) -> Net:
@@ -26,8 +32,7 @@ def load_net(
     `where`: None for the project's target (for the host its exact build), "exact" or "fast" for this machine whatever
     the target, "device" for the target. InputError for anything else, or where the target is this machine.
     """
-    if where is not None and where not in PLACES:
-        raise InputError(f"--build {where}: must be one of {', '.join(PLACES)}")
+    check_place(where)
     if where not in (None, "device"):
         return Net(directory, HostBuild(where), unused)
     target = read_manifest(directory)["options"]["target"]

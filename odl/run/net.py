@@ -77,6 +77,13 @@ class Net:
         self.directory = directory
         self.manifest: dict[str, Any] = read_manifest(directory)
         library = build_library(directory, HostBuild(build))
+        try:
+            self._load(library)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{directory} is damaged; compile it again with odl compile -o") from error
+
+    def _load(self, library: Path) -> None:
+        """Open the library and find every tensor that the manifest names."""
         self._ffi, self._lib = self._open(library)
         sizes = {memory: int(plan["peak_bytes"]) for memory, plan in self.manifest["memory"].items()}
         arena = "ram" if "ram" in sizes else "l2"
@@ -109,8 +116,15 @@ class Net:
         try:
             shutil.copyfile(library, name)
             return ffi, ffi.dlopen(name)
+        except OSError as error:
+            reason = str(error).partition("  Additionally")[0].replace(name, library.name).rstrip(".")
+            raise InputError(f"{library}: {reason}; delete it, and it is built again") from error
         finally:
             os.unlink(name)
+
+    def keep(self, folder: object) -> None:
+        """Hold on to the temporary folder that the project lies in."""
+        self._folder = folder
 
     @property
     def on_device(self) -> bool:

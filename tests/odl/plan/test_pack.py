@@ -7,7 +7,7 @@ import sys
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from odl.errors import InputError
@@ -112,11 +112,15 @@ def test_local_search_beats_greedy_on_a_hard_instance():
     assert _height(_pack_reordered(HARD, greedy, 7)) == 7
 
 
-def test_planner_reaches_the_optimum_of_the_hard_instance():
-    buffers = [
+def hard_buffers():
+    return [
         Buffer(item.name, 4 * item.size, Purpose.ACTIVATIONS, item.first, item.last, alignment=4)
         for item in HARD
     ]
+
+
+def test_planner_reaches_the_optimum_of_the_hard_instance():
+    buffers = hard_buffers()
     assert plan(buffers).arena_bytes == 28
     assert plan(buffers).optimal
     assert plan(buffers, solver_time=0).arena_bytes == 32
@@ -206,6 +210,28 @@ def test_a_budget_that_cannot_be_met_says_what_where_and_what_would_fit():
         "use a smaller batch: frees up to 8,040; or a memory of 19,040 bytes (--l2 SIZE)"
     )
     assert plan_memory(buffers, {"l2": 19_040})["l2"].peak_bytes == 19_040
+
+
+@settings(max_examples=40)
+@given(buffer_lists(), st.data())
+def test_the_budget_that_is_said_to_fit_fits_and_none_below(buffers, data):
+    needed = plan(buffers, solver_time=0.02).arena_bytes
+    assume(needed > 0)
+    assert plan(buffers, needed, solver_time=0.02).arena_bytes == needed
+    for capacity in (needed - 1, data.draw(st.integers(0, needed - 1))):
+        with pytest.raises(InputError, match=rf"or a memory of {needed:,} bytes \(--memory SIZE\)"):
+            plan(buffers, capacity, solver_time=0.02)
+
+
+@pytest.mark.parametrize("capacity", [0, 1, 20, 27])
+def test_a_hopeless_budget_is_told_what_the_solver_finds(capacity):
+    """Greedy needs more for this instance; what is said must be what a compilation with it takes."""
+    buffers = hard_buffers()
+    needed = plan(buffers).arena_bytes
+    assert needed < plan(buffers, solver_time=0).arena_bytes
+    with pytest.raises(InputError, match=f"or a memory of {needed} bytes"):
+        plan(buffers, capacity)
+    assert plan(buffers, needed).arena_bytes == needed
 
 
 def test_a_budget_below_the_weights_does_not_advise_to_train_fewer_layers():

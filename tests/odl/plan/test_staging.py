@@ -165,7 +165,9 @@ def test_ranges_cover_without_gaps(total: int, parts: int, unit: int) -> None:
     cuts = ranges(total, parts, unit)
     assert cuts[0][0] == 0 and cuts[-1][1] == total
     assert all(begin < end for begin, end in cuts)
-    assert all(left[1] == right[0] and left[1] % unit == 0 for left, right in zip(cuts, cuts[1:], strict=False))
+    assert all(
+        left[1] == right[0] and left[1] % unit == 0 for left, right in zip(cuts, cuts[1:], strict=False)
+    )
 
 
 def test_blocks_that_share_bytes_meet() -> None:
@@ -207,7 +209,9 @@ def compiled(dtype: str, l1: int, accumulate: bool = False) -> Compiled:
 def test_a_network_is_planned_for_any_small_memory(dtype: str, l1: int) -> None:
     schedule = compiled(dtype, l1, accumulate=dtype == "mixed").network.schedule
     assert schedule.local is not None and schedule.local.arena_bytes <= l1
-    tasks = {name: len(program.staging.tasks) for name, program in schedule.programs.items() if program.staging}
+    tasks = {
+        name: len(program.staging.tasks) for name, program in schedule.programs.items() if program.staging
+    }
     nodes = {
         name: sum(item.call is not None for item in program.nodes)
         for name, program in schedule.programs.items()
@@ -255,7 +259,9 @@ def test_tiles_on_the_host_give_the_bits_of_one_memory(dtype: str, l1: int) -> N
 
 
 def moves(staging: Staging) -> list[Transfer]:
-    commands = [move for task in staging.tasks for move in (*task.before, *task.beside)] + list(staging.finish)
+    commands = [move for task in staging.tasks for move in (*task.before, *task.beside)] + list(
+        staging.finish
+    )
     return [move for move in commands if isinstance(move, Transfer)]
 
 
