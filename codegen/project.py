@@ -24,6 +24,7 @@ from odl.errors import InputError
 from odl.graph.ir import DType, Role
 from odl.options import Adam
 from odl.passes.precision import Precision
+from odl.plan.staging import AHEAD
 
 #: What building adds to a project's directory; it may be replaced with the project.
 BUILD_PRODUCTS = frozenset(
@@ -163,6 +164,7 @@ def _context(network: Network, kernels: KernelSet, tensors: list[dict[str, Any]]
         "persistent_bytes": schedule.memory.persistent_bytes,
         "clustered": schedule.local is not None,
         "l1_bytes": 0 if schedule.local is None else schedule.local.arena_bytes,
+        "ahead": AHEAD,
         "strided": any(move.get("line") for program in programs for move in _all_moves(program)),
         "state_bytes": schedule.memory.persistent_bytes + 4 + (10 if adam else 8) * 4,
         "input_size": network.input_value.count,

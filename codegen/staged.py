@@ -11,7 +11,7 @@ from odl.codegen.programs import C_TYPES, ShapeSet, describe
 from odl.graph.ir import DType
 from odl.operators.base import Argument, Number, Runtime, Scratch, Tensor
 from odl.plan.program import Program
-from odl.plan.staging import Command, StagedTask, Transfer
+from odl.plan.staging import AHEAD, Command, StagedTask, Transfer, WaitForStores
 from odl.plan.tasks import Block, scratch_tensor
 
 
@@ -20,7 +20,7 @@ def task_contexts(program: Program, kernels: KernelSet, shapes: ShapeSet) -> lis
     assert program.staging is not None
     numbers = node_numbers(program)
     tasks = []
-    for staged in program.staging.tasks:
+    for number, staged in enumerate(program.staging.tasks):
         task = staged.task
         tensors, arguments = _operands(program, staged)
         tasks.append(
@@ -32,6 +32,8 @@ def task_contexts(program: Program, kernels: KernelSet, shapes: ShapeSet) -> lis
                 "tensors": tensors,
                 "before": _moves(program, staged.before),
                 "beside": _moves(program, staged.beside),
+                "slot": number % AHEAD,
+                "awaited": (number + 1) % AHEAD if staged.await_next else None,
                 "wait_for_stores": staged.wait_for_stores,
                 "publish": _moves(program, staged.publish),
                 "done": task.last_of_node,
@@ -145,11 +147,12 @@ def _moves(program: Program, commands: Sequence[Command]) -> list[dict[str, Any]
 def _each_move(program: Program, commands: Sequence[Command]) -> Iterator[dict[str, Any]]:
     for command in commands:
         if not isinstance(command, Transfer):
-            yield {"kind": "wait"}
+            yield {"kind": "stores" if isinstance(command, WaitForStores) else "fetches"}
             continue
         part = command.block.part
         yield {
             "kind": "fetch" if command.inward else "store",
+            "slot": None if command.due is None else command.due % AHEAD,
             "l1": command.address,
             "l2": _arena_offset(program, command.block),
             "bytes": part.count,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +28,15 @@ class Model:
     loss: str
 
     def example(self, batch: int) -> torch.Tensor:
-        """An input of the right shape, from a fixed seed."""
+        """An input of the right shape, from a fixed seed; InputError when no memory can hold it."""
         generator = torch.Generator().manual_seed(0)
-        return torch.randn(batch, *self.input_shape, generator=generator)
+        try:
+            return torch.randn(batch, *self.input_shape, generator=generator)
+        except (MemoryError, OverflowError, RuntimeError, TypeError) as error:
+            raise InputError(
+                f"an input of shape {(batch, *self.input_shape)} is too large for this machine; "
+                "choose a smaller --batch or --input-shape"
+            ) from error
 
 
 def resolve(spec: str, input_shape: tuple[int, ...] | None = None, loss: str | None = None) -> Model:
@@ -50,12 +58,17 @@ def resolve(spec: str, input_shape: tuple[int, ...] | None = None, loss: str | N
     if not separator or not path.endswith(".py"):
         if Path(spec).suffix == ".py":
             raise InputError(f"{spec}: name the function that makes the model, as in {spec}:make_model")
-        model = zoo.get(spec)
+        model = _from_zoo(spec)
         return Model(spec, spec, model.factory(), model.input_shape, loss or model.loss)
     made = _call_factory(Path(path), factory)
     module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(module, nn.Module):
         raise InputError(f"{spec}: returned a {type(module).__name__}; it must return an nn.Module")
+    check_weights(module)
+    if example is not None and not isinstance(example, torch.Tensor):
+        raise InputError(
+            f"{spec}: returned a module and a {type(example).__name__}; the example input must be a tensor"
+        )
     if input_shape is None and isinstance(example, torch.Tensor):
         input_shape = tuple(example.shape[1:])
     if input_shape is None:
@@ -63,6 +76,29 @@ def resolve(spec: str, input_shape: tuple[int, ...] | None = None, loss: str | N
             f"{spec}: the input's shape is not known; return (module, example_input) or give --input-shape 3x32x32"
         )
     return Model(spec, factory, module, input_shape, loss or "cross_entropy")
+
+
+def check_weights(module: nn.Module) -> None:
+    """InputError when the module's weights are not there to be copied."""
+    if isinstance(module, torch.jit.ScriptModule):
+        raise InputError("the model is a ScriptModule; give the nn.Module that it was made from")
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if nn.parameter.is_lazy(tensor):
+            raise InputError(
+                f"the model's '{name}' belongs to a lazy layer and has no shape yet; "
+                "run the model once on an example input first"
+            )
+        if tensor.is_meta:
+            raise InputError(
+                f"the model's '{name}' is on the meta device and has no values; load weights first"
+            )
+
+
+def _from_zoo(name: str) -> zoo.ZooModel:
+    try:
+        return zoo.get(name)
+    except InputError as error:
+        raise InputError(f"{error}; a model of your own is file.py:factory") from None
 
 
 def _call_factory(path: Path, factory: str) -> Any:
@@ -81,14 +117,25 @@ def _call_factory(path: Path, factory: str) -> Any:
                 name for name, item in vars(module).items() if callable(item) and not name.startswith("_")
             ]
             raise InputError(f"{path} has no function '{factory}'; it has {', '.join(offered) or 'none'}")
-        return function()
+        with contextlib.redirect_stdout(sys.stderr):  # standard output may be a table or JSON
+            return function()
     except InputError:
         raise
     except (Exception, SystemExit) as error:
-        first = str(error).splitlines()[0] if str(error) else ""
-        raise InputError(f"{path}:{factory} failed: {type(error).__name__}: {first}") from error
+        reason = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
+        raise InputError(f"{path}:{factory} failed: {reason}{_line(error, path)}") from error
     finally:
         sys.path.pop(0)
+
+
+def _line(error: BaseException, path: Path) -> str:
+    """Where in the user's file the error came from, as far as its traceback says."""
+    lines = [
+        number
+        for frame, number in traceback.walk_tb(error.__traceback__)
+        if Path(frame.f_code.co_filename) == path.resolve()
+    ]
+    return f" (line {lines[-1]} of {path.name})" if lines else ""
 
 
 def parse_shape(text: str) -> tuple[int, ...]:

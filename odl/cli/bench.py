@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from odl.cli.json_file import check_json_file, is_standard_output, write_json
 from odl.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def bench(
     from odl.bench import measure
     from odl.targets.cv32e40p import Cluster, InstructionCache
 
-    console = Console(stderr=str(json_file) == "-")
+    check_json_file(json_file)
+    console = Console(stderr=is_standard_output(json_file))
     results = []
     with tempfile.TemporaryDirectory(prefix="odl-bench-") as folder:
         for number, model in enumerate(models):
@@ -80,11 +81,7 @@ def bench(
             with console.status(f"simulating a training step of {model}"):
                 results.append(measure(directory, cluster))
             _print(console, results[-1], summary)
-    text = json.dumps([item.as_json() for item in results], indent=1)
-    if str(json_file) == "-":
-        typer.echo(text)
-    elif json_file is not None:
-        json_file.write_text(text + "\n", encoding="utf-8")
+    write_json(json_file, [item.as_json() for item in results])
 
 
 def _project(model: str, directory: Path, target: str, dtype: str, cores: int) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from odl.errors import InputError
+from odl.cli.json_file import check_json_file, is_standard_output, write_json
 
 
 def verify_project(
@@ -37,8 +36,7 @@ def verify_project(
     """Check gradients, updated weights and statistics against float64 PyTorch; exit code 1 when one fails."""
     from odl.check.project import verify_directory
 
-    if json_file is not None and not json_file.parent.is_dir():
-        raise InputError(f"--json {json_file}: there is no directory {json_file.parent}")
+    check_json_file(json_file)
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("verifying", total=steps)
@@ -51,12 +49,8 @@ def verify_project(
             seed=seed,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    text = json.dumps([row.as_json() for row in report.rows], indent=1)
-    if str(json_file) == "-":
-        typer.echo(text)
-    else:
-        if json_file is not None:
-            json_file.write_text(text + "\n", encoding="utf-8")
+    write_json(json_file, [row.as_json() for row in report.rows])
+    if not is_standard_output(json_file):
         _print(Console(), report)
     if not report.ok:
         raise typer.Exit(1)

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 
 from odl.plan.tasks import Block, Task
 
+#: How many tasks ahead operands are brought in, where there is room that nobody needs. A program tells as many groups
+#: of transfers apart: that of the task which will wait for them.
+AHEAD = 4
 #: A result that is next needed after more tasks than this is stored early, so that its place can be given away.
 _SOON = 3
 
@@ -23,11 +26,15 @@ class DoesNotFitError(Exception):
 
 @dataclass(frozen=True)
 class Transfer:
-    """The DMA engine moves a block between its tensor and `address` in the small memory."""
+    """The DMA engine moves a block between its tensor and `address` in the small memory.
+
+    `due` is the task that an inward move must be complete for.
+    """
 
     block: Block
     address: int
     inward: bool
+    due: int | None = None
 
 
 @dataclass(frozen=True)
@@ -35,22 +42,29 @@ class WaitForStores:
     """Core 0 waits until every block on its way out has arrived."""
 
 
-Command = Transfer | WaitForStores
+@dataclass(frozen=True)
+class WaitForFetches:
+    """Core 0 waits until every block on its way in has arrived."""
+
+
+Command = Transfer | WaitForStores | WaitForFetches
 
 
 @dataclass(frozen=True)
 class StagedTask:
     """A task, the address of each of its blocks, and what core 0 does around it.
 
-    `before`: moves that the task itself waits for; a barrier follows. `beside`: moves that run while the cores compute;
-    blocks on their way in have arrived at the end of the task, at its barrier. `wait_for_stores`: blocks on their way
-    out have arrived then too. `publish`: results that a debugger wants to see in the large memory.
+    `before`: moves that the task itself waits for; a barrier follows. `beside`: moves that run while the cores compute.
+    At the end of the task, before its barrier, core 0 waits for what is due for the next task where `await_next` says
+    so, and with `wait_for_stores` for blocks on their way out. `publish`: results that a debugger wants to see in the
+    large memory.
     """
 
     task: Task
     addresses: dict[Block, int]
     before: tuple[Command, ...]
     beside: tuple[Command, ...]
+    await_next: bool
     wait_for_stores: bool
     publish: tuple[Transfer, ...]
 
@@ -91,6 +105,7 @@ class _Resident:
     dirty: bool
     since: int
     touched: bool = False  # whether a transfer or a kernel has used the place
+    due: int = 0  # the task that its transfer must be complete for
 
     @property
     def end(self) -> int:
@@ -115,6 +130,7 @@ class _Stager:
         self._stored: set[str] = set(kept) | set(given)
         self._residents: list[_Resident] = []
         self._leaving: list[tuple[int, int, Block]] = []  # places that the DMA engine still reads
+        self._due: set[int] = set()  # tasks that blocks come in for beside an earlier one
         self._stays: list[Stay] = []
         self._uses: dict[str, list[tuple[int, Block, bool, bool]]] = {}
         for index, task in enumerate(tasks):
@@ -140,6 +156,7 @@ class _Stager:
                 draft.beside += self._store_early(index)
                 if index + 1 < len(self._tasks) and self._tasks[index + 1].staged:
                     self._bring_in(index, draft.beside)
+                    self._look_ahead(index, draft.beside)
             else:
                 self._settle(index, draft)
             self._commit(index, draft)
@@ -151,10 +168,11 @@ class _Stager:
                 draft.addresses,
                 tuple(draft.before),
                 tuple(draft.beside),
+                index + 1 in self._due,
                 draft.wait_for_stores,
                 transfers,
             )
-            for task, draft, transfers in zip(self._tasks, drafts, published, strict=True)
+            for index, (task, draft, transfers) in enumerate(zip(self._tasks, drafts, published, strict=True))
         )
         kept_published = tuple(
             StagedTask(
@@ -162,6 +180,7 @@ class _Stager:
                 item.addresses,
                 item.before,
                 item.beside,
+                item.await_next,
                 item.wait_for_stores,
                 tuple(move for move in item.publish if move.block.tensor in self._stored),
             )
@@ -246,7 +265,7 @@ class _Stager:
             if end > self._capacity:
                 continue
             there = [item for item in self._residents if item.address < end and start < item.end]
-            if any(item.block in pinned for item in there):
+            if any(item.block in pinned or item.due > index for item in there):
                 continue
             cost = sum(self._cost(item, after) for item in there)
             cost += sum(1 for begin, stop, _ in self._leaving if begin < end and start < stop)
@@ -275,11 +294,21 @@ class _Stager:
             cost += resident.block.room * (1.0 + 4.0 / (1 + hit - index))
         return cost
 
-    def _load(self, resident: _Resident, commands: list[Command]) -> None:
+    def _free_place(self, block: Block) -> int | None:
+        """An address where the block displaces nothing at all."""
+        taken = [(item.address, item.end) for item in self._residents]
+        taken += [(begin, end) for begin, end, _ in self._leaving]
+        for start in sorted({0, *(end for _, end in taken)}):
+            end = start + block.room
+            if end <= self._capacity and all(stop <= start or end <= begin for begin, stop in taken):
+                return start
+        return None
+
+    def _load(self, resident: _Resident, commands: list[Command], due: int) -> None:
         if any(block.meets(resident.block) for _, _, block in self._leaving):
             self._wait(commands)
-        commands.append(Transfer(resident.block, resident.address, True))
-        resident.touched = True
+        commands.append(Transfer(resident.block, resident.address, True, due))
+        resident.touched, resident.due = True, due
         self._stored.add(resident.block.tensor)
 
     # --- one task ---------------------------------------------------------------------------------------------
@@ -292,6 +321,8 @@ class _Stager:
         if not self._place_all(task, index, draft.before):
             # Start over with an empty memory; what this attempt was to bring in comes in again.
             draft.before = [move for move in draft.before if not _is_inward(move)]
+            if any(item.due > index for item in earlier):
+                draft.before.append(WaitForFetches())
             for item in list(self._residents):
                 item.touched = item.touched and item in earlier
                 if item.dirty and (item.block in task.reads or self._needed(item.block, index)):
@@ -309,7 +340,7 @@ class _Stager:
             if resident is None:
                 return False
             if block in task.reads:
-                self._load(resident, commands)
+                self._load(resident, commands, due=index)
         return True
 
     @staticmethod
@@ -366,11 +397,32 @@ class _Stager:
             pinned = self._pinned(task, following)
             resident = self._place(block, pinned, commands, index, after=index + 1)
             if resident is not None and block in following.reads:
-                self._load(resident, commands)
+                self._load(resident, commands, due=index + 1)
+                self._due.add(index + 1)
 
-    def _changes(self, block: Block, task: Task) -> bool:
-        """Whether the newest bytes of the block are not in the large memory while the task runs."""
-        made = any(written.meets(block) for written in task.writes)
+    def _look_ahead(self, index: int, commands: list[Command]) -> None:
+        """Operands of later tasks, where there is room that nobody needs and their bytes are complete."""
+        for later in range(index + 2, min(index + AHEAD, len(self._tasks))):
+            task = self._tasks[later]
+            if not task.staged:
+                return
+            for block in self._to_place(task):
+                if block not in task.reads or self._holder(block, task) is not None:
+                    continue
+                if self._changes(block, *self._tasks[index:later]):
+                    continue
+                address = self._free_place(block)
+                if address is not None:
+                    resident = _Resident(block, address, False, index)
+                    self._residents.append(resident)
+                    due = self._next_hit(block, index + 1)
+                    assert due is not None
+                    self._load(resident, commands, due)
+                    self._due.add(due)
+
+    def _changes(self, block: Block, *tasks: Task) -> bool:
+        """Whether the newest bytes of the block are not in the large memory while the tasks run."""
+        made = any(written.meets(block) for task in tasks for written in task.writes)
         return made or any(item.dirty and item.block.meets(block) for item in self._residents)
 
     def _settle(self, index: int, draft: _Draft) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odl.operators.tiling import Slice
-from odl.plan.staging import Command, StagedTask, Staging, Transfer
+from odl.plan.staging import Command, StagedTask, Staging, Transfer, WaitForStores
 from odl.plan.tasks import Block
 from odl.plan.verify import PlanError
 
@@ -85,7 +85,7 @@ def replay(memories: Memories, places: Places, staging: Staging, program: str) -
     for number, task in enumerate(staging.tasks):
         player.task(number, task)
     player.commands(staging.finish, "at the end")
-    player.arrive("at the end")
+    player.arrive(None)
     if player.outgoing:
         raise PlanError(
             f"program '{program}' ends while '{player.outgoing[0].block.tensor}' is on its way out"
@@ -97,42 +97,49 @@ class _Player:
         self.memories, self.places, self.program = memories, places, program
         self.incoming: list[tuple[Transfer, NDArray[np.int64]]] = []
         self.outgoing: list[Transfer] = []
+        self.leaving = np.zeros(len(memories.large), dtype=bool)
 
     def task(self, number: int, staged: StagedTask) -> None:
         name = f"task {number} of '{self.program}' ({staged.task.call.template})"
         self.commands(staged.before, name)
-        self.arrive(name)
+        self.arrive(number)
         self.commands(staged.beside, name)
         self._run(staged, name)
-        self.arrive(name)
+        if staged.await_next:
+            self.arrive(number + 1)
         if staged.wait_for_stores:
             self._leave()
 
     def commands(self, commands: Sequence[Command], name: str) -> None:
         for command in commands:
-            if not isinstance(command, Transfer):
+            if isinstance(command, WaitForStores):
                 self._leave()
+            elif not isinstance(command, Transfer):
+                self.arrive(None)
             elif command.inward:
                 self._load(command, name)
             else:
                 self._store(command, name)
 
-    def arrive(self, name: str) -> None:
-        """All blocks on their way in are there."""
+    def arrive(self, due: int | None) -> None:
+        """All blocks on their way in that are due for that task, or all at all, are there."""
+        left = []
         for transfer, tokens in self.incoming:
-            self.memories.small[_dense(transfer)] = tokens
-        self.incoming.clear()
+            if due is None or transfer.due == due:
+                self.memories.small[_dense(transfer)] = tokens
+            else:
+                left.append((transfer, tokens))
+        self.incoming = left
 
     def _leave(self) -> None:
         self.outgoing.clear()
+        self.leaving[:] = False
 
     def _load(self, transfer: Transfer, name: str) -> None:
         where = self._large(transfer.block, name)
+        if self.leaving[where].any():
+            raise PlanError(f"{name}: '{transfer.block.tensor}' comes in while it is still on its way out")
         for other in self.outgoing:
-            if np.intersect1d(self._large(other.block, name), where).size:
-                raise PlanError(
-                    f"{name}: '{transfer.block.tensor}' comes in while it is still on its way out"
-                )
             self._apart(transfer, other, name)
         for other, _ in self.incoming:
             self._apart(transfer, other, name)
@@ -144,7 +151,9 @@ class _Player:
         self._inside(transfer, name)
         for other, _ in self.incoming:
             self._apart(transfer, other, name)
-        self.memories.large[self._large(transfer.block, name)] = self.memories.small[_dense(transfer)]
+        where = self._large(transfer.block, name)
+        self.memories.large[where] = self.memories.small[_dense(transfer)]
+        self.leaving[where] = True
         self.outgoing.append(transfer)
 
     def _run(self, staged: StagedTask, name: str) -> None:
