@@ -13,7 +13,10 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/odl, by default ~/.cache/odl."""
+    """$ODL_SIMULATOR_CACHE; by default $XDG_CACHE_HOME/odl, and that by default ~/.cache/odl."""
+    own = os.environ.get("ODL_SIMULATOR_CACHE")
+    if own:
+        return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "odl"
 

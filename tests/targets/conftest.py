@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from odl.errors import MissingToolError
 from odl.targets.cv32e40p import tools
+from odl.targets.cv32e40p.cache import cache_folder
 from odl.targets.pulp import MemoryLayout, build
 from odl.targets.pulp.toolchain import find_toolchain
+
+# Simulators take a minute to build: they stay in the user's cache even where tests of other parts put theirs elsewhere.
+os.environ.setdefault("ODL_SIMULATOR_CACHE", str(cache_folder()))
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -35,23 +40,30 @@ def simulator_tools(toolchain: None, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def program(toolchain: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Builds files of programs/ into an ELF: program("a.c", "b.S", cores=8, NAME=value, …)."""
+    """Builds files of programs/ into an ELF: program("a.c", "b.S", cores=8, NAME=value, …).
+
+    Headers in the folders `include` come first; they must not change between two calls.
+    """
     folder = tmp_path_factory.mktemp("programs")
     built: dict[tuple[object, ...], Path] = {}
 
     def build_program(
-        *files: str, layout: MemoryLayout | None = None, cores: int = 8, **defines: str | int
+        *files: str,
+        include: Sequence[Path] = (),
+        layout: MemoryLayout | None = None,
+        cores: int = 8,
+        controller: bool = False,
+        **defines: str | int,
     ) -> Path:
-        layout = layout or MemoryLayout(cores=cores)
-        key = (files, layout, tuple(sorted(defines.items())))
+        layout = layout or MemoryLayout(cores=cores, controller=controller)
+        key = (files, layout, tuple(include), tuple(sorted(defines.items())))
         if key not in built:
-            include = [Path(__file__).parents[2] / "kernels"]
             built[key] = build(
                 [PROGRAMS / name for name in files],
                 folder / f"{len(built)}.elf",
                 layout,
                 defines=defines,
-                include=include,
+                include=[*include, Path(__file__).parents[2] / "kernels"],
                 options=("-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror"),
             )
         return built[key]

@@ -21,6 +21,7 @@ FAULTS = {
     9: ("unmapped", 2, "?", 0x1001FFF0),
     10: ("breakpoint", 2, "at_fault", None),
     11: ("illegal_instruction", 2, "?", None),
+    12: ("stack_overflow", 2, "at_fault", ...),
 }
 
 
@@ -38,15 +39,21 @@ def test_fault(program, number):
         assert fault.symbol.split("+")[0] == function
     with pytest.raises(CheckFailedError) as caught:
         result.check()
+    assert caught.value.exit_code == 1
     assert "\n" not in str(caught.value)
     assert f"core {core}" in str(caught.value)
 
 
-def test_stack_overflow_names_the_guard_of_the_core(program):
-    result = run(program("faults.c", FAULT=4), Cluster(), max_cycles=20_000)
-    assert result.fault is not None
-    assert result.fault.address is not None
-    assert 0x10000000 + 2 * 1024 <= result.fault.address < 0x10000000 + 2 * 1024 + 16
+def test_stack_overflow_is_seen_before_another_core_s_stack_is_written(program):
+    for number in (4, 12):
+        elf = program("faults.c", FAULT=number)
+        result = run(elf, Cluster(), max_cycles=20_000)
+        assert result.fault is not None
+        assert result.fault.address is not None
+        bottom = 0x10000000 + 2 * 1024
+        assert bottom - 1024 < result.fault.address < bottom + 16
+        guard = (bottom - 0x10000000) // 4
+        assert not result.touched["l1"][guard : guard + 4].any()
 
 
 def test_trap_handler_reports_where_the_simulator_does_not_stop(program):

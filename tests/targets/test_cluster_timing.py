@@ -131,3 +131,6 @@ def test_counters_add_up(ideal):
     assert all(core.counters["barrier"] > result.cycles / 2 for core in result.cores[1:])
     assert result.cores[0].counters["dma_wait"] > DMA_CYCLES
     assert result.total("icache_miss") == 0
+    # Taken branches are told from what is not explained, of which there is nothing here
+    assert result.total("branch") > 0
+    assert result.total("other") == 0

@@ -1,8 +1,13 @@
-"""Packed fp16 instructions on the core's RTL against their C meaning on the host, bit by bit, flags included."""
+"""Packed fp16 instructions on the core's RTL against their C meaning on the host, bit by bit, flags included.
+
+The instructions are those of the kernels' headers: every function there of words, halves and floats that gives one.
+"""
 
 from __future__ import annotations
 
+import re
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +15,53 @@ import pytest
 
 from odl.targets.cv32e40p import Cluster, run
 
-pytestmark = pytest.mark.usefixtures("simulator_tools")
-
 HERE = Path(__file__).parent
+KERNELS = HERE.parents[1] / "kernels"
 TRIPLES = 4096
-# In the order of programs/instruction_list.h
-PACKED = ("vfadd.h", "vfsub.h", "vfmul.h", "vfmac.h", "vfmac.r.h")
-FROM_FLOATS = ("vfcpka.h.s", "fcvt.s.h", "fcvt.h.s")
-INSTRUCTIONS = PACKED + FROM_FLOATS
+HEADERS = ("packed_fp16.h", "half.h")
+# How a parameter of each type is taken from the operands at a position, and a result becomes a word
+PARAMETER = {"uint32_t": "H({})", "float": "F({})", "odl_f16": "(odl_f16)H({})"}
+RESULT = {"uint32_t": "{}", "float": "as_bits({})", "odl_f16": "{}"}
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """A function of a header. `operands` has "H" (two halves), "h" (one) or "F" (a float) per parameter."""
+
+    name: str
+    operands: str
+    call: str
+    encoding: tuple[int, int] | None
+    """funct3 and funct7 of the 32-bit word that it must consist of, where it is one of opcode 0x33."""
+
+
+def discover(text: str) -> list[Instruction]:
+    """The instructions of a header, in order, each once."""
+    found: dict[str, Instruction] = {}
+    types = "|".join(PARAMETER)
+    function = rf"^static inline ({types}) (odl_\w+)\(((?:(?:{types}) \w+(?:, )?)+)\) \{{"
+    for match in re.finditer(function, text, re.MULTILINE):
+        result, name, parameters = match.groups()
+        kinds = [parameter.split()[0] for parameter in parameters.split(", ")]
+        arguments = ", ".join(PARAMETER[kind].format(i) for i, kind in enumerate(kinds))
+        body = text[match.end() :].split("\nstatic ")[0]
+        encoding = re.search(r"ODL_PACKED_INSN\w*\((\d), (0x\w+),", body)
+        instruction = Instruction(
+            name,
+            "".join({"uint32_t": "H", "float": "F", "odl_f16": "h"}[kind] for kind in kinds),
+            RESULT[result].format(f"{name}({arguments})"),
+            (int(encoding[1]), int(encoding[2], 16)) if encoding else None,
+        )
+        found.setdefault(name, instruction)
+    return list(found.values())
+
+
+INSTRUCTIONS = [
+    instruction
+    for header in HEADERS
+    for instruction in discover((KERNELS / "isa" / header).read_text(encoding="utf-8"))
+]
+ROUNDING = [item for item in INSTRUCTIONS if re.match(r"odl_vf(add|sub|mul|mac|mre)", item.name)]
 
 # fmt: off
 SPECIAL_HALVES = np.array([
@@ -44,7 +88,7 @@ def special_floats() -> np.ndarray:
 
 
 def operands() -> np.ndarray:
-    """TRIPLES × {packed halves, floats} × 3."""
+    """TRIPLES × (three words of packed halves, three floats)."""
     random = np.random.default_rng(16)
 
     def halves(shape: tuple[int, ...]) -> np.ndarray:
@@ -66,22 +110,35 @@ def operands() -> np.ndarray:
     special = special_floats()
     floats[: len(special), 0] = special
     floats[: len(special), 1] = special[::-1]
-    # fcvt.s.h takes the low half of the first word: all kinds of halves there too
-    floats[-1024:, 0] = packed[:1024, 0]
-    return np.stack([packed, floats], axis=1)
+    return np.concatenate([packed, floats], axis=1)
+
+
+def write_list(folder: Path) -> Path:
+    """Write instruction_list.h to the folder, which is returned."""
+    cases = [f"case {i}: return {item.call};" for i, item in enumerate(INSTRUCTIONS)]
+    text = " \\\n    ".join(["#define INSTRUCTION_CASES", *cases])
+    (folder / "instruction_list.h").write_text(f"{text}\n#define INSTRUCTIONS {len(INSTRUCTIONS)}\n")
+    return folder
 
 
 @pytest.fixture(scope="module")
-def on_rtl(program) -> np.ndarray:
-    elf = program("instructions.c", TRIPLES=TRIPLES)
-    load = {"operands": operands().tobytes()}
-    result = run(elf, Cluster(icache=None), load=load, dump=["results"], max_cycles=20_000_000).check()
+def elf(simulator_tools, program, tmp_path_factory) -> Path:
+    include = write_list(tmp_path_factory.mktemp("device"))
+    return program("instructions.c", include=[include], TRIPLES=TRIPLES, ODL_ISA_XCV=1)
+
+
+@pytest.fixture(scope="module")
+def on_rtl(elf) -> np.ndarray:
+    """TRIPLES × instructions × (result, flags)."""
+    load = {"operands": operands().astype("<u4").tobytes()}
+    cluster = Cluster(icache=None, l2_bytes=8 << 20)
+    result = run(elf, cluster, load=load, dump=["results"], max_cycles=50_000_000).check()
     return np.frombuffer(result.dumps["results"], np.uint32).reshape(TRIPLES, len(INSTRUCTIONS), 2)
 
 
 def on_host(folder: Path, options: list[str]) -> np.ndarray:
     executable = folder / "instructions"
-    include = [f"-I{HERE.parents[1] / 'kernels'}", f"-I{HERE / 'programs'}", f"-DTRIPLES={TRIPLES}"]
+    include = [f"-I{KERNELS}", f"-I{write_list(folder)}", f"-DTRIPLES={TRIPLES}"]
     common = ["-std=c11", "-O1", "-frounding-math", "-ffp-contract=off"]
     source = HERE / "programs" / "instructions.c"
     subprocess.run(
@@ -104,39 +161,66 @@ def meaning(request, tmp_path_factory) -> np.ndarray:
     return on_host(tmp_path_factory.mktemp(request.param), options)
 
 
-def is_nan(bits: np.ndarray) -> np.ndarray:
-    return (bits & 0x7FFFFFFF) > 0x7F800000
-
-
-@pytest.mark.parametrize("instruction", INSTRUCTIONS)
-def test_result_and_flags(on_rtl, meaning, instruction):
-    index = INSTRUCTIONS.index(instruction)
-    inputs = operands()[:, int(index >= len(PACKED))]
-    differs = (on_rtl[:, index] != meaning[:, index]).any(axis=1)
-    if instruction == "fcvt.s.h":  # odl_half_to_float keeps a NaN's payload, the core gives the canonical NaN
-        both_nan = is_nan(on_rtl[:, index, 0]) & is_nan(meaning[:, index, 0])
-        differs &= ~both_nan | (on_rtl[:, index, 1] != meaning[:, index, 1])
-    different = np.flatnonzero(differs)
+def differences(index: int, on_rtl: np.ndarray, meaning: np.ndarray) -> str:
+    """Says how many results or flags of an instruction differ, with examples; empty where none does."""
+    different = np.flatnonzero((on_rtl[:, index] != meaning[:, index]).any(axis=1))
+    kinds = INSTRUCTIONS[index].operands
+    places = [i + 3 * (kind == "F") for i, kind in enumerate(kinds)]
     examples = [
-        f"{[hex(x) for x in inputs[i]]}: RTL {on_rtl[i, index, 0]:#x} flags {on_rtl[i, index, 1]}, "
+        f"{[hex(x) for x in operands()[i, places]]}: RTL {on_rtl[i, index, 0]:#x} flags {on_rtl[i, index, 1]}, "
         f"meaning {meaning[i, index, 0]:#x} flags {meaning[i, index, 1]}"
         for i in different[:5]
     ]
-    assert not examples, f"{len(different)} of {TRIPLES} differ: " + "; ".join(examples)
+    return f"{len(different)} of {TRIPLES} differ: " + "; ".join(examples) if examples else ""
 
 
-def test_the_operands_reach_every_kind_of_result(on_rtl):
-    for index, instruction in enumerate(PACKED):
-        low = on_rtl[:, index, 0] & 0xFFFF
-        exponent, mantissa = low >> 10 & 31, low & 0x3FF
-        kinds = {
-            "NaN": (exponent == 31) & (mantissa != 0),
-            "infinity": (exponent == 31) & (mantissa == 0),
-            "subnormal": (exponent == 0) & (mantissa != 0),
-            "zero": low & 0x7FFF == 0,
-            "normal": (exponent > 0) & (exponent < 31),
-        }
-        for kind, found in kinds.items():
-            assert found.sum() >= 10, f"{instruction}: {kind}"
-        assert (on_rtl[:, index, 1] & 1).any(), f"{instruction} never overflows"
-        assert (on_rtl[:, index, 1] & 2).any(), f"{instruction} is never invalid"
+@pytest.mark.parametrize("index", range(len(INSTRUCTIONS)), ids=[item.name for item in INSTRUCTIONS])
+def test_result_and_flags(on_rtl, meaning, index):
+    assert not differences(index, on_rtl, meaning)
+
+
+def test_a_wrong_bit_or_flag_would_be_seen(on_rtl):
+    for part in (0, 1):
+        wrong = on_rtl.copy()
+        wrong[TRIPLES // 2, 3, part] ^= 1
+        assert differences(3, on_rtl, wrong).startswith("1 of")
+        assert not differences(2, on_rtl, wrong)
+
+
+def test_every_instruction_is_found():
+    names = [item.name for item in INSTRUCTIONS]
+    known = {"odl_vfadd_h", "odl_vfmac_h", "odl_vfmac_r_h", "odl_vfcpka_h_s"}
+    assert known | {"odl_half_to_float", "odl_float_to_half"} <= set(names)
+    # Read in another way: whatever the header calls an instruction of packed halves
+    text = (KERNELS / "isa" / "packed_fp16.h").read_text(encoding="utf-8")
+    assert set(re.findall(r"\b(odl_vf\w+)\(", text)) <= set(names)
+    (item,) = discover("static inline float odl_x(float sum, uint32_t a, odl_f16 b) {\n    return sum;\n}\n")
+    assert (item.operands, item.call) == ("FHh", "as_bits(odl_x(F(0), H(1), (odl_f16)H(2)))")
+    assert discover("static inline uint32_t odl_pack(__m128 v) {\n}\n") == []
+
+
+def test_the_device_executes_the_instructions(elf):
+    words = np.frombuffer(elf.read_bytes()[: elf.stat().st_size // 2 * 2], "<u2").astype(np.uint32)
+    words = words[:-1] | words[1:] << 16
+    found = set(zip((words >> 12 & 7).tolist(), (words >> 25).tolist(), (words & 0x7F).tolist(), strict=True))
+    for item in INSTRUCTIONS:
+        assert item.encoding is None or (*item.encoding, 0x33) in found, item.name
+    assert sum(item.encoding is not None for item in INSTRUCTIONS) >= 6
+
+
+@pytest.mark.parametrize("item", ROUNDING, ids=[item.name for item in ROUNDING])
+def test_the_operands_reach_every_kind_of_result(on_rtl, item):
+    index = INSTRUCTIONS.index(item)
+    low = on_rtl[:, index, 0] & 0xFFFF
+    exponent, mantissa = low >> 10 & 31, low & 0x3FF
+    kinds = {
+        "NaN": (exponent == 31) & (mantissa != 0),
+        "infinity": (exponent == 31) & (mantissa == 0),
+        "subnormal": (exponent == 0) & (mantissa != 0),
+        "zero": low & 0x7FFF == 0,
+        "normal": (exponent > 0) & (exponent < 31),
+    }
+    for kind, found in kinds.items():
+        assert found.sum() >= 10, kind
+    assert (on_rtl[:, index, 1] & 1).any(), "never overflows"
+    assert (on_rtl[:, index, 1] & 2).any(), "is never invalid"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from odl.errors import InputError
-from odl.targets.pulp import Elf, MemoryLayout, build
+from odl.targets.pulp import Elf, MemoryLayout, build, compile_options
 
 pytestmark = pytest.mark.usefixtures("toolchain")
 
@@ -49,6 +49,11 @@ def test_gvsoc_binary_has_the_same_memory_map(tmp_path):
     program = Elf.read(elf)
     assert program.entry == program.symbol("_start").address == 0x1C000000
     assert program.locate(program.symbol("main").address) == "main+0x0"
+
+
+def test_gvsoc_has_no_controller():
+    with pytest.raises(InputError, match="no controller"):
+        compile_options("gvsoc", MemoryLayout(controller=True))
 
 
 def test_what_is_no_elf(tmp_path):

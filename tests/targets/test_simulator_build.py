@@ -11,11 +11,12 @@ import pytest
 
 from odl.errors import InputError, MissingToolError
 from odl.targets.cv32e40p import Cluster, InstructionCache, rtl_copy, simulator, tools
-from odl.targets.cv32e40p.cache import build_once, digest
+from odl.targets.cv32e40p.cache import build_once, cache_folder, digest
 
 
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.delenv("ODL_SIMULATOR_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return tmp_path
 
@@ -46,6 +47,12 @@ def test_a_failed_build_leaves_nothing(cache):
         build_once("thing", "key", fail)
     assert [path.name for path in (cache / "odl" / "thing").iterdir()] == ["key.lock"]
     assert (build_once("thing", "key", _slow_build) / "built").exists()
+
+
+def test_the_simulators_cache_can_be_elsewhere(cache, monkeypatch):
+    assert cache_folder() == cache / "odl"
+    monkeypatch.setenv("ODL_SIMULATOR_CACHE", str(cache / "other"))
+    assert cache_folder() == cache / "other"
 
 
 def test_digest_tells_apart():
@@ -115,6 +122,23 @@ def test_missing_tools_say_how_to_get_them(monkeypatch, tmp_path):
         tools.find_verilator(tmp_path)
     with pytest.raises(MissingToolError, match=r"g\+\+"):
         tools.find_compiler()
+
+
+def test_doctor_names_every_missing_part(monkeypatch, tmp_path):
+    monkeypatch.setattr(tools, "_package_folder", lambda module: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    findings = tools.check_tools(tmp_path)
+    assert [finding.tool for finding in findings] == [
+        *("pythondata-cpu-cv32e40p", "verilator", "C++20 compiler", "clang", "lld")
+    ]
+    assert all(not finding.ok and finding.found is None and finding.remedy for finding in findings)
+
+
+@pytest.mark.usefixtures("simulator_tools")
+def test_doctor_finds_what_the_simulator_is_built_from(tmp_path):
+    findings = tools.check_tools(tmp_path)
+    assert all(finding.ok and finding.found and finding.found[0].isdigit() for finding in findings), findings
 
 
 @pytest.mark.parametrize(

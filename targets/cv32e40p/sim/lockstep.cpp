@@ -7,7 +7,9 @@ namespace {
 constexpr int PATIENCE = 4000;
 // Some ten milliseconds, longer than the time for which a busy machine stops a thread
 constexpr int WINDOW = 4096;
-constexpr int SETTLED_WINDOWS = 64;
+constexpr int SETTLED_WINDOWS = 32;
+// How much shorter than alone it must take
+constexpr double WORTHWHILE = 0.9;
 
 void pause() {
 #if defined(__x86_64__)
@@ -76,16 +78,12 @@ void Lockstep::run(int work) {
 }
 
 void Lockstep::end_window() {
-    rounds_left_ = WINDOW;
-    if (--windows_left_ != 0) {
-        return;
-    }
     const auto now = std::chrono::steady_clock::now();
     const double time =
         std::chrono::duration<double>(now - window_begin_).count() / static_cast<double>(work_done_);
     window_begin_ = now;
     work_done_ = 0;
-    windows_left_ = 1;
+    rounds_left_ = WINDOW;
     switch (phase_) {
     case Phase::alone:
         time_alone_ = time;
@@ -95,11 +93,13 @@ void Lockstep::end_window() {
     case Phase::helped:
         phase_ = Phase::settled;
         windows_left_ = SETTLED_WINDOWS;
-        let_help(time < time_alone_);
+        let_help(time < WORTHWHILE * time_alone_);
         break;
     case Phase::settled:
-        phase_ = Phase::alone;
-        let_help(false);
+        if (--windows_left_ == 0 || (helped_ && time > time_alone_)) {
+            phase_ = Phase::alone;
+            let_help(false);
+        }
         break;
     }
 }

@@ -51,7 +51,7 @@ class Lockstep {
     alignas(64) std::atomic<bool> stop_{false};
     std::atomic<bool> helped_{false};
     Phase phase_ = Phase::alone;
-    int windows_left_ = 1; // until the phase ends
+    int windows_left_ = 0; // of the settled phase
     int rounds_left_;      // until the window ends
     uint64_t work_done_ = 0;
     double time_alone_ = 0; // per unit of work

@@ -12,6 +12,7 @@
 #define DMA_OUTSIDE 9
 #define BREAKPOINT 10
 #define ZERO_INSTRUCTION 11
+#define LARGE_FRAME 12
 
 volatile uint32_t sink;
 uint32_t zeros[4];
@@ -42,6 +43,11 @@ __attribute__((noinline)) uint32_t at_fault(uint32_t depth) {
     __asm__ volatile("ebreak");
 #elif FAULT == ZERO_INSTRUCTION
     ((void (*)(void))(uintptr_t)zeros)();
+#elif FAULT == LARGE_FRAME
+    volatile uint32_t local[400]; /* its low end, where nothing is written to, is beyond the guard */
+    __asm__ volatile("" : : "r"(local));
+    local[399] = depth;
+    return local[399];
 #endif
     return depth;
 }

@@ -2,7 +2,9 @@
  *
  * Compiled for the device it executes the instructions; compiled for the host, the C meaning that stands
  * beside each encoding. There it reads the operands from standard input and writes the results to standard
- * output.
+ * output. The test writes instruction_list.h: the number INSTRUCTIONS, and INSTRUCTION_CASES, one line
+ * `case n: return …;` for each function of the kernels' headers, of the operands H(i), packed halves, and
+ * F(i), a float.
  */
 #include "isa/packed_fp16.h"
 
@@ -10,21 +12,6 @@
 
 #if defined(__riscv)
 #include "odl_runtime.h"
-
-static float odl_test_to_float(odl_f16 half) { /* fcvt.s.h */
-    float result;
-    __asm__ volatile("fcvt.s.h %0, %1" : "=r"(result) : "r"((uint32_t)half | 0xffff0000u));
-    return result;
-}
-
-static odl_f16 odl_test_to_half(float value) { /* fcvt.h.s */
-    uint32_t result;
-    __asm__ volatile("fcvt.h.s %0, %1" : "=r"(result) : "r"(value));
-    return (odl_f16)result;
-}
-#else
-#define odl_test_to_float odl_half_to_float
-#define odl_test_to_half odl_float_to_half
 #endif
 
 static float as_float(uint32_t bits) {
@@ -40,27 +27,13 @@ static uint32_t as_bits(float value) {
 }
 
 /* volatile: nothing is moved past the handling of the flags, nothing is folded */
+#define H(i) operands[i]
+#define F(i) as_float(operands[3 + (i)])
 static uint32_t apply(int instruction, volatile uint32_t *operands) {
-    const uint32_t a = operands[0];
-    const uint32_t b = operands[1];
-    const uint32_t sum = operands[2];
     switch (instruction) {
-    case VFADD:
-        return odl_vfadd_h(a, b);
-    case VFSUB:
-        return odl_vfsub_h(a, b);
-    case VFMUL:
-        return odl_vfmul_h(a, b);
-    case VFMAC:
-        return odl_vfmac_h(sum, a, b);
-    case VFMAC_R:
-        return odl_vfmac_r_h(sum, a, b);
-    case VFCPKA:
-        return odl_vfcpka_h_s(as_float(a), as_float(b));
-    case TO_FLOAT:
-        return as_bits(odl_test_to_float((odl_f16)a));
+        INSTRUCTION_CASES
     default:
-        return odl_test_to_half(as_float(a));
+        return 0;
     }
 }
 
@@ -70,9 +43,8 @@ static void run_all(uint32_t *operands, uint32_t *results, uint32_t begin, uint3
     for (uint32_t i = begin; i < end; i++) {
         for (int instruction = 0; instruction < INSTRUCTIONS; instruction++) {
             uint32_t *result = results + (i * INSTRUCTIONS + (uint32_t)instruction) * 2;
-            volatile uint32_t *mine = operands + (i * 2 + (uint32_t)(instruction >= VFCPKA)) * 3;
             feclearexcept(FE_ALL_EXCEPT);
-            volatile uint32_t value = apply(instruction, mine);
+            volatile uint32_t value = apply(instruction, operands + i * 6);
             const int flags = fetestexcept(FLAGS);
             result[0] = value;
             result[1] = ((flags & FE_OVERFLOW) != 0 ? 1u : 0u) | ((flags & FE_INVALID) != 0 ? 2u : 0u);
@@ -80,8 +52,8 @@ static void run_all(uint32_t *operands, uint32_t *results, uint32_t begin, uint3
     }
 }
 
-/* Per operand triple one of packed halves and one of floats */
-uint32_t operands[TRIPLES * 2 * 3];
+/* Three words of packed halves and three floats each time */
+uint32_t operands[TRIPLES * 6];
 uint32_t results[TRIPLES * INSTRUCTIONS * 2];
 
 #if defined(__riscv)

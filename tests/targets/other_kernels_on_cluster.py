@@ -1,0 +1,178 @@
+"""Replays calls of kernels, recorded on the host by tests/kernels, on the simulated cluster: all in one simulation.
+
+Operands, numbers among them, lie in L1 while a kernel runs; every operand has guard zones around it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from odl.targets.cv32e40p import Cluster, run
+from odl.targets.pulp import MemoryLayout, build
+from tests.kernels.kernel_library import CONTEXTS, KERNELS, STRUCTS, Call
+from tests.targets.kernels_on_cluster import OPTIONS, PROGRAM
+
+SHAPE_WORDS, OPERANDS, GUARD_BYTES, NONE = 14, 14, 16, 0xFFFFFFFF
+WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call gave, and what it cost: cycles until the last core was done, counters summed over the cores."""
+
+    written: list[Any]
+    cycles: int
+    counters: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A call's operands as they lie in memory."""
+
+    call: Call
+    data: bytes
+    offsets: tuple[int, ...]
+
+    @staticmethod
+    def of(call: Call) -> _Placed:
+        data = bytearray(b"\xff" * GUARD_BYTES)
+        places: dict[int, int] = {}
+        offsets = []
+        for argument in call[2]:
+            if argument is None:
+                offsets.append(NONE)
+                continue
+            if id(argument) not in places or not isinstance(argument, np.ndarray):
+                places[id(argument)] = len(data)
+                content = (
+                    argument.tobytes() if isinstance(argument, np.ndarray) else struct.pack("<f", argument)
+                )
+                data += content + b"\xff" * (-len(content) % 16 + GUARD_BYTES)
+            offsets.append(places[id(argument)])
+        return _Placed(call, bytes(data), tuple(offsets))
+
+    def row(self, kernel: int, begin: int) -> bytes:
+        """The struct kernel_case of programs/kernel_cases.c."""
+        fields = next(text.split() for text in STRUCTS.values() if set(text.split()) == set(self.call[1]))
+        words = [self.call[1][field] for field in fields]
+        words += [0] * (SHAPE_WORDS - len(words))
+        offsets = [*self.offsets, *[NONE] * (OPERANDS - len(self.offsets))]
+        layout = f"<I{SHAPE_WORDS}III{OPERANDS}Iff"
+        return struct.pack(layout, kernel, *words, begin, len(self.data), *offsets, 0.0, 0.0)
+
+    def written(self, after: bytes) -> list[Any]:
+        """The arrays written; nothing else may have changed."""
+        results, expected = [], bytearray(self.data)
+        for index in self.call[3]:
+            array, at = self.call[2][index], self.offsets[index]
+            expected[at : at + array.nbytes] = after[at : at + array.nbytes]
+            results.append(
+                np.frombuffer(after[at : at + array.nbytes], array.dtype).reshape(array.shape)
+            )
+        assert bytes(expected) == after, f"{self.call[0]} wrote outside its outputs"
+        return results
+
+
+def _call(name: str, arguments: Sequence[Any]) -> str:
+    passed = [
+        f"*(const float *)p[{i}]" if isinstance(argument, float) else f"p[{i}]"
+        for i, argument in enumerate(arguments)
+    ]
+    return f"{name}({', '.join(['s', *passed, 'core', 'cores'])})"
+
+
+_KERNEL_LIST = """#include "kernels.h"
+
+#define SHAPE_WORDS %d
+#define OPERANDS %d
+
+static void run_kernel(uint32_t kernel, const void *s, void **p, float low, float high, uint32_t core, uint32_t cores) {
+    (void)low;
+    (void)high;
+    switch (kernel) {
+%s    default:
+        odl_exit(2);
+    }
+}
+"""
+
+
+def _render(folder: Path, calls: Sequence[Call], contexts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """kernels.h, kernel_list.h and a file for every kernel called; the kernels' numbers."""
+    environment = Environment(  # for C, not HTML
+        loader=FileSystemLoader(KERNELS),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    header = '#include "odl_isa.h"\n'
+    header += "".join(
+        f"struct {struct} {{ uint32_t {', '.join(names.split())}; }};\n" for struct, names in STRUCTS.items()
+    )
+    numbers: dict[str, int] = {}
+    cases = ""
+    for name, _, arguments, _, _ in calls:
+        if name in numbers:
+            continue
+        numbers[name] = len(numbers)
+        template: Any = environment.get_template(f"{contexts[name]['template']}.c.j2")
+        header += f"{template.make_module(contexts[name]).prototype()};\n"
+        (folder / f"{name}.c").write_text(template.render(contexts[name]))
+        cases += f"    case {numbers[name]}:\n        {_call(name, arguments)};\n        break;\n"
+    (folder / "kernels.h").write_text(header)
+    (folder / "kernel_list.h").write_text(_KERNEL_LIST % (SHAPE_WORDS, OPERANDS, cases))
+    return numbers
+
+
+def replay(
+    folder: Path,
+    calls: Sequence[Call],
+    cluster: Cluster | None = None,
+    contexts: Mapping[str, Mapping[str, Any]] = CONTEXTS,
+    max_cycles: int = 200_000_000,
+) -> list[Outcome]:
+    """All calls in one simulation."""
+    numbers = _render(folder, calls, contexts)
+    placed = [_Placed.of(call) for call in calls]
+    data, begins = bytearray(), []
+    for item in placed:
+        begins.append(len(data))
+        data += item.data
+    rows = b"".join(item.row(numbers[item.call[0]], at) for item, at in zip(placed, begins, strict=True))
+    cluster = cluster or Cluster()
+    l2_bytes = max(cluster.l2_bytes, -(-(len(data) + len(rows) + (1 << 19)) // 65536) * 65536)
+    cluster = replace(cluster, l2_bytes=l2_bytes)
+    l1_room = cluster.l1_bytes - cluster.cores * MemoryLayout().stack_bytes - 256
+    assert max(len(item.data) for item in placed) <= l1_room, "operands do not fit L1"
+    elf = build(
+        [PROGRAM, *(folder / f"{name}.c" for name in numbers)],
+        folder / f"program-{cluster.cores}.elf",
+        MemoryLayout(cores=cluster.cores, l1_bytes=cluster.l1_bytes, l2_bytes=l2_bytes),
+        defines={"CASES": len(calls), "DATA_BYTES": len(data), "ARENA_BYTES": l1_room // 64 * 64 - 64},
+        include=[KERNELS / "isa", folder],
+        options=(*OPTIONS, *WARNINGS),
+    )
+    load = {"cases": rows, "data": bytes(data), "case_count": struct.pack("<I", len(calls))}
+    result = run(elf, cluster, load=load, dump=["data"], max_cycles=max_cycles, threads=1).check()
+    assert len(result.marks) == 2 * len(calls)
+    outcomes = []
+    for i, (item, at) in enumerate(zip(placed, begins, strict=True)):
+        begin, end = result.marks[2 * i : 2 * i + 2]
+        counters = {
+            name: sum(
+                after[name] - before[name]
+                for before, after in zip(begin.counters, end.counters, strict=True)
+            )
+            for name in begin.counters[0]
+        }
+        written = item.written(result.dumps["data"][at : at + len(item.data)])
+        outcomes.append(Outcome(written, end.cycle - begin.cycle, counters))
+    return outcomes
