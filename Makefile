@@ -18,7 +18,7 @@ BENCH_OPTIONS ?=
 DEMO_OPTIONS ?=
 C_SOURCES = find kernels/isa targets -type f \( -name '*.c' -o -name '*.h' -o -name '*.cpp' \)
 
-.PHONY: help setup demo test lint types pytest golden bench format clean
+.PHONY: help setup demo test lint types pytest golden cycles bench format clean
 
 help: ## list the targets
 	@echo "odl: make TARGET"
@@ -59,6 +59,9 @@ pytest: setup ## the tests alone; TEST_OPTIONS="-k conv -x" for some of them
 
 golden: setup ## write the expected texts of the golden tests anew; read the diff before you commit it
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -p no:benchmark --update-golden $(TEST_OPTIONS)
+
+cycles: setup ## write the simulator's cycle baseline (benchmarks/cycles.json) anew; read the diff before you commit it
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -p no:benchmark --update-cycles tests/odl/bench
 
 bench: setup ## measure speed (benchmarks/), one thread, nothing beside it
 	OMP_NUM_THREADS=1 $(RUN) -m pytest benchmarks --benchmark-columns=min,median,rounds $(BENCH_OPTIONS)

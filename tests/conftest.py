@@ -13,6 +13,10 @@ from hypothesis import HealthCheck, settings
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
+# Simulators take a minute to build: they stay in the user's cache even where tests put everything else elsewhere.
+_CACHE = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+os.environ.setdefault("ODL_SIMULATOR_CACHE", str(Path(_CACHE) / "odl"))
+
 # No deadline and no health check on time: nothing here may depend on how fast the machine is.
 settings.register_profile(
     "odl",
@@ -30,6 +34,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--update-golden",
         action="store_true",
         help="run only the golden tests and write their expected texts anew (`make golden`)",
+    )
+    parser.addoption(
+        "--update-cycles",
+        action="store_true",
+        help="write benchmarks/cycles.json anew instead of comparing with it (`make cycles`)",
     )
 
 

@@ -144,6 +144,14 @@ def test_wheel_carries_the_licence(wheel: Path, wheel_files: list[str]) -> None:
         assert archive.read(licence) == (ROOT / "LICENSE").read_bytes()
 
 
+def test_wheel_shows_the_readme(wheel: Path, wheel_files: list[str]) -> None:
+    [metadata] = [name for name in wheel_files if name.endswith(".dist-info/METADATA")]
+    with zipfile.ZipFile(wheel) as archive:
+        headers, _, description = archive.read(metadata).decode("utf-8").partition("\n\n")
+    assert "Description-Content-Type: text/markdown" in headers
+    assert description.strip() == (ROOT / "README.md").read_text(encoding="utf-8").strip()
+
+
 def test_installed_wheel_imports_outside_the_tree(installed: Environment) -> None:
     files = import_each(installed, list(FOLDERS))
     assert files == [

@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from odl.bench.roofline import Bounds, bounds_of
 from odl.errors import InputError
 from odl.run.device import BEGIN, END, INPUT_NODE, DeviceNet
+from odl.run.net import Net
 from odl.targets.cv32e40p import Cluster, Mark, RunResult
 
 
@@ -30,6 +32,12 @@ class OperatorCycles:
     macs: int
     cycles: int
     stalls: Mapping[str, int]
+    bounds: Bounds
+
+    @property
+    def fraction(self) -> float:
+        """How near the node comes to its bound: 1 where it takes no cycle more."""
+        return self.bounds.cycles / self.cycles if self.cycles else 0.0
 
     @property
     def mac_per_clk(self) -> float:
@@ -45,6 +53,10 @@ class OperatorCycles:
             "macs": self.macs,
             "cycles": self.cycles,
             "stalls": dict(self.stalls),
+            "bound": self.bounds.limit,
+            "bound_cycles": self.bounds.as_json(),
+            "fraction": self.fraction,
+            "operand_bytes": self.bounds.operand_bytes,
         }
 
 
@@ -88,6 +100,13 @@ def measure(directory: Path, cluster: Cluster | None = None, *, seed: int = 0) -
     InputError where the project is for a target without a cycle count, or was compiled for another number of cores.
     """
     net = DeviceNet(directory, cluster)
+    train_once(net, seed)
+    assert net.last is not None
+    return _divide(net, net.last)
+
+
+def train_once(net: Net, seed: int) -> None:
+    """One training step on a made-up sample; InputError where it overflows, since that is another program then."""
     random = np.random.default_rng(seed)
     x = random.standard_normal(net.input.shape).astype(np.float32)
     if net.manifest["options"]["loss"] == "cross_entropy":
@@ -96,9 +115,7 @@ def measure(directory: Path, cluster: Cluster | None = None, *, seed: int = 0) -
         y = random.standard_normal(net.output.shape).astype(np.float32)
     net.train_step(x, y)
     if net.skipped_steps:
-        raise InputError(f"the measured step of {directory} overflowed; choose a smaller --loss-scale")
-    assert net.last is not None
-    return _divide(net, net.last)
+        raise InputError(f"the measured step of {net.directory} overflowed; choose a smaller --loss-scale")
 
 
 def _divide(net: DeviceNet, result: RunResult) -> Measurement:
@@ -124,18 +141,27 @@ def _intervals(net: DeviceNet, result: RunResult) -> Iterator[OperatorCycles]:
             before = mark
             continue
         name, operator, pass_name, macs = _label(net, mark)
-        yield OperatorCycles(name, operator, pass_name, macs, mark.cycle - before.cycle, _spent(before, mark))
+        bounds = bounds_of(_node(net, mark), macs, str(net.manifest["options"]["dtype"]), net.cluster)
+        spent = _spent(before, mark)
+        yield OperatorCycles(name, operator, pass_name, macs, mark.cycle - before.cycle, spent, bounds)
         before = mark
+
+
+def _node(net: DeviceNet, mark: Mark) -> Mapping[str, Any]:
+    """The node's entry in the manifest; empty for what is no node."""
+    if mark.id == END or mark.id & 0xFFFF == INPUT_NODE:
+        return {}
+    node: Mapping[str, Any] = net.manifest["programs"][mark.id >> 16]["nodes"][mark.id & 0xFFFF]
+    return node
 
 
 def _label(net: DeviceNet, mark: Mark) -> tuple[str, str, str, int]:
     if mark.id == END:
         return "end", "stores", "other", 0
     program = net.manifest["programs"][mark.id >> 16]
-    number = mark.id & 0xFFFF
-    if number == INPUT_NODE:
+    if mark.id & 0xFFFF == INPUT_NODE:
         return f"{program['name']}.input", "input", "other", 0
-    node = program["nodes"][number]
+    node = _node(net, mark)
     return str(node["name"]), str(node["op"]), str(node["pass"]), int(node["macs"])
 
 

@@ -32,7 +32,7 @@ _CAUSES = {
     "misaligned": "misaligned",
     "other": "other",
 }
-_SHORT_PASSES = {"input_gradient": "input grad.", "weight_gradient": "weight grad."}
+_SHORT_PASSES = {"input_gradient": "dx", "weight_gradient": "dw", "forward": "fwd"}
 
 
 def bench(
@@ -61,12 +61,17 @@ def bench(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures to this file; - for standard output.")
     ] = None,
+    plot_file: Annotated[
+        Path | None, typer.Option("--plot", help="Draw the roofline into this file (.png, .svg, .pdf).")
+    ] = None,
 ) -> None:
     """Count the cycles of a training step on the simulated device: by operator, with where they went."""
     from odl.bench import measure
     from odl.targets.cv32e40p import Cluster, InstructionCache
 
     check_json_file(json_file)
+    if plot_file is not None and plot_file.suffix not in (".png", ".svg", ".pdf"):
+        raise InputError(f"--plot {plot_file}: the name must end in .png, .svg or .pdf")
     console = Console(stderr=is_standard_output(json_file))
     results = []
     with tempfile.TemporaryDirectory(prefix="odl-bench-") as folder:
@@ -81,6 +86,10 @@ def bench(
             with console.status(f"simulating a training step of {model}"):
                 results.append(measure(directory, cluster))
             _print(console, results[-1], summary)
+    if plot_file is not None:
+        from odl.bench.roofline import plot
+
+        plot(results, plot_file)
     write_json(json_file, [item.as_json() for item in results])
 
 
@@ -139,11 +148,14 @@ def _print(console: Console, result: Measurement, summary: bool) -> None:
 
 
 def _table(result: Measurement) -> Table:
-    table = Table(title="Cycles of a training step; shares are of all cores' cycles")
-    table.add_column("node", overflow="ellipsis", max_width=24, no_wrap=True)
+    table = Table(
+        title="Cycles of a training step; bound: what limits the node at best, and how near it comes"
+    )
+    table.add_column("node", overflow="ellipsis", max_width=22, no_wrap=True)
     table.add_column("pass", no_wrap=True)
     for heading in ("cycles", "MAC/clk", "issued"):
         table.add_column(heading, justify="right")
+    table.add_column("bound", no_wrap=True)
     table.add_column("lost to", no_wrap=True)
     for item in result.operators:
         total = max(1, sum(item.stalls.values()))
@@ -153,6 +165,7 @@ def _table(result: Measurement) -> Table:
             f"{item.cycles:,}",
             f"{item.mac_per_clk:.2f}" if item.macs else "",
             f"{100 * item.stalls.get('instructions', 0) / total:.0f} %",
+            f"{item.bounds.limit} {100 * item.fraction:.0f} %" if item.bounds.limit else "",
             _losses(item.stalls, total),
         )
     return table

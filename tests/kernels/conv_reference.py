@@ -53,8 +53,23 @@ def narrowed(values: np.ndarray, dtype) -> np.ndarray:
     return result
 
 
+def chunks(runs: int, length: int, chunk: int) -> list[list[tuple[int, int, int]]]:
+    """Runs of `length` terms in chunks of at most `chunk`: as many whole runs as fit, or pieces of a longer one.
+
+    Each chunk is a list of (run, start, end); without chunks, there is one.
+    """
+    if not chunk:
+        return [[(run, 0, length) for run in range(runs)]]
+    if length > chunk:
+        starts = range(0, length, chunk)
+        return [[(run, start, min(start + chunk, length))] for run in range(runs) for start in starts]
+    whole = chunk // max(length, 1)
+    firsts = range(0, runs, whole)
+    return [[(run, 0, length) for run in range(first, min(first + whole, runs))] for first in firsts]
+
+
 class ChunkedSum:
-    """Accumulators in T that are carried to float32 before a piece brings more than `chunk` terms."""
+    """Accumulators in T, whose chunks are carried to float32."""
 
     def __init__(
         self, shape: tuple[int, ...], dtype, chunk: int, reduce=lambda v: v.astype(np.float32)
@@ -63,23 +78,28 @@ class ChunkedSum:
         self.total = reduce(self.acc) * np.float32(0)
         self.chunk, self.reduce, self.pending = chunk, reduce, 0
 
+    def carry(self) -> None:
+        """Ends a chunk."""
+        if self.chunk:
+            self.total = add(self.total, self.reduce(self.acc))
+            self.acc = np.zeros_like(self.acc)
+            self.pending = 0
+
     def pieces(self, run: int):
-        """(start, end) of the pieces of a run, flushing where the rule says."""
-        if not self.chunk:
-            yield 0, run
-            return
-        for start in range(0, run, self.chunk):
-            length = min(self.chunk, run - start)
+        """(start, end) of the pieces of a depthwise kernel's run: a chunk ends before a piece that does not fit."""
+        longest = self.chunk or max(run, 1)
+        for start in range(0, run, longest):
+            length = min(longest, run - start)
             if self.pending + length > self.chunk:
-                self.total = add(self.total, self.reduce(self.acc))
-                self.acc = np.zeros_like(self.acc)
-                self.pending = 0
+                self.carry()
             self.pending += length
             yield start, start + length
 
     def result(self) -> np.ndarray:
-        last = self.reduce(self.acc)
-        return add(self.total, last) if self.chunk else last
+        """The sum; of what is pending, too."""
+        if self.chunk and self.pending:
+            self.carry()
+        return self.total if self.chunk else self.reduce(self.acc)
 
 
 # ------------------------------------------------------------------------------------------------ windows
@@ -160,32 +180,46 @@ def windows(by_row, by_column, other: int):
         yield ys, xs, rows, columns
 
 
-def forward_bits(shape: Shape, x, w, depthwise: bool, lanes: int, chunk: int):
-    """Sums as float32 before bias and addend."""
+def forward_bits(shape: Shape, x, w, bias, depthwise: bool, lanes: int, chunk: int):
+    """Sums as float32, with the bias (may be None), before the addend."""
     rows, columns = both(shape)
     y = np.zeros((shape.batch, shape.out_h, shape.out_w, shape.out_c), np.float32)
     by_row, by_column = grouped(rows, 0, shape.out_h), grouped(columns, 0, shape.out_w)
     for ys, xs, window_rows, window_columns in windows(by_row, by_column, 2):
         if depthwise:
             y[:, ys, xs] = depthwise_window(x, w, len(ys), window_rows, window_columns, chunk)
+            if bias is not None:
+                y[:, ys, xs] = add(y[:, ys, xs], bias.astype(np.float32))
         else:
-            y[:, ys, xs] = dot_window(x, w, len(ys), window_rows, window_columns, lanes, chunk)
+            y[:, ys, xs] = dot_window(x, w, bias, len(ys), window_rows, window_columns, lanes, chunk)
     return y
 
 
-def dot_window(x, w, pixels: int, rows, columns, lanes: int, chunk: int):
-    """Output pixels with the same taps: (batch, pixels, out_c)."""
+def dot_window(x, w, bias, pixels: int, rows, columns, lanes: int, chunk: int):
+    """Output pixels with the same taps: (batch, pixels, out_c). The sum begins with the bias."""
     total = ChunkedSum((len(x), pixels, len(w), lanes), x.dtype, chunk, fold)
-    for ky, iy in rows if columns else []:
+    if bias is not None:
+        if chunk:
+            total.total = total.total + bias.astype(np.float32)
+        else:
+            total.acc[..., 0] = bias
+    if not columns:
+        return total.result()
+    first, last = columns[0][0], columns[-1][0]
+    runs_x, runs_w = [], []
+    for ky, iy in rows:
         run_x = np.concatenate([x[:, iy, ix] for _, ix in columns], axis=-1)
-        run_w = w[:, ky, columns[0][0] : columns[-1][0] + 1].reshape(len(w), -1)
-        for start, end in total.pieces(run_x.shape[-1]):
-            padding = (0, -(end - start) % lanes)
-            piece_x = np.pad(run_x[..., start:end], [(0, 0), (0, 0), padding])
-            piece_w = np.pad(run_w[:, start:end], [(0, 0), padding])
-            for i in range(0, piece_x.shape[-1], lanes):
+        run_w = w[:, ky, first : last + 1].reshape(len(w), -1)
+        padding = (0, -run_x.shape[-1] % lanes)
+        runs_x.append(np.pad(run_x, [(0, 0), (0, 0), padding]))
+        runs_w.append(np.pad(run_w, [(0, 0), padding]))
+    terms = runs_x[0].shape[-1] // lanes if rows else 0
+    for pieces in chunks(len(rows), terms, chunk):
+        for row, start, end in pieces:
+            for i in range(start * lanes, end * lanes, lanes):
                 step = slice(i, i + lanes)
-                total.acc = fma(total.acc, piece_x[:, :, None, step], piece_w[None, None, :, step])
+                total.acc = fma(total.acc, runs_x[row][:, :, None, step], runs_w[row][None, None, :, step])
+        total.carry()
     return total.result()
 
 
@@ -211,10 +245,14 @@ def input_gradient_bits(shape: Shape, dy, w, depthwise: bool, chunk: int):
             dx[:, ys, xs] = depthwise_window(dy, w, len(ys), window_rows, window_columns, chunk)
             continue
         total = ChunkedSum((shape.batch, len(ys), shape.in_c), dy.dtype, chunk)
-        for (ky, oy), (kx, ox) in ordered(window_rows, window_columns):
-            for start, end in total.pieces(shape.out_c):
-                for co in range(start, end):
-                    total.acc = fma(total.acc, dy[:, oy, ox, co, None], w[co, ky, kx])
+        taps_of_row = sorted(window_columns, key=lambda column: column[1][0])
+        for ky, oy in sorted(window_rows, key=lambda row: row[1][0]):
+            for pieces in chunks(len(taps_of_row), shape.out_c, chunk):
+                for tap, start, end in pieces:
+                    kx, ox = taps_of_row[tap]
+                    for co in range(start, end):
+                        total.acc = fma(total.acc, dy[:, oy, ox, co, None], w[co, ky, kx])
+                total.carry()
         dx[:, ys, xs] = total.result()
     return dx
 
@@ -226,13 +264,30 @@ def weight_gradient_bits(shape: Shape, x, dy, depthwise: bool, chunk: int):
     dw = np.zeros((shape.kernel_h, shape.kernel_w, *filters), np.float32)
     for ky, kx in product(range(shape.kernel_h), range(shape.kernel_w)):
         total = ChunkedSum(filters, x.dtype, chunk)
-        for image, (oy, _, iy) in product(range(shape.batch), by_row[ky]):
-            for start, end in total.pieces(len(by_column[kx])):
-                for ox, _, ix in by_column[kx][start:end]:
-                    scalar = dy[image, oy, ox] if depthwise else dy[image, oy, ox, :, None]
-                    total.acc = fma(total.acc, x[image, iy, ix], scalar)
+        if depthwise:
+            for image, (oy, _, iy) in product(range(shape.batch), by_row[ky]):
+                for start, end in total.pieces(len(by_column[kx])):
+                    for ox, _, ix in by_column[kx][start:end]:
+                        total.acc = fma(total.acc, x[image, iy, ix], dy[image, oy, ox])
+        else:
+            for image in range(shape.batch):
+                for pixels in pixel_chunks(shape, by_row[ky], by_column[kx], chunk):
+                    for (oy, _, iy), (ox, _, ix) in pixels:
+                        total.acc = fma(total.acc, x[image, iy, ix], dy[image, oy, ox, :, None])
+                    total.carry()
         dw[ky, kx] = total.result()
     return dw if depthwise else dw.transpose(2, 0, 1, 3)
+
+
+def pixel_chunks(shape: Shape, rows, columns, chunk: int):
+    """The pixels of a tap, chunk by chunk; rows without gaps between them are one."""
+    pixels = list(product(rows, columns))
+    if shape.out_w == len(columns) and shape.stride_h * shape.in_w == len(columns) * shape.stride_w:
+        runs, length = min(1, len(pixels)), len(pixels)
+    else:
+        runs, length = (len(rows), len(columns)) if pixels else (0, 0)
+    for pieces in chunks(runs, length, chunk):
+        yield [pixels[run * length + i] for run, start, end in pieces for i in range(start, end)]
 
 
 def channel_sum_bits(dy):

@@ -172,18 +172,20 @@ class Case:
         )
 
         def finish(v):
-            for term in (bias, addend):
-                if term is not None:
-                    v = reference.add(v, term.astype(v.dtype))
-            return np.where(v < low, v.dtype.type(low), np.where(v > high, v.dtype.type(high), v))
+            if addend is not None:
+                v = reference.add(v, addend.astype(v.dtype))
+            return np.where(v <= low, v.dtype.type(low), np.where(v >= high, v.dtype.type(high), v))
+
+        def with_bias(v):
+            return v if bias is None else v + bias.astype(v.dtype)
 
         self.judge(
             got,
-            reference.forward64(s, x.astype(float), w.astype(float), depthwise),
+            with_bias(reference.forward64(s, x.astype(float), w.astype(float), depthwise)),
             reference.forward64(s, np.abs(x.astype(float)), np.abs(w.astype(float)), depthwise),
             s.kernel_h * s.kernel_w * s.in_c,
             finish,
-            lambda: reference.forward_bits(s, x, w, depthwise, self.lanes, self.numbers.chunk),
+            lambda: reference.forward_bits(s, x, w, bias, depthwise, self.lanes, self.numbers.chunk),
         )
 
     def input_gradient(self, depthwise: bool) -> None:
@@ -197,7 +199,10 @@ class Case:
         def finish(v):
             if addend is not None:
                 v = reference.add(v, addend.astype(v.dtype))
-            return v if mask is None else np.where((mask <= low) | (mask >= high), v.dtype.type(0), v)
+            if mask is None:
+                return v
+            blocked = (mask <= low) & (low > -np.inf) | (mask >= high) & (high < np.inf)
+            return np.where(blocked, v.dtype.type(0), v)
 
         self.judge(
             got,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,12 +9,8 @@ import pytest
 
 from odl.errors import MissingToolError
 from odl.targets.cv32e40p import tools
-from odl.targets.cv32e40p.cache import cache_folder
 from odl.targets.pulp import MemoryLayout, build
 from odl.targets.pulp.toolchain import find_toolchain
-
-# Simulators take a minute to build: they stay in the user's cache even where tests of other parts put theirs elsewhere.
-os.environ.setdefault("ODL_SIMULATOR_CACHE", str(cache_folder()))
 
 PROGRAMS = Path(__file__).parent / "programs"
 

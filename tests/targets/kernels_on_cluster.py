@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +91,7 @@ class ClusterKernels:
         l1_room = cluster.l1_bytes - cluster.cores * MemoryLayout().stack_bytes - 256
         needed = max(len(item.data) for item in placed)
         assert needed <= l1_room, f"operands of {needed} bytes do not fit L1"
-        cluster = _with_l2(cluster, l2_bytes)
+        cluster = replace(cluster, l2_bytes=l2_bytes)
         elf = build(
             [PROGRAM, *self.sources],
             self.folder / f"program-{cluster.cores}.elf",
@@ -129,12 +129,6 @@ def _written(path: Path, text: str) -> Path:
 
 def _rounded_up(value: int, step: int) -> int:
     return -(-value // step) * step
-
-
-def _with_l2(cluster: Cluster, l2_bytes: int) -> Cluster:
-    from dataclasses import replace
-
-    return replace(cluster, l2_bytes=l2_bytes)
 
 
 def _call(kernel: str, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -166,7 +167,7 @@ def test_ranges_cover_without_gaps(total: int, parts: int, unit: int) -> None:
     assert cuts[0][0] == 0 and cuts[-1][1] == total
     assert all(begin < end for begin, end in cuts)
     assert all(
-        left[1] == right[0] and left[1] % unit == 0 for left, right in zip(cuts, cuts[1:], strict=False)
+        left[1] == right[0] and left[1] % unit == 0 for left, right in itertools.pairwise(cuts)
     )
 
 

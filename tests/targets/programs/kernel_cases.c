@@ -12,7 +12,7 @@
 struct kernel_case {
     uint32_t kernel;
     uint32_t shape[SHAPE_WORDS];
-    uint32_t begin, bytes;      /* of the operands in `data` */
+    uint32_t begin, bytes;       /* of the operands in `data` */
     uint32_t operands[OPERANDS]; /* offsets from the first, or NONE */
     float low, high;
 };
@@ -27,7 +27,8 @@ ODL_L1 uint32_t shape[SHAPE_WORDS];
 static void copy(uint32_t bytes, uint8_t *from, bool to_l1) {
     for (uint32_t at = 0; at < bytes; at += 0x10000) {
         const uint32_t size = bytes - at < 0x10000 ? bytes - at : 0x10000;
-        odl_dma_wait(to_l1 ? odl_dma_to_l1(arena + at, from + at, size) : odl_dma_to_l2(from + at, arena + at, size));
+        odl_dma_wait(to_l1 ? odl_dma_to_l1(arena + at, from + at, size)
+                           : odl_dma_to_l2(from + at, arena + at, size));
     }
 }
 

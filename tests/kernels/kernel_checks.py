@@ -1,0 +1,292 @@
+"""What a kernel must compute: one call with its operands, compared with PyTorch in float64.
+
+Bounds: half a unit in the last place for the rounding at the store, plus 2^-24 per fp32 operation times the size
+of what it worked on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from tests.kernels.kernel_library import (
+    INF,
+    STRUCTS,
+    TYPES,
+    Run,
+    close,
+    draw,
+    empty,
+    exact,
+    image,
+    last,
+)
+
+
+def check_relu(run: Run, t: str, n: int, seed: int, low: float, high: float) -> None:
+    x, dy = draw(seed, n, t, 4.0), draw(seed + 1, n, t)
+    (y,) = run(f"relu_{t}", {"count": n}, x, empty(n, t), low, high, written=[1])
+    reference = exact(x, True)
+    output = F.hardtanh(reference, low, high)
+    close(y, output, 0.0)
+    output.backward(exact(dy))
+    (dx,) = run(f"relu_gradient_{t}", {"count": n}, dy, y, empty(n, t), low, high, written=[2])
+    close(dx, reference.grad, 0.0)
+    (in_place,) = run(f"relu_{t}", {"count": n}, x, x, low, high, written=[1])
+    assert in_place.tobytes() == y.tobytes()
+    for same in (dy, y):
+        (in_place,) = run(f"relu_gradient_{t}", {"count": n}, dy, y, same, low, high, written=[2])
+        assert in_place.tobytes() == dx.tobytes()
+
+
+# --------------------------------------------------------------------------------------------------- pooling
+@dataclass(frozen=True)
+class Pool:
+    size: tuple[int, int, int, int]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pad: tuple[int, int]
+    ceil: bool
+    include: bool
+    divisor: int
+
+    def shape(self, out: Sequence[int]) -> dict[str, int]:
+        n, h, w, c = self.size
+        values = (n, h, w, c, *out, *self.kernel, *self.stride, *self.pad, int(self.include), self.divisor)
+        return dict(zip(STRUCTS["odl_pool_shape"].split(), values, strict=True))
+
+
+def check_average_pool(run: Run, t: str, pool: Pool, seed: int) -> None:
+    x = draw(seed, pool.size, t)
+    reference = image(x, True)
+    output = F.avg_pool2d(
+        reference, pool.kernel, pool.stride, pool.pad, pool.ceil, pool.include, pool.divisor or None
+    )
+    dy = draw(seed + 1, last(output).shape, t)
+    output.backward(image(dy))
+    assert reference.grad is not None
+    shape = pool.shape(output.shape[2:])
+    terms = pool.kernel[0] * pool.kernel[1] + 1
+    (y,) = run(f"average_pool_{t}", shape, x, empty(dy.shape, t), written=[1])
+    close(y, last(output), terms, np.abs(x).max() * terms)
+    (dx,) = run(f"average_pool_gradient_{t}", shape, dy, empty(x.shape, t), written=[1])
+    close(dx, last(reference.grad), terms + 1, np.abs(dy).max() * terms)
+
+
+def check_max_pool(run: Run, t: str, pool: Pool, seed: int) -> None:
+    x = np.round(draw(seed, pool.size, t, 2.0))  # equal maxima are frequent
+    reference = image(x, True)
+    output = F.max_pool2d(reference, pool.kernel, pool.stride, pool.pad, 1, pool.ceil)
+    dy = draw(seed + 1, last(output).shape, t)
+    output.backward(image(dy))
+    assert reference.grad is not None
+    shape = pool.shape(output.shape[2:])
+    y, winner = run(
+        f"max_pool_{t}", shape, x, empty(dy.shape, t), np.full(dy.shape, 255, np.uint8), written=[1, 2]
+    )
+    close(y, last(output), 0.0)
+    (dx,) = run(f"max_pool_gradient_{t}", shape, dy, winner, empty(x.shape, t), written=[2])
+    terms = pool.kernel[0] * pool.kernel[1]
+    close(dx, last(reference.grad), terms, np.abs(dy).max() * terms)
+
+
+def check_global_average_pool(run: Run, t: str, size: tuple[int, int, int, int], seed: int) -> None:
+    n, h, w, c = size
+    shape = {"batch": n, "height": h, "width": w, "channels": c}
+    x, dy = draw(seed, size, t), draw(seed + 1, (n, c), t)
+    (y,) = run(f"global_average_pool_{t}", shape, x, empty((n, c), t), written=[1])
+    close(y, exact(x).mean(dim=(1, 2)), h * w + 1, np.abs(x).max())
+    (dx,) = run(f"global_average_pool_gradient_{t}", shape, dy, empty(size, t), written=[1])
+    close(dx, np.broadcast_to((exact(dy) / (h * w))[:, None, None, :], size), 1)
+
+
+# --------------------------------------------------------------------------------------- batch normalisation
+@dataclass(frozen=True)
+class Norm:
+    """Operands of a batch normalisation."""
+
+    t: str
+    pixels: int
+    channels: int
+    seed: int
+
+    @property
+    def shape(self) -> dict[str, int]:
+        return {"pixels": self.pixels, "channels": self.channels}
+
+    def channel(self, index: int, dtype: str = "f32", offset: float = 0.0) -> Any:
+        return (draw(self.seed + index, self.channels) * 0.5 + offset).astype(TYPES[dtype])
+
+    def pixel(self, index: int) -> Any:
+        values = draw(self.seed + index, (self.pixels, self.channels)) + self.channel(index + 10)
+        return values.astype(TYPES[self.t])
+
+
+def torch_norm(norm: Norm, training: bool, momentum: float, gamma: Any, eps: float = 1e-5) -> dict[str, Any]:
+    """x, dy, statistics, and PyTorch's outputs and gradients."""
+    mean, var = norm.channel(3), np.abs(norm.channel(4)) + np.float32(0.1)
+    statistics = (exact(mean), exact(var))
+    x, beta = norm.pixel(0), norm.channel(2, norm.t)
+    leaves = (exact(x, True), exact(gamma, True), exact(beta, True))
+    output = F.batch_norm(leaves[0], *statistics, leaves[1], leaves[2], training, momentum, eps)
+    dy = norm.pixel(1)
+    output.backward(exact(dy))
+    return {
+        "x": x, "dy": dy, "beta": beta, "mean": mean, "var": var, "y": output.clamp(min=0.0),
+        "gradients": [leaf.grad for leaf in leaves], "after": statistics,
+    }  # fmt: skip
+
+
+def check_batch_norm_gradient(run: Run, kind: str, norm: Norm, r: dict[str, Any], *rest: Any) -> None:
+    """dx, dgamma and dbeta; in place, alone, accumulated. rest: gamma, mean, variance or spread, [eps]."""
+    t, c = norm.t, norm.channels
+    gamma, mean, spread, *eps = rest
+    name = f"batch_norm_{kind}_gradient_{t}"
+    shapes = (r["x"].shape, c, c)
+    outputs = [empty(shape, t) for shape in shapes]
+    arguments = (r["dy"], r["x"], gamma, mean, spread)
+    results = run(f"{name}_False", norm.shape, *arguments, *outputs, *eps, written=[5, 6, 7])
+    inverse = np.asarray(spread) if kind == "train" else 1 / np.sqrt(spread + eps[0])
+    size = np.abs(r["dy"]).sum(axis=0).astype(np.float64)
+    normal = np.abs(r["x"] - mean).max(axis=0) * inverse
+    sizes = [
+        (np.abs(r["dy"]).max(axis=0) * 3 + size / norm.pixels * (1 + normal**2)) * np.abs(gamma) * inverse
+    ]
+    sizes += [size * normal, size]
+    operations = norm.pixels + 20
+    for result, expected, limit in zip(results, r["gradients"], sizes, strict=True):
+        close(result, expected, operations, limit + 1e-3)
+    (in_place,) = run(f"{name}_False", norm.shape, *arguments, r["dy"], None, None, *eps, written=[5])
+    assert in_place.tobytes() == results[0].tobytes()
+    before = [norm.channel(20, t), norm.channel(21, t)]
+    sums = run(f"{name}_True", norm.shape, *arguments, None, *before, *eps, written=[6, 7])
+    for result, start, expected, limit in zip(sums, before, r["gradients"][1:], sizes[1:], strict=True):
+        close(result, exact(start) + expected, operations, limit + np.abs(start))
+    (alone,) = run(f"{name}_False", norm.shape, *arguments, None, None, outputs[2], *eps, written=[7])
+    assert alone.tobytes() == results[2].tobytes()
+
+
+def check_batch_norm_train(run: Run, norm: Norm) -> None:
+    t, c, gamma = norm.t, norm.channels, norm.channel(5, norm.t, 1.0)
+    momentum, eps = float(np.float32(0.1)), float(np.float32(1e-5))
+    r = torch_norm(norm, True, momentum, gamma, eps)
+    arguments = (r["x"], gamma, r["beta"], r["mean"], r["var"])
+    outputs = (empty(r["x"].shape, t), empty(c, "f32"), empty(c, "f32"))
+    results = run(
+        f"batch_norm_train_{t}",
+        norm.shape,
+        *arguments,
+        *outputs,
+        momentum,
+        eps,
+        0.0,
+        INF,
+        written=[3, 4, 5, 6, 7],
+    )
+    wide = exact(r["x"])
+    variance, largest = wide.var(0, unbiased=False), np.abs(r["x"]).max(axis=0).astype(np.float64)
+    # Errors of mean and variance reach y multiplied by how much larger the data are than their spread.
+    inverse = 1 / np.sqrt(np.asarray(variance) + eps)
+    ratio = 1 + largest * inverse
+    operations = 2 * norm.pixels + 10
+    close(results[0], r["after"][0], operations, largest + 1.0)
+    close(results[1], r["after"][1], operations, largest**2 + 1.0)
+    close(results[2], r["y"], operations, (np.abs(gamma) * ratio**2 + np.abs(r["beta"])))
+    close(results[3], wide.mean(0), operations, largest)
+    close(results[4], inverse, operations, inverse * ratio**2)
+    arguments = (*arguments, r["x"], *outputs[1:], momentum, eps, 0.0, INF)
+    same = run(f"batch_norm_train_{t}", norm.shape, *arguments, written=[3, 4, 5, 6, 7])
+    assert [item.tobytes() for item in same] == [item.tobytes() for item in results]
+    gamma = norm.channel(6, "f32", 1.0)
+    r = torch_norm(norm, True, momentum, gamma, eps)
+    check_batch_norm_gradient(run, "train", norm, r, gamma, results[3], results[4])
+
+
+# ------------------------------------------------------------------------------------- losses and optimizers
+def check_losses(run: Run, t: str, batch: int, classes: int, seed: int, scale: float) -> None:
+    shape = {"batch": batch, "classes": classes}
+    output = draw(seed, (batch, classes), t, 3.0)
+    target = np.abs(draw(seed + 1, (batch, classes)))
+    weight = draw(seed + 2, batch)
+    buffers = (np.full(1, np.nan, np.float32), empty(output.shape, t))
+    for name in ("cross_entropy", "mean_squared_error"):
+        reference = exact(output, True)
+        if name == "cross_entropy":
+            losses = -(exact(target) * F.log_softmax(reference, dim=1)).sum(1)
+            slope = exact(target).sum() / batch
+        else:
+            losses = F.mse_loss(reference, exact(target), reduction="none").mean(1)
+            slope = (np.abs(output).max() + target.max()) / (batch * classes)
+        loss = (losses * exact(weight)).mean()
+        loss.backward()
+        assert reference.grad is not None
+        arguments = (output, target, weight, *buffers, scale)
+        results = run(f"{name}_{t}", shape, *arguments, written=[3, 4])
+        size = float((losses * exact(weight)).detach().abs().mean()) + float(
+            np.abs(weight).max() * target.sum()
+        )
+        close(results[0], loss, 2 * batch * classes + 10, size)
+        limit = scale * np.abs(weight).max() * float(slope)
+        close(results[1], reference.grad * scale, classes + 12, limit)
+
+
+def check_optimizer(run: Run, name: str, t: str, copy: bool, extra: bool, n: int, seed: int) -> None:
+    """Three steps; extra: with weight decay (and momentum)."""
+    g_type = "f16" if copy else t
+    hyper = {key: float(np.float32(value)) for key, value in {"lr": 0.05, "mu": 0.9, "wd": 0.01}.items()}
+    beta1, beta2, eps = (float(np.float32(value)) for value in (0.9, 0.999, 1e-8))
+    w = draw(seed, n, t)
+    parameter = torch.nn.Parameter(exact(w))
+    decay = hyper["wd"] if extra else 0.0
+    if name == "sgd":
+        reference: Any = torch.optim.SGD(
+            [parameter], hyper["lr"], hyper["mu"] if extra else 0.0, weight_decay=decay
+        )
+        states = [np.zeros(n, TYPES[t])] if extra else []
+    else:
+        reference = torch.optim.Adam([parameter], hyper["lr"], (beta1, beta2), eps, decay)
+        states = [np.zeros(n, np.float32), np.zeros(n, np.float32)]
+    for step in range(1, 4):
+        g = draw(seed + step, n, g_type, 8.0)
+        parameter.grad = exact(g) / 8
+        reference.step()
+        copies = [g] if copy else []  # the gradient lies where the working copy goes
+        numbers = [hyper["lr"], 0.125]
+        if name == "adam":
+            numbers += [1 - beta1, 1 - beta2, eps, 1 - beta1**step, 1 - beta2**step]
+        elif extra:
+            numbers.append(hyper["mu"])
+        numbers += [hyper["wd"]] if extra else []
+        arguments = [w, *copies, g, *states, *numbers]
+        written = [0, *([1] if copy else []), *range(2 + copy, 2 + copy + len(states))]
+        w, *rest = run(
+            f"{name}_{t}_{'f16' if copy else 'none'}_{extra}", {"count": n}, *arguments, written=written
+        )
+        states = rest[1:] if copy else rest
+        if copy:
+            assert rest[0].tobytes() == w.astype(np.float16).tobytes() or t == "f32"
+            close(rest[0], parameter, step * 2.0**13 if t == "f16" else 40, np.abs(w) + 0.3)
+        # In fp16 the weight and the momentum are rounded in every step.
+        close(w, parameter, step * 2.0**14 if t == "f16" else 40, np.abs(w) + 0.3)
+
+
+# ----------------------------------------------------------------------------------------------- all of them
+def sweep(run: Run) -> None:
+    """One call of everything, for the tests below."""
+    for t in TYPES:
+        check_relu(run, t, 13, 1, 0.0, 6.0)
+        pool = Pool((2, 5, 6, 3), (3, 2), (2, 1), (1, 1), False, False, 0)
+        check_average_pool(run, t, pool, 2)
+        check_average_pool(run, t, replace(pool, include=True), 2)
+        check_max_pool(run, t, pool, 3)
+        check_global_average_pool(run, t, (2, 3, 3, 5), 4)
+        check_batch_norm_train(run, Norm(t, 11, 5, 5))
+        check_losses(run, t, 2, 5, 6, 1.0)
+        for name in ("sgd", "adam"):
+            check_optimizer(run, name, t, True, True, 9, 7)
+            check_optimizer(run, name, t, False, False, 9, 8)

@@ -1,0 +1,137 @@
+"""That the kernels' tests find faults; sanitizers, the fast dialect, and files that stand alone."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.kernels.kernel_checks import sweep
+from tests.kernels.kernel_library import (
+    CONTEXTS,
+    INF,
+    KERNELS,
+    SHARED,
+    STRUCTS,
+    Arrays,
+    Call,
+    Runner,
+    compiled,
+    render,
+    unity,
+)
+
+FAULTS = {
+    "one element too many": ("relu", "i < end", "i <= end"),
+    "core 1 idle": ("relu_gradient", "core, cores); i < end", "core, cores); core != 1 && i < end"),
+    "limits belong to the inside": ("relu_gradient", "v <= low", "v < low"),
+    "wrong divisor": ("average_pool", "rows.size * columns.size", "rows.size"),
+    "padding counted": (
+        "average_pool_gradient",
+        "include_pad != 0 || origin > pad",
+        "origin >= 0 || origin > pad",
+    ),
+    "last maximum wins": ("max_pool", "v > best", "v >= best"),
+    "one window missed": ("max_pool_gradient", "/ stride + 1;", "/ stride + 2;"),
+    "gradient not divided": ("global_average_pool_gradient", " / (float)pixels", ""),
+    "biased running variance": ("batch_norm_train", "(float)(s->pixels - 1)", "(float)s->pixels"),
+    "mean of dy left in": ("batch_norm_train_gradient", " - average", ""),
+    "weight forgotten": ("cross_entropy", "weight[n] / (float)", "1.0f / (float)"),
+    "scale forgotten": ("mean_squared_error", "2.0f * ", ""),
+    "uphill": ("sgd", "-learning_rate", "learning_rate"),
+    "no bias correction": ("adam", "correction, eps", "1.0f, eps"),
+}
+
+
+@pytest.fixture(scope="module")
+def faulty(folder: Path) -> ctypes.CDLL:
+    """All faults at once: each is in kernels of its own."""
+    sources = render()[1]
+    for template, before, after in FAULTS.values():
+        for name in (name for name, context in CONTEXTS.items() if context["template"] == template):
+            assert before in sources[name]
+            sources[name] = sources[name].replace(before, after)
+    return ctypes.CDLL(str(compiled(folder, "gcc", [*SHARED, "-O0", "-w"], {"faulty": unity(sources)})))
+
+
+def test_kernels_without_faults_pass(run: Runner) -> None:
+    sweep(run)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_caught(libraries: list[ctypes.CDLL], faulty: ctypes.CDLL, fault: str) -> None:
+    good, bad = Runner(libraries[:1]), Runner([faulty])
+
+    def run(name: str, *arguments: Any, **options: Any) -> Arrays:
+        wrong = CONTEXTS[name]["template"] == FAULTS[fault][0]
+        return (bad if wrong else good)(name, *arguments, **options)
+
+    with pytest.raises(AssertionError):
+        sweep(run)
+
+
+def test_fast_dialect(folder: Path) -> None:
+    """The same bounds hold where the compiler may fuse and vectorise."""
+    options = ["-march=native", *SHARED, "-O3", "-ffp-contract=fast", "-DODL_ISA_HOST_FAST"]
+    sweep(Runner([ctypes.CDLL(str(compiled(folder, "gcc", options, {"fast": unity(render()[1])})))]))
+
+
+def program(calls: Sequence[Call]) -> str:
+    """A C program that repeats the calls on heap blocks of the exact size and compares the results."""
+    text = "#include <stdlib.h>\nint main(void) {\n"
+    for name, shape, arguments, written, results in calls:
+        struct = next(key for key, names in STRUCTS.items() if set(shape) == set(names.split()))
+        blocks: dict[int, str] = {}
+        given = []
+        text += "    {\n"
+        for item in arguments:
+            if isinstance(item, np.ndarray) and id(item) not in blocks:
+                blocks[id(item)] = block = f"block_{len(blocks)}"
+                content = ", ".join(map(str, item.tobytes()))
+                text += f"        static const uint8_t {block}_before[] = {{{content}}};\n"
+                text += f"        void *{block} = malloc(sizeof {block}_before);\n"
+                text += f"        memcpy({block}, {block}_before, sizeof {block}_before);\n"
+            if isinstance(item, np.ndarray):
+                given.append(blocks[id(item)])
+            else:
+                given.append("NULL" if item is None else "INFINITY" if item == INF else f"(float){item!r}")
+        values = ", ".join(f".{key} = {value}" for key, value in shape.items())
+        text += f"        const struct {struct} shape = {{{values}}};\n"
+        text += f"        {name}(&shape, {', '.join(given)}, 0, 1);\n"
+        for index, result in zip(written, results, strict=True):
+            content = ", ".join(map(str, result.tobytes()))
+            text += f"        static const uint8_t after_{index}[] = {{{content}}};\n"
+            text += f"        if (memcmp({given[index]}, after_{index}, sizeof after_{index}) != 0) {{\n"
+            text += "            return 1;\n        }\n"
+        text += "".join(f"        free({block});\n" for block in blocks.values()) + "    }\n"
+    return f"{text}    return 0;\n}}\n"
+
+
+def test_sanitizers(folder: Path, libraries: list[ctypes.CDLL]) -> None:
+    """No undefined behaviour, nothing read or written outside, and the same bits once more."""
+    recorder = Runner(libraries[:1])
+    sweep(recorder)
+    options = ["-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    file = compiled(folder, "gcc", options, {"sanitized": unity(render()[1]) + program(recorder.calls)})
+    done = subprocess.run([str(file)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_file_stands_alone(folder: Path) -> None:
+    """One file of every template compiles by itself, and odl_math.h where nothing of it is used."""
+    sources = render()[1]
+    chosen = {context["template"]: sources[name] for name, context in CONTEXTS.items()}
+    assert chosen.keys() <= {path.name.removesuffix(".c.j2") for path in KERNELS.glob("*.c.j2")}
+    compiler = "clang-22" if shutil.which("clang-22") else "gcc"
+    compiled(
+        folder,
+        compiler,
+        ["-fsyntax-only", "-Wno-unused-command-line-argument"],
+        {**chosen, "empty": '#include "odl_math.h"\n'},
+    )

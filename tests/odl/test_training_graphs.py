@@ -1,0 +1,241 @@
+"""Precision and optimizer updates: what the training graphs hold, in which type and order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from odl.graph import DType, Graph, Node, Role
+from odl.operators.base import INFINITY
+from odl.operators.convolution import Conv2d
+from odl.operators.elementwise import Relu, ReluGradient
+from odl.operators.optimizer import AdamUpdate, SgdUpdate
+from odl.passes.fuse import fuse_elementwise
+from odl.passes.layout import choose_layouts
+from odl.passes.optimizer import TrainingGraphs, insert_updates
+from odl.passes.precision import Precision, apply_precision
+from tests.odl.graphs import (
+    build,
+    node,
+    traced_step,
+    train_norms,
+)
+from tests.odl.graphs_by_hand import CONV, by_hand, mask
+
+# --- apply_precision ----------------------------------------------------------------------------------
+
+
+def precise(precision: Precision, accumulate: bool = False) -> Graph:
+    """conv (frozen), batch norm in training mode, max pooling, linear; trained: all but the convolution."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 3))
+    train_norms(net.eval())
+    chosen = ["1.weight", "1.bias", "4.weight", "4.bias"]
+    step = choose_layouts(traced_step(net, torch.randn(2, 1, 4, 4), trainable=chosen))
+    return apply_precision(step, precision, frozenset(step.gradients), accumulate)
+
+
+def types(graph: Graph) -> dict[str, set[str]]:
+    """Types of the values by role; matrices and vectors of parameters and their gradients apart."""
+    result: dict[str, set[str]] = {}
+    for value in graph.values.values():
+        kind = str(value.role)
+        if value.role in (Role.PARAMETER, Role.PARAMETER_GRADIENT):
+            kind += " matrix" if len(value.shape) > 1 else " vector"
+        result.setdefault(kind, set()).add(str(value.dtype))
+    return result
+
+
+F16, F32 = {"f16"}, {"f32"}
+#: Statistics, what a batch norm saves, targets, weights and the loss are fp32 always; a pooling's winners are bytes.
+ALWAYS = {
+    "target": F32,
+    "sample_weight": F32,
+    "statistic": F32,
+    "saved": {"f32", "u8"},
+    "loss": F32,
+}
+
+
+def test_fp32_is_fp32() -> None:
+    graph = precise(Precision.FP32)
+    assert all(value.dtype in (DType.F32, DType.U8) for value in graph.values.values())
+    assert not any(value.role is Role.WORKING_COPY for value in graph.values.values())
+
+
+def test_fp16_halves_all_but_statistics() -> None:
+    assert types(precise(Precision.FP16)) == ALWAYS | {
+        "input": F16,
+        "activation": F16,
+        "gradient": F16,
+        "parameter matrix": F16,
+        "parameter vector": F16,
+        "parameter_gradient matrix": F16,
+        "parameter_gradient vector": F16,
+    }
+
+
+@pytest.mark.parametrize("accumulate", [False, True])
+def test_mixed_keeps_masters_vectors_and_sums_of_gradients_in_fp32(accumulate: bool) -> None:
+    graph = precise(Precision.MIXED, accumulate)
+    assert types(graph) == ALWAYS | {
+        "input": F16,
+        "activation": F16,
+        "gradient": F16,
+        "parameter matrix": {"f16", "f32"},
+        "parameter vector": F32,
+        "parameter_gradient matrix": F32 if accumulate else F16,
+        "parameter_gradient vector": F32,
+        "working_copy": F16,
+    }
+    assert graph.value("0.weight").dtype is DType.F16  # frozen: no master
+    assert graph.value("4.weight").dtype is DType.F32
+    copies = [value for value in graph.values.values() if value.role is Role.WORKING_COPY]
+    assert [(copy.name, copy.source) for copy in copies] == [("4.weight.copy", "4.weight")]
+    assert not graph.consumers("4.weight")
+    assert {item.name for item in graph.consumers("4.weight.copy")} == {"4", "4.input_gradient"}
+
+
+@pytest.mark.parametrize(
+    ("precision", "kind"), [("fp32", np.float32), ("fp16", np.float16), ("mixed", np.float16)]
+)
+def test_limits_are_what_their_outputs_are_stored_as(precision: str, kind: type[np.floating[Any]]) -> None:
+    """0.9 is stored below 0.9: a mask that compared with the exact limit would let clamped units through."""
+    limited = [
+        Node("y", replace(CONV, low=-0.4, high=0.9), ("x", "w1", None, None), ("y",)),
+        mask("m", "v", "y"),
+    ]
+    graph = apply_precision(by_hand(limited, ("m",)), Precision(precision), frozenset(), False)
+    conv_operator, mask_operator = (item.operator for item in graph.nodes)
+    assert isinstance(conv_operator, Conv2d) and isinstance(mask_operator, ReluGradient)
+    assert (conv_operator.low, conv_operator.high) == (float(kind(-0.4)), float(kind(0.9)))
+    assert (mask_operator.low, mask_operator.high) == (0.0, 6.0)
+    large = by_hand([Node("z", Relu(-INFINITY, 1e6), ("x",), ("z",))], ("z",))
+    (alone,) = apply_precision(large, Precision(precision), frozenset(), False).nodes
+    assert alone.operator == Relu(-INFINITY, 1e6 if kind is np.float32 else INFINITY)
+
+
+# --- insert_updates -----------------------------------------------------------------------------------
+
+
+@cache
+def residual_step() -> Graph:
+    """A residual block with batch norms in training mode, fused."""
+    module, x = build("residual")
+    return fuse_elementwise(traced_step(train_norms(module), x))
+
+
+def training(
+    precision: Precision, accumulate: bool = False, update: SgdUpdate | AdamUpdate | None = None
+) -> TrainingGraphs:
+    step = residual_step()
+    step = apply_precision(step, precision, frozenset(step.gradients), accumulate)
+    return insert_updates(step, update or SgdUpdate(), precision, accumulate)
+
+
+def positions(graph: Graph) -> dict[str, int]:
+    return {item.name: index for index, item in enumerate(graph.nodes)}
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.FP16])
+def test_updates_come_at_once_but_never_before_the_last_reader(precision: Precision) -> None:
+    graphs = training(precision)
+    assert graphs.apply is None and graphs.skip is None and graphs.refresh is None and graphs.shared == {}
+    place = positions(graphs.step)
+    assert len(graphs.step.gradients) == 10
+    for parameter, gradient in graphs.step.gradients.items():
+        update = place[f"{parameter}.update"]
+        others = [item for item in graphs.step.nodes if item.name != f"{parameter}.update"]
+        reads = [place[item.name] for item in others if parameter in item.reads]
+        made = next(place[item.name] for item in others if gradient in item.outputs)
+        assert update > max([*reads, made])
+        # at once: nothing but other updates stands between
+        between = graphs.step.nodes[max([*reads, made]) + 1 : update]
+        assert all(isinstance(item.operator, SgdUpdate) for item in between)
+
+
+def test_a_gradient_that_comes_before_its_weight_is_read_for_the_last_time_waits() -> None:
+    """The input gradient of the second layer reads its weight, whichever of the two gradients comes first."""
+    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+    step = traced_step(net, torch.randn(1, 2))
+    reordered = sorted(step.nodes, key=lambda item: item.name in ("2.input_gradient", "threshold_backward"))
+    early = [item for item in reordered if item.name.startswith("0.") and "gradient" in item.name]
+    late = [item for item in reordered if item not in early]
+    graphs = insert_updates(replace(step, nodes=(*late, *early)), SgdUpdate(), Precision.FP32, False)
+    place = positions(graphs.step)
+    assert place["2.weight.gradient"] < place["2.input_gradient"] < place["2.weight.update"]
+
+
+def test_mixed_updates_after_the_step_and_shares_the_copys_memory() -> None:
+    graphs = training(Precision.MIXED)
+    matrices = {name for name in graphs.step.gradients if len(graphs.step.value(name).shape) > 1}
+    assert graphs.shared == {f"{name}.gradient": f"{name}.copy" for name in matrices}
+    assert not any(isinstance(item.operator, SgdUpdate) for item in graphs.step.nodes)
+    assert graphs.apply is not None and graphs.skip is not None and graphs.refresh is not None
+    assert [item.name for item in graphs.apply.nodes] == [f"{name}.update" for name in graphs.step.gradients]
+    for name in graphs.step.gradients:
+        copy = f"{name}.copy" if name in matrices else None
+        assert node(graphs.apply, f"{name}.update").inputs == (name, f"{name}.gradient", copy, None, None)
+    refreshed = {f"{name}.refresh" for name in matrices}
+    assert {item.name for item in graphs.skip.nodes} == refreshed  # a skipped step has overwritten the copies
+    assert {item.name for item in graphs.refresh.nodes} == refreshed
+    place = positions(graphs.step)
+    for gradient, copy in graphs.shared.items():
+        made = next(place[item.name] for item in graphs.step.nodes if gradient in item.outputs)
+        assert made > max(place[item.name] for item in graphs.step.nodes if copy in item.reads)
+
+
+def test_moving_weight_gradients_keeps_every_value_made_before_it_is_read() -> None:
+    graphs = training(Precision.MIXED)
+    made: set[str] = {name for name in graphs.step.values if graphs.step.producer(name) is None}
+    for item in graphs.step.nodes:
+        assert set(item.reads) <= made, item.name
+        made.update(item.outputs)
+    assert set(graphs.step.gradients.values()) <= made
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+def test_accumulated_gradients_are_applied_and_cleared_apart(precision: Precision) -> None:
+    graphs = training(precision, accumulate=True)
+    assert graphs.shared == {} and graphs.apply is not None
+    gradients = list(graphs.step.gradients.items())
+    clears = [f"{gradient}.clear" for _, gradient in gradients]
+    assert [item.name for item in graphs.apply.nodes] == [f"{name}.update" for name, _ in gradients] + clears
+    if precision is Precision.MIXED:
+        assert graphs.skip is not None and [item.name for item in graphs.skip.nodes] == clears
+    else:
+        assert graphs.skip is None
+    # no gradient shares memory, so that nothing has to move
+    assert [item.name for item in graphs.step.nodes] == [item.name for item in residual_step().nodes]
+
+
+@pytest.mark.parametrize(
+    ("update", "precision", "expected"),
+    [
+        (SgdUpdate(), Precision.MIXED, {}),
+        (SgdUpdate(0.9), Precision.FP32, {"momentum_buffer": DType.F32}),
+        (SgdUpdate(0.9), Precision.FP16, {"momentum_buffer": DType.F16}),
+        (SgdUpdate(0.9), Precision.MIXED, {"momentum_buffer": DType.F32}),
+        (AdamUpdate(), Precision.FP16, {"exp_avg": DType.F32, "exp_avg_sq": DType.F32}),
+        (AdamUpdate(), Precision.MIXED, {"exp_avg": DType.F32, "exp_avg_sq": DType.F32}),
+    ],
+)
+def test_optimizer_state(
+    update: SgdUpdate | AdamUpdate, precision: Precision, expected: dict[str, DType]
+) -> None:
+    graphs = training(precision, update=update)
+    graph = graphs.apply or graphs.step
+    for name in graphs.step.gradients:
+        states = {value: dtype for value, dtype in expected.items()}
+        got = node(graph, f"{name}.update").inputs[3:]
+        assert got == (*[f"{name}.{state}" for state in states], None, None)[:2]
+        for state, dtype in states.items():
+            value, parameter = graphs.step.value(f"{name}.{state}"), graphs.step.value(name)
+            assert (value.role, value.dtype) == (Role.OPTIMIZER, dtype)
+            assert (value.shape, value.layout) == (parameter.shape, parameter.layout)

@@ -1,0 +1,66 @@
+"""The zoo's two networks on the RTL: two training steps with the host's bits, and within the float64 bounds.
+
+The longest tests there are, and the ones that matter most: everything from tracing to the last instruction is in them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import odl
+from odl.models import resolve
+from odl.run.device import DeviceNet
+
+pytestmark = pytest.mark.usefixtures("simulator_tools")
+
+DTYPES = ("fp16", "mixed")
+
+
+def compiled(model: str, dtype: str, **options: Any) -> odl.Build:
+    made = resolve(model)
+    return odl.compile(
+        made.module, made.example(1), loss=made.loss, dtype=dtype, target="cv32e40p", name=model, **options
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("model", ["dscnn", "resnet8"])
+def test_every_tensor_has_the_hosts_bits_and_keeps_its_bound(model: str, dtype: str) -> None:
+    report = compiled(model, dtype).verify(steps=2)
+    assert report.ok, [row for row in report.rows if not row.ok]
+    compared = [row for row in report.rows if row.bit_exact is not None]
+    assert all(row.bit_exact for row in compared)
+    assert {"loss", "gradient", "weight", "inference"} <= {row.kind for row in compared}
+
+
+@pytest.mark.parametrize("cores", [1, 2, 4])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("model", ["dscnn", "resnet8"])
+def test_the_number_of_cores_changes_no_bit(model: str, dtype: str, cores: int) -> None:
+    """Loss, every gradient and all state after each of two steps."""
+    build = compiled(model, dtype, cores=cores)
+    device, host = build.load(), build.load("exact")
+    assert isinstance(device, DeviceNet) and not isinstance(host, DeviceNet)
+    random = np.random.default_rng(3)
+    for _ in range(2):
+        x = random.standard_normal(host.input.shape).astype(np.float32)
+        y = random.integers(host.output.shape[1], size=1)
+        seen: list[dict[tuple[int, int, str], bytes]] = []
+        losses = []
+        for net in (device, host):
+            results: dict[tuple[int, int, str], bytes] = {}
+
+            def keep(program: int, node: int, net: Any = net, results: Any = results) -> None:
+                for entry in net.manifest["programs"][program]["nodes"][node]["writes"]:
+                    results[program, node, entry["name"]] = net.result(entry).tobytes()
+
+            with net.observed(keep):
+                losses.append(net.train_step(x, y))
+            seen.append(results)
+        assert losses[0] == losses[1]
+        assert seen[0].keys() == seen[1].keys()
+        assert [key for key in seen[0] if seen[0][key] != seen[1][key]] == []
+        assert device.save() == host.save()
