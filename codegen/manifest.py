@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from odl.codegen.network import Network
-from odl.codegen.staged import local_place
+from odl.codegen.staged import local_place, traffic
 from odl.errors import InputError
 from odl.graph.ir import Value
 from odl.operators.base import Operator
@@ -28,6 +28,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     """The manifest of the project in `directory`; InputError when it is none or damaged."""
     file = directory / "manifest.json"
     again = "compile it again with odl compile -o"
+    if directory.is_file():
+        raise InputError(f"{directory} is a file; give the directory of a project that odl compile wrote")
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory; make one with odl compile -o {directory}")
     if not file.is_file():
@@ -62,6 +64,8 @@ def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any])
         "spec": network.spec,
         "options": {
             "target": options.target,
+            "isa": options.description.isa,
+            "runtime": options.runtime,
             "dtype": str(options.dtype),
             "cores": options.core_count,
             "memory": options.memory,
@@ -98,6 +102,7 @@ def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any])
                         "macs": item.macs,
                         "kernel": kernel["function"],
                         "clamp": _clamp(item.node.operator),
+                        **traffic(program, item.node),
                         "writes": [
                             {
                                 **_value(program.graph.value(value)),

@@ -259,18 +259,16 @@ class _Stager:
         Residents that are needed from task `after` on are worth their place.
         """
         best: tuple[tuple[float, int], int] | None = None
-        ends = [item.end for item in self._residents] + [end for _, end, _ in self._leaving]
-        for start in sorted({0, *ends}):
+        for start in self._starts(block):
             end = start + block.room
-            if end > self._capacity:
-                continue
             there = [item for item in self._residents if item.address < end and start < item.end]
             if any(item.block in pinned or item.due > index for item in there):
                 continue
             cost = sum(self._cost(item, after) for item in there)
             cost += sum(1 for begin, stop, _ in self._leaving if begin < end and start < stop)
-            if best is None or (cost, start) < best[0]:
-                best = ((cost, start), start)
+            rank = (cost, start if self._is_large(block) else -start)
+            if best is None or rank < best[0]:
+                best = (rank, start)
         if best is None:
             return None
         start, end = best[1], best[1] + block.room
@@ -294,15 +292,30 @@ class _Stager:
             cost += resident.block.room * (1.0 + 4.0 / (1 + hit - index))
         return cost
 
+    def _starts(self, block: Block) -> list[int]:
+        """Addresses worth a try: at either end of the memory, and right behind or before what is there."""
+        taken = [(item.address, item.end) for item in self._residents]
+        taken += [(begin, end) for begin, end, _ in self._leaving]
+        starts = {0, self._capacity - block.room}
+        starts |= {end for _, end in taken} | {begin - block.room for begin, _ in taken}
+        return sorted(start for start in starts if 0 <= start <= self._capacity - block.room)
+
+    def _is_large(self, block: Block) -> bool:
+        """Large blocks fill the memory from its start and small ones from its end, so that gaps stay large."""
+        return 8 * block.room > self._capacity
+
     def _free_place(self, block: Block) -> int | None:
         """An address where the block displaces nothing at all."""
         taken = [(item.address, item.end) for item in self._residents]
         taken += [(begin, end) for begin, end, _ in self._leaving]
-        for start in sorted({0, *(end for _, end in taken)}):
-            end = start + block.room
-            if end <= self._capacity and all(stop <= start or end <= begin for begin, stop in taken):
-                return start
-        return None
+        free = [
+            start
+            for start in self._starts(block)
+            if all(stop <= start or start + block.room <= begin for begin, stop in taken)
+        ]
+        if not free:
+            return None
+        return free[0] if self._is_large(block) else free[-1]
 
     def _load(self, resident: _Resident, commands: list[Command], due: int) -> None:
         if any(block.meets(resident.block) for _, _, block in self._leaving):
@@ -374,14 +387,15 @@ class _Stager:
                     self._leaving.clear()
 
     def _store_early(self, index: int) -> list[Command]:
+        """Send out, while the task computes, what is needed again only much later."""
         commands: list[Command] = []
         task = self._tasks[index]
         for item in self._residents:
-            if not item.dirty or item.block in task.writes or not self._needed(item.block, index):
+            if not item.dirty or item.block in task.writes or not self._needed(item.block, index + 1):
                 continue
             if item.block in task.takes_over.values():
                 continue
-            hit = self._next_hit(item.block, index)
+            hit = self._next_hit(item.block, index + 1)
             if hit is None or hit - index > _SOON:
                 self._store(item, commands)
         return commands
@@ -412,13 +426,27 @@ class _Stager:
                 if self._changes(block, *self._tasks[index:later]):
                     continue
                 address = self._free_place(block)
-                if address is not None:
+                if address is not None and not self._crowds(block, address, index, later):
                     resident = _Resident(block, address, False, index)
                     self._residents.append(resident)
                     due = self._next_hit(block, index + 1)
                     assert due is not None
                     self._load(resident, commands, due)
                     self._due.add(due)
+
+    def _crowds(self, block: Block, address: int, index: int, later: int) -> bool:
+        """Whether the block in that place would leave no room for a block that a task before `later` still needs."""
+        pending = [
+            other
+            for task in self._tasks[index + 1 : later + 1]
+            for other in self._to_place(task)
+            if other != block and self._holder(other, task) is None
+        ]
+        fitting = [other for other in pending if self._free_place(other) is not None]
+        self._residents.append(_Resident(block, address, False, index))
+        crowds = any(self._free_place(other) is None for other in fitting)
+        self._residents.pop()
+        return crowds
 
     def _changes(self, block: Block, *tasks: Task) -> bool:
         """Whether the newest bytes of the block are not in the large memory while the tasks run."""

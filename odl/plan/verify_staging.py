@@ -179,6 +179,8 @@ class _Player:
         if newest is None:
             raise PlanError(f"{name} reads '{block.tensor}', which nothing has written")
         if staged.task.staged:
+            if not 0 <= staged.addresses[block] <= len(self.memories.small) - block.part.count:
+                raise PlanError(f"{name} reads '{block.tensor}' outside the small memory")
             found = self.memories.small[_span(staged.addresses[block], block.part.count)]
         else:
             found = self.memories.large[self._large(block, name)]
