@@ -70,12 +70,16 @@ static inline odl_wide_f16 odl_wide_add_f16(odl_wide_f16 w, odl_vec_f16 v) {
 
 static inline odl_vec_f16 odl_narrow_f16(odl_wide_f16 w) { return odl_vfcpka_h_s(w.low, w.high); }
 
-static inline odl_vec_f16 odl_vmask_f16(odl_vec_f16 v, odl_vec_f16 m, const struct odl_limits *l) {
-    if (l->plain) {
-        return l->floor != 0 ? v : v & odl_positive_h(m);
-    }
+ODL_RARELY odl_vec_f16 odl_mask_by_limits_f16(odl_vec_f16 v, odl_vec_f16 m, const struct odl_limits *l) {
     return (odl_passes(odl_half_to_float((odl_f16)m), l) ? v & 0xffffu : 0) |
            (odl_passes(odl_half_to_float((odl_f16)(m >> 16)), l) ? v & 0xffff0000u : 0);
+}
+
+static inline odl_vec_f16 odl_vmask_f16(odl_vec_f16 v, odl_vec_f16 m, const struct odl_limits *l) {
+    if (ODL_LIKELY(l->plain)) {
+        return l->floor != 0 ? v : v & odl_positive_h(m);
+    }
+    return odl_mask_by_limits_f16(v, m, l);
 }
 
 static inline odl_vec_f16 odl_vfirst_f16(const odl_f16 *p) { return *p; }

@@ -47,10 +47,10 @@ static inline odl_vec_f32 odl_vmask_f32(odl_vec_f32 v, odl_vec_f32 m, const stru
 #if defined(__riscv)
     if (l->plain && l->floor == 0) { /* the canonical NaN is a positive integer */
         int32_t bits, mask;
-        memcpy(&bits, &v, sizeof bits);
-        memcpy(&mask, &m, sizeof mask);
+        __builtin_memcpy(&bits, &v, sizeof bits);
+        __builtin_memcpy(&mask, &m, sizeof mask);
         bits = mask > 0 ? bits : 0;
-        memcpy(&v, &bits, sizeof v);
+        __builtin_memcpy(&v, &bits, sizeof v);
         return v;
     }
 #endif

@@ -19,14 +19,14 @@ typedef float odl_f32;
 /* Zhinx: fcvt.s.h and fcvt.h.s */
 static inline float odl_half_to_float(odl_f16 half) {
     _Float16 v;
-    memcpy(&v, &half, sizeof v);
+    __builtin_memcpy(&v, &half, sizeof v);
     return (float)v;
 }
 
 static inline odl_f16 odl_float_to_half(float v) {
     const _Float16 rounded = (_Float16)v;
     odl_f16 half;
-    memcpy(&half, &rounded, sizeof half);
+    __builtin_memcpy(&half, &rounded, sizeof half);
     return half;
 }
 

@@ -6,10 +6,15 @@
 #include <stdint.h>
 #include <string.h>
 
+/* For the rare case: out of the way of what usually happens. */
+#define ODL_RARELY static __attribute__((noinline, cold, unused))
+#define ODL_LIKELY(condition) __builtin_expect((condition) ? 1 : 0, 1)
+
 struct odl_limits {
     float low, high;
-    bool plain;     /* no upper limit, and the lower one is 0 or none: then integer instructions can clamp ... */
-    uint32_t floor; /* ... two halves to the larger of v and this, as signed integers: 0, or below everything */
+    bool plain; /* no upper limit, and the lower one is 0 or none: then integer instructions can clamp ... */
+    uint32_t
+        floor; /* ... two halves to the larger of v and this, as signed integers: 0, or below everything */
 };
 
 static inline struct odl_limits odl_limits(float low, float high) {
@@ -27,12 +32,12 @@ static inline float odl_limited(float v, const struct odl_limits *l) {
 /* The same, in integer instructions where the canonical NaN is the only one. */
 static inline float odl_limit_f32(float v, const struct odl_limits *l) {
 #if defined(__riscv)
-    if (l->plain) {
+    if (ODL_LIKELY(l->plain)) {
         int32_t bits;
         const int32_t floor = (int32_t)(l->floor & 0x80000000u);
-        memcpy(&bits, &v, sizeof bits);
+        __builtin_memcpy(&bits, &v, sizeof bits);
         bits = bits > floor ? bits : floor;
-        memcpy(&v, &bits, sizeof v);
+        __builtin_memcpy(&v, &bits, sizeof v);
         return v;
     }
 #endif

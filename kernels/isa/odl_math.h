@@ -23,7 +23,7 @@ static inline float odl_clamp(float v, float low, float high) { return v < low ?
 static inline float odl_power_of_two(int32_t n) {
     const uint32_t bits = (uint32_t)(n + 127) << 23;
     float v;
-    memcpy(&v, &bits, sizeof v);
+    __builtin_memcpy(&v, &bits, sizeof v);
     return v;
 }
 
@@ -72,13 +72,13 @@ static inline float odl_logf(float x) {
     }
     /* x = 2^exponent (1 + f) with 1 + f between sqrt(1/2) and sqrt(2). */
     uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
+    __builtin_memcpy(&bits, &x, sizeof bits);
     const uint32_t above = bits - 0x3f3504f3u; /* bits of sqrt(1/2); `above` may wrap */
     const uint32_t steps = (above + 0x80000000u) >> 23;
     exponent += (int32_t)steps - 256;
     bits = (above & 0x7fffffu) + 0x3f3504f3u;
     float f;
-    memcpy(&f, &bits, sizeof f);
+    __builtin_memcpy(&f, &bits, sizeof f);
     f -= 1.0f;
     /* log(1 + f) = 2 artanh(s), s = f / (2 + f); 2 s = f - s f, hence f - s (f - s^2 q(s^2)). */
     const float s = f / (2.0f + f);

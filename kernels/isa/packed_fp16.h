@@ -124,8 +124,8 @@ static inline uint32_t odl_vfcpka_h_s(float low, float high) {
 #endif
 }
 
-/* ---- instructions that move halves or compare them as integers. Finite halves and infinities are ordered like
- * the integers with sign and magnitude of the same bits; the canonical NaN is a positive integer. */
+/* ---- instructions that move halves or compare them as integers. Finite halves and infinities are ordered
+ * like the integers with sign and magnitude of the same bits; the canonical NaN is a positive integer. */
 
 /* cv.pack: the low halves of two words */
 static inline uint32_t odl_pack_low(uint32_t low, uint32_t high) {
@@ -157,7 +157,8 @@ static inline uint32_t odl_max_h(uint32_t a, uint32_t b) {
     return result;
 #else
     const uint32_t low = (int16_t)a > (int16_t)b ? a : b;
-    const uint32_t high = (int32_t)a > (int32_t)b ? a : b; /* where the high halves are equal, so is the result */
+    const uint32_t high =
+        (int32_t)a > (int32_t)b ? a : b; /* where the high halves are equal, so is the result */
     return (low & 0xffffu) | (high & 0xffff0000u);
 #endif
 }

@@ -39,6 +39,13 @@ ODL_PAIR_OF_FLOATS(f32)
 
 ODL_PAIR_OF_FLOATS(f16)
 
+#elif defined(ODL_ISA_ZFH) || defined(ODL_ISA_RVV)
+
+/* The others are in standard_half.h. */
+static inline odl_pair_f16 odl_pair_sums_f16(odl_vec_f16 v, odl_vec_f16 w) {
+    return odl_pair_of_f16(odl_vsum_f16(v), odl_vsum_f16(w));
+}
+
 #else
 
 typedef uint32_t odl_pair_f16;
@@ -68,12 +75,13 @@ static inline void odl_pair_store_f16(odl_f16 *p, odl_pair_f16 v) { memcpy(p, &v
 
 static inline odl_pair_f16 odl_pair_add_f16(odl_pair_f16 v, odl_pair_f16 w) { return odl_vfadd_h(v, w); }
 
-static inline odl_pair_f16 odl_pair_limit_f16(odl_pair_f16 v, const struct odl_limits *l) {
-    if (l->plain) {
-        return odl_max_h(v, l->floor);
-    }
+ODL_RARELY odl_pair_f16 odl_pair_by_limits_f16(odl_pair_f16 v, const struct odl_limits *l) {
     return odl_vfcpka_h_s(odl_limited(odl_half_to_float((odl_f16)v), l),
                           odl_limited(odl_half_to_float((odl_f16)(v >> 16)), l));
+}
+
+static inline odl_pair_f16 odl_pair_limit_f16(odl_pair_f16 v, const struct odl_limits *l) {
+    return ODL_LIKELY(l->plain) ? odl_max_h(v, l->floor) : odl_pair_by_limits_f16(v, l);
 }
 
 #endif

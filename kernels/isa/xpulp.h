@@ -8,8 +8,7 @@
 #include "packed_asm.h"
 
 /* lp.setup: the end is the last instruction of the body, counted in halves from this one. */
-#define ODL_ASM_REPEAT(level, count, words)                                                                  \
-    ".insn i 0x7b, 4, x" #level ", " count ", 2 * (" #words ")\n"
+#define ODL_ASM_REPEAT(level, count, words) ".insn i 0x7b, 4, x" #level ", " count ", 2 * (" #words ")\n"
 
 #define ODL_ASM_LW(rd, p, step) ".insn i 0x0b, 2, " rd ", " p ", " #step "\n"
 #define ODL_ASM_LHU(rd, p, step) ".insn i 0x0b, 5, " rd ", " p ", " #step "\n"

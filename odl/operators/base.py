@@ -7,6 +7,7 @@ An operator is a frozen dataclass of attributes. Its file also says which ATen o
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -54,12 +55,31 @@ Argument = Tensor | Number | Runtime | Scratch
 
 
 @dataclass(frozen=True)
+class Variant:
+    """Another way to compute the same call: entries of the context, and where `template` is given, another kernel.
+
+    `same_bits`: the result has the bits of the first variant's, because sums are made in the same order.
+    """
+
+    context: Mapping[str, Any]
+    template: str | None = None
+    same_bits: bool = True
+
+
+def register_tiles(first: Mapping[str, int], **sizes: Sequence[int]) -> tuple[Variant, ...]:
+    """A variant for every combination of tile sizes, `first` in front."""
+    tiles = [dict(zip(sizes, tile, strict=True)) for tile in itertools.product(*sizes.values())]
+    return tuple(Variant(tile) for tile in (first, *(tile for tile in tiles if tile != first)))
+
+
+@dataclass(frozen=True)
 class KernelCall:
     """Which template serves a node, how it is specialised and what it is called with.
 
     `context` goes to the template; `shape_type` and `shape` become a constant struct; `scratch_bytes` is memory
     that the kernel needs while it runs and is passed where `Scratch()` stands. `tiling` says how the call can be divided;
-    None: it cannot.
+    None: it cannot. `variants` are ways to compute it, of which the tuner finds the fastest (odl/tune); the first is
+    what `context` says.
     """
 
     template: str
@@ -69,6 +89,12 @@ class KernelCall:
     arguments: tuple[Argument, ...]
     scratch_bytes: int = 0
     tiling: Tiling | None = None
+    variants: tuple[Variant, ...] = ()
+
+    def with_variant(self, variant: Variant) -> KernelCall:
+        """The same call, computed that way."""
+        template = variant.template or self.template
+        return dataclasses.replace(self, template=template, context={**self.context, **variant.context})
 
 
 @dataclass(frozen=True)

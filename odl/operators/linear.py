@@ -1,6 +1,6 @@
 """Fully connected layer and its gradients; served by the convolution kernels with a 1x1 window.
 
-Shapes: x [N,I], weight [O,I], y [N,O]; the N rows are N pixels of one image row.
+Shapes: x [N,I], weight [O,I], y [N,O]; the N rows are an image of N rows of one pixel, which cores can share.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _POINT = Window((1, 1))
 
 
 def _as_image(value: Value) -> Value:
-    """[N,C] seen as one image of one row and N pixels, [1,C,1,N]."""
+    """[N,C] seen as one image of N rows of one pixel, [1,C,N,1]."""
     rows, channels = value.shape
-    return Value(value.name, (1, channels, 1, rows), value.role, value.dtype)
+    return Value(value.name, (1, channels, rows, 1), value.role, value.dtype)
 
 
 def _as_kernel(value: Value) -> Value:

@@ -76,12 +76,14 @@ class ChunkedSum:
     ) -> None:
         self.acc = np.zeros(shape, dtype)
         self.total = reduce(self.acc) * np.float32(0)
-        self.chunk, self.reduce, self.pending = chunk, reduce, 0
+        self.chunk, self.reduce, self.pending, self.first = chunk, reduce, 0, True
 
-    def carry(self) -> None:
-        """Ends a chunk."""
+    def carry(self, keep_first: bool = False) -> None:
+        """Ends a chunk; `keep_first`: the total begins with the first one, not with zero (-0 stays)."""
         if self.chunk:
-            self.total = add(self.total, self.reduce(self.acc))
+            last = self.reduce(self.acc)
+            self.total = last if keep_first and self.first else add(self.total, last)
+            self.first = False
             self.acc = np.zeros_like(self.acc)
             self.pending = 0
 
@@ -252,8 +254,8 @@ def input_gradient_bits(shape: Shape, dy, w, depthwise: bool, chunk: int):
                     kx, ox = taps_of_row[tap]
                     for co in range(start, end):
                         total.acc = fma(total.acc, dy[:, oy, ox, co, None], w[co, ky, kx])
-                total.carry()
-        dx[:, ys, xs] = total.result()
+                total.carry(keep_first=True)
+        dx[:, ys, xs] = total.result() if not chunk else narrowed(total.result(), dy.dtype)
     return dx
 
 
@@ -274,7 +276,7 @@ def weight_gradient_bits(shape: Shape, x, dy, depthwise: bool, chunk: int):
                 for pixels in pixel_chunks(shape, by_row[ky], by_column[kx], chunk):
                     for (oy, _, iy), (ox, _, ix) in pixels:
                         total.acc = fma(total.acc, x[image, iy, ix], dy[image, oy, ox, :, None])
-                    total.carry()
+                    total.carry(keep_first=True)
         dw[ky, kx] = total.result()
     return dw if depthwise else dw.transpose(2, 0, 1, 3)
 

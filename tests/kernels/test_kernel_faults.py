@@ -28,9 +28,9 @@ from tests.kernels.kernel_library import (
 )
 
 FAULTS = {
-    "one element too many": ("relu", "i < end", "i <= end"),
-    "core 1 idle": ("relu_gradient", "core, cores); i < end", "core, cores); core != 1 && i < end"),
-    "limits belong to the inside": ("relu_gradient", "v <= low", "v < low"),
+    "one element too many": ("relu", ": s->count) - begin", ": s->count) - begin + 1"),
+    "core 1 idle": ("relu_gradient", "begin < s->count ?", "begin < s->count && core != 1 ?"),
+    "limit belongs to the inside": ("relu_gradient", "odl_limits(low,", "odl_limits(low - 0.5f,"),
     "wrong divisor": ("average_pool", "rows.size * columns.size", "rows.size"),
     "padding counted": (
         "average_pool_gradient",
@@ -39,13 +39,13 @@ FAULTS = {
     ),
     "last maximum wins": ("max_pool", "v > best", "v >= best"),
     "one window missed": ("max_pool_gradient", "/ stride + 1;", "/ stride + 2;"),
-    "gradient not divided": ("global_average_pool_gradient", " / (float)pixels", ""),
+    "gradient not divided": ("global_average_pool_gradient", "(float)pixels", "1.0f"),
     "biased running variance": ("batch_norm_train", "(float)(s->pixels - 1)", "(float)s->pixels"),
-    "mean of dy left in": ("batch_norm_train_gradient", " - average", ""),
+    "mean of dy left in": ("batch_norm_train_gradient", "sums[i] /= (float)s->pixels", "sums[i] = 0.0f"),
     "weight forgotten": ("cross_entropy", "weight[n] / (float)", "1.0f / (float)"),
     "scale forgotten": ("mean_squared_error", "2.0f * ", ""),
     "uphill": ("sgd", "-learning_rate", "learning_rate"),
-    "no bias correction": ("adam", "correction, eps", "1.0f, eps"),
+    "no bias correction": ("adam", "1.0f / __builtin_sqrtf(bias_correction2)", "1.0f"),
 }
 
 
