@@ -58,6 +58,9 @@ builds_for_cluster() {
     [ "${release#LLD }" -ge 18 ] && [ "$(clang -dumpversion 2> /dev/null | cut -d. -f1)" = "${release#LLD }" ]
 }
 
+# Whether there is a QEMU that runs programs for standard RISC-V.
+has_qemu() { command -v qemu-system-riscv32 > /dev/null; }
+
 # Prints the Debian names of what this machine lacks, one a line, without the release number of clang.
 missing_programs() {
     find_python > /dev/null || echo python3-venv
@@ -123,6 +126,7 @@ install_programs() {
 
 mapfile -t missing < <(missing_programs)
 builds_for_cluster || missing+=(lld)
+has_qemu || missing+=(qemu-system-misc)
 if [ "${#missing[@]}" -gt 0 ]; then
     install_programs "${missing[@]}"
     mapfile -t missing < <(missing_programs)
@@ -131,6 +135,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 builds_for_cluster ||
     say "no clang and lld of one release >= 18: nothing can be built for the simulated cluster, its tests are skipped"
+has_qemu || say "no qemu-system-riscv32: nothing runs for target qemu, its tests are skipped"
 
 python=$(find_python)
 say "$("$python" --version), $(find_clang), $(gcc --version | head -n 1)"
@@ -143,5 +148,5 @@ say "installing Python packages into .venv (a few minutes the first time; PyTorc
 pip=(.venv/bin/python -m pip --disable-pip-version-check install --constraint constraints.txt)
 "${pip[@]}" setuptools
 # The build uses the pinned setuptools just installed, hence no isolated build environment.
-"${pip[@]}" --no-build-isolation --editable '.[dev,rtl]'
+"${pip[@]}" --no-build-isolation --editable '.[dev,rtl,tune-cluster]'
 say "done"

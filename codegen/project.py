@@ -22,13 +22,13 @@ from odl.codegen.programs import C_TYPES, ShapeSet, kernel_calls, program_contex
 from odl.codegen.staged import staged_context
 from odl.errors import InputError
 from odl.graph.ir import DType, Role
-from odl.options import Adam
+from odl.options import Adam, Options
 from odl.passes.precision import Precision
 from odl.plan.staging import AHEAD
 
 #: What building adds to a project's directory; it may be replaced with the project.
 BUILD_PRODUCTS = frozenset(
-    ["example", "net_exact.so", "net_fast.so", ".net_exact.key", ".net_fast.key", "net.elf"]
+    ["example", "libnet.a", "net_exact.so", "net_fast.so", ".net_exact.key", ".net_fast.key", "net.elf"]
 )
 
 
@@ -53,14 +53,17 @@ def render_project(network: Network) -> dict[str, str]:
     texts |= {f"kernels/{kernel.name}.c": kernel.text for kernel in rendered}
     files |= {path: text if path == "weights.c" else format_c(text) for path, text in texts.items()}
     files |= copied("odl.kernels", "isa", "isa")
-    device = device_context(network)
-    if device is None:
-        files |= copied("odl.targets", "host/runtime", "runtime")
-    else:
-        files |= copied("odl.targets", "host/runtime", "host") | device_files(network)
+    options, device = network.options, device_context(network)
+    exported = options.runtime == "none"
+    host = "host" if device or exported else "runtime"
+    files |= copied("odl.targets", "host/runtime", host)
+    if device is not None:
+        files |= device_files(network)
         files["device.c"] = format_c(templates.get_template("device.c.j2").render(context))
+    if exported:
+        files["runtime/odl_runtime.h"] = templates.get_template("odl_runtime.h.j2").render(context)
     files["Makefile"] = templates.get_template("Makefile.j2").render(
-        lanes=network.options.description.lanes_f16, device=device
+        host=host, device=device, exported=exported, **_lanes(options)
     )
     files["manifest.json"] = json.dumps(manifest(network, sorted(files), context), indent=1) + "\n"
     return files
@@ -96,8 +99,8 @@ def check_output(directory: Path) -> None:
         raise InputError(f"{directory} is a file; {elsewhere}")
     if directory.resolve() == Path.cwd():
         raise InputError(f"{directory} is the current directory, which cannot be replaced; {elsewhere}")
-    found = {str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir()}
-    if not found:
+    files = (path for path in directory.rglob("*") if not path.is_dir())
+    if next(files, None) is None:
         return
     try:
         earlier = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
@@ -105,11 +108,18 @@ def check_output(directory: Path) -> None:
         earlier = None
     if not is_manifest(earlier):
         raise InputError(f"{directory} exists and is not an odl project; {elsewhere}")
-    foreign = sorted(found - {*earlier["files"], "manifest.json"} - BUILD_PRODUCTS)
+    found = {str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir()}
+    built = {name for name in found if name in BUILD_PRODUCTS or _is_object(name)}
+    foreign = sorted(found - {*earlier["files"], "manifest.json"} - built)
     if foreign:
         raise InputError(
             f"{directory} holds '{foreign[0]}', which is not of odl's making; move it or {elsewhere}"
         )
+
+
+def _is_object(name: str) -> bool:
+    """Whether a file is one that the Makefile makes for the device."""
+    return name.startswith("build/") and name.endswith(".o")
 
 
 def _replace_directory(place: Path, fresh: Path, before: Path) -> None:
@@ -140,6 +150,11 @@ def _initial_image(network: Network) -> tuple[bytes, list[dict[str, Any]]]:
     return image, tensors
 
 
+def _lanes(options: Options) -> dict[str, int]:
+    """Elements in a vector of the target, which the exact host build has too."""
+    return {"lanes": options.description.lanes_f16, "lanes_f32": options.description.lanes_f32}
+
+
 def _words(image: bytes) -> list[str]:
     words = [f"0x{word:08x}u," for word in np.frombuffer(image, dtype="<u4")]
     return [" ".join(words[start : start + 8]) for start in range(0, len(words), 8)] or ["0u,"]
@@ -163,9 +178,12 @@ def _context(network: Network, kernels: KernelSet, tensors: list[dict[str, Any]]
         "arena_bytes": schedule.memory.arena_bytes,
         "persistent_bytes": schedule.memory.persistent_bytes,
         "clustered": schedule.local is not None,
+        "marked": options.on_device or options.runtime == "none",
         "l1_bytes": 0 if schedule.local is None else schedule.local.arena_bytes,
         "ahead": AHEAD,
-        "strided": any(move.get("line") for program in programs for move in _all_moves(program)),
+        "strided": {
+            str(move["kind"]) for program in programs for move in _all_moves(program) if move.get("line")
+        },
         "state_bytes": schedule.memory.persistent_bytes + 4 + (10 if adam else 8) * 4,
         "input_size": network.input_value.count,
         "input_shape": _shape_text(network.input_value),

@@ -8,7 +8,7 @@ from typing import Any
 from odl.codegen.kernels import KernelSet
 from odl.codegen.names import comment_text, float_literal, unique_identifiers
 from odl.codegen.programs import C_TYPES, ShapeSet, describe
-from odl.graph.ir import DType
+from odl.graph.ir import DType, Node
 from odl.operators.base import Argument, Number, Runtime, Scratch, Tensor
 from odl.plan.program import Program
 from odl.plan.staging import AHEAD, Command, StagedTask, Transfer, WaitForStores
@@ -68,6 +68,21 @@ def local_place(program: Program, value: str) -> int | None:
         if block.tensor == root
     ]
     return places[-1] if places else None
+
+
+def traffic(program: Program, node: Node) -> dict[str, int]:
+    """Bytes of a node's operands, and bytes that the DMA engine moves for it and beside it, inward and outward."""
+    sizes = [program.graph.value(name).size_bytes for name in dict.fromkeys((*node.reads, *node.writes))]
+    inward = outward = 0
+    for staged in program.staging.tasks if program.staging is not None else ():
+        if program.nodes[staged.task.node].node.name != node.name:
+            continue
+        for command in (*staged.before, *staged.beside):
+            if isinstance(command, Transfer) and command.inward:
+                inward += command.block.part.count
+            elif isinstance(command, Transfer):
+                outward += command.block.part.count
+    return {"operand_bytes": sum(sizes), "bytes_in": inward, "bytes_out": outward}
 
 
 def _comment(program: Program, staged: StagedTask) -> str:

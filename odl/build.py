@@ -59,28 +59,35 @@ class Build:
         self.directory = path
         return path
 
-    def load(self, build: str | None = None) -> Net:
+    def load(self, build: str | None = None, *, vlen: int | None = None) -> Net:
         """The network with the compiled weights; each call gives one with memory of its own.
 
         `build`: None for the target, on the host its exact build; "exact" or "fast" for the host, whatever the target.
+        `vlen`: bits of QEMU's vector registers, instead of 128.
         """
         if self.directory is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="odl-")
             self.save(Path(self._temporary.name) / "net")
         assert self.directory is not None
-        net = load_net(self.directory, build, unused=self.unused)
+        net = load_net(self.directory, build, vlen=vlen, unused=self.unused)
         net.keep(self._temporary)
         return net
 
     def verify(
-        self, *, build: str | None = None, steps: int = 3, accumulated: int = 8, seed: int = 0
+        self,
+        *,
+        build: str | None = None,
+        vlen: int | None = None,
+        steps: int = 3,
+        accumulated: int = 8,
+        seed: int = 0,
     ) -> Report:
         """Check every gradient, updated tensor and statistic against float64 PyTorch (see odl.check.verify).
 
         On a device every bit is compared with the host's exact build too.
         """
         options = self.compiled.network.options
-        net = self.load(build)
+        net = self.load(build, vlen=vlen)
         return verify(
             net,
             self.module,
@@ -109,6 +116,8 @@ def compile(
     bn: str = "fold",
     accumulate: bool = False,
     loss_scale: float | None = None,
+    isa: str | None = None,
+    runtime: str = "own",
     name: str | None = None,
     spec: str | None = None,
 ) -> Build:
@@ -133,6 +142,8 @@ def compile(
         loss=loss,
         accumulate=accumulate,
         loss_scale=loss_scale,
+        isa=isa,
+        runtime=runtime,
     )
     return Build(compile_network(model, example_input, name or type(model).__name__, options, spec))
 

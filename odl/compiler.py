@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ import odl.operators  # noqa: F401  (registers every operator's lowering)
 from odl.codegen.network import Network
 from odl.errors import InputError
 from odl.graph.ir import Graph, Role
-from odl.operators.base import Array
+from odl.operators.base import Array, KernelCall
 from odl.operators.optimizer import AdamUpdate, SgdUpdate
 from odl.options import Adam, Optimizer, Options
 from odl.passes.fold_batch_norm import fold_batch_norm
@@ -29,6 +29,7 @@ from odl.plan.program import ScheduleRequest
 from odl.plan.schedule import make_schedule
 from odl.trace.lowering import lower
 from odl.trace.tracing import run_once, trace_inference, trace_training
+from odl.tune.choose import kernel_chooser
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,17 @@ class Compiled:
 
 
 def compile_network(
-    module: nn.Module, example_input: torch.Tensor, name: str, options: Options, spec: str | None = None
+    module: nn.Module,
+    example_input: torch.Tensor,
+    name: str,
+    options: Options,
+    spec: str | None = None,
+    choose: Callable[[KernelCall], KernelCall] | None = None,
 ) -> Compiled:
     """Trace, transform and plan a module's training step.
 
     Shapes: example_input [N, …]; N is the batch of every call. `spec` says how a command line can make the module
-    again. Raises InputError for what is not supported.
+    again; `choose` picks the kernels' variants, None for the tuner's choice. Raises InputError for what is not supported.
     """
     module, example = _checked_module(module), _checked_example(example_input)
     run_once(module, example)
@@ -84,6 +90,7 @@ def compile_network(
         options.arena_capacity,
         options.description.memory,
         options.local_capacity,
+        choose or kernel_chooser(options),
     )
     schedule = make_schedule(graphs, request)
     stages["4-plan"] = _plan_text(schedule.persistent, schedule.programs)

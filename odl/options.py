@@ -12,6 +12,8 @@ from odl.targets.description import TARGETS, TargetDescription
 
 BATCH_NORM_MODES = ("fold", "frozen", "train")
 LOSSES = ("cross_entropy", "mse")
+#: Who supplies barrier, transfers and sections: the target's own runtime, or whoever takes the C along.
+RUNTIMES = ("own", "none")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Options:
 
     loss_scale: initial scale of the gradients; None is 1 in fp32, a constant 128 in fp16, and in mixed precision
     1024, which then grows and shrinks by itself. memory, l1, l2: bytes that tensors may take in the one memory of the
-    host, or in the two of a cluster; None for no limit, or for what the target has. cores: None for the target's.
+    host, or in the two of a cluster; None for no limit, or for what the target has. cores: None for the target's. isa:
+    one of the target's instruction sets, None for its first. runtime: "none" leaves out the target's own runtime and
+    writes down what a port must supply in its place.
     """
 
     target: str = "host"
@@ -57,18 +61,32 @@ class Options:
     loss: str = "cross_entropy"
     accumulate: bool = False
     loss_scale: float | None = None
+    isa: str | None = None
+    runtime: str = "own"
 
     def __post_init__(self) -> None:
         """Check every field; InputError names the option, the value and what is possible."""
         _one_of("--target", self.target, tuple(TARGETS))
+        _one_of("--runtime", self.runtime, RUNTIMES)
+        self._check_isa()
         _one_of("--bn", self.bn, BATCH_NORM_MODES)
         _one_of("--loss", self.loss, LOSSES)
-        if not 1 <= self.core_count <= 16:
-            raise InputError(f"--cores {self.cores}: must be between 1 and 16")
+        most = self.description.most_cores
+        if not 1 <= self.core_count <= most:
+            raise InputError(f"--cores {self.cores}: must be between 1 and {most}")
         self._check_memories()
         _check_optimizer(self.optimizer)
         if self.loss_scale is not None and not 1.0 <= self.loss_scale <= 65536.0:
             raise InputError(f"--loss-scale {self.loss_scale}: must be between 1 and 65536")
+
+    def _check_isa(self) -> None:
+        choice = tuple(isa.name for isa in TARGETS[self.target].isas)
+        if self.isa is not None and not choice:
+            raise InputError(
+                f"--isa {self.isa}: target {self.target} has one instruction set; leave --isa out"
+            )
+        if self.isa is not None:
+            _one_of("--isa", self.isa, choice)
 
     def _check_memories(self) -> None:
         for option, size in (("--memory", self.memory), ("--l1", self.l1), ("--l2", self.l2)):
@@ -81,8 +99,13 @@ class Options:
 
     @property
     def description(self) -> TargetDescription:
-        """The target's description."""
-        return TARGETS[self.target]
+        """The target's description, with the instruction set that was chosen."""
+        return TARGETS[self.target].with_isa(self.isa)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether odl runs the project on a target other than this machine."""
+        return not self.description.is_host and self.runtime == "own"
 
     @property
     def core_count(self) -> int:

@@ -51,6 +51,12 @@ def check(requirement: Requirement) -> Finding:
     return Finding(requirement.purpose, requirement.tool, found, f">= {needed}", requirement.remedy, ok)
 
 
+def complaint(finding: Finding) -> str:
+    """What to tell a user who needs a program that is not there, or too old."""
+    state = "is missing" if finding.found is None else f"is too old ({finding.found})"
+    return f"{finding.tool} {state}, {finding.needed} is needed; install it with: {finding.remedy}"
+
+
 def check_all(requirements: Iterable[Requirement] = REQUIREMENTS) -> list[Finding]:
     """Look for every program."""
     return [check(requirement) for requirement in requirements]

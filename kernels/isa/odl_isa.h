@@ -9,21 +9,24 @@
  *   ODL_ISA_RVV         standard RISC-V with fp16 vectors (Zvfh), registers of at least 128 bits
  *
  * For T in { f16, f32 } a dialect provides
- *   odl_vec_T                         a vector of ODL_LANES_T elements; may be a sizeless type: never in an
- * array odl_vzero_T()                     all lanes +0 odl_vload_T(p)                    any alignment
- *   odl_vload_tail_T(p, n)            n < lanes elements, the other lanes +0; reads nothing beyond them
- *   odl_vfirst_T(p)                   one element in the first lane, the others +0
- *   odl_vdup_T(p)                     one element in every lane
+ *   odl_vec_T                       a vector of ODL_LANES_T elements; may have no size: never in an array
+ *   odl_vzero_T()                   all lanes +0
+ *   odl_vload_T(p)                  any alignment
+ *   odl_vload_tail_T(p, n)          n < lanes elements, the other lanes +0; reads nothing beyond them
+ *   odl_vfirst_T(p)                 one element in the first lane, the others +0
+ *   odl_vdup_T(p)                   one element in every lane
  *   odl_vstore_T(p, v), odl_vstore_tail_T(p, v, n)
- *   odl_vmac_T(sum, a, b)             sum + a * b, fused: one rounding
+ *   odl_vmac_T(sum, a, b)           sum + a * b, fused: one rounding
  *   odl_vadd_T(a, b), odl_vmul_T(a, b)
- *   odl_vmask_T(v, m, limits)         v where the gradient of a clamping activation passes, else +0; m: its
- * output odl_vsum_T(v)                     sum of the lanes as a float: halves folded, every addition rounded
- * to T odl_wide_T                        one float per lane, for sums that outlive a chunk odl_wide_zero_T(),
- * odl_wide_add_T(w, v), odl_widen_T(v), odl_narrow_T(w), odl_wide_store_T(p, w) odl_load_T(p), odl_store_T(p,
- * x)  one element from and to float; round to nearest even, NaN canonical in fp16 odl_overflow_clear(),
- * odl_overflow_seen()   the sticky IEEE flags overflow, invalid, division by zero limits.h and pair.h add
- * what follows a sum.
+ *   odl_vmask_T(v, m, limits)       v where the gradient of a clamping activation passes, else +0;
+ *                                   m: the activation's output
+ *   odl_vsum_T(v)                   sum of the lanes as a float: halves folded, each addition rounded to T
+ *   odl_wide_T                      one float per lane, for sums that outlive a chunk; may be in an array
+ *   odl_wide_zero_T(), odl_wide_add_T(w, v), odl_widen_T(v), odl_narrow_T(w), odl_wide_store_T(p, w)
+ *   odl_load_T(p), odl_store_T(p, x)  one element from and to float, rounded to nearest even; in fp16 the
+ *                                   only NaN is the canonical one
+ *   odl_overflow_clear(), odl_overflow_seen()  the sticky IEEE flags overflow, invalid, division by zero
+ * limits.h, pair.h and lanes.h add what follows a sum, and arithmetic on floats per lane.
  */
 #ifndef ODL_ISA_H
 #define ODL_ISA_H

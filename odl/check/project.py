@@ -43,6 +43,7 @@ def verify_directory(
     directory: Path,
     *,
     build: str | None = None,
+    vlen: int | None = None,
     model: str | None = None,
     steps: int = 3,
     accumulated: int = 8,
@@ -50,7 +51,7 @@ def verify_directory(
     progress: Progress | None = None,
 ) -> Report:
     """Verify the project in `directory`; InputError when its model can no longer be made."""
-    net = load_net(directory, build)
+    net = load_net(directory, build, vlen=vlen)
     spec = model or net.manifest["spec"]
     if spec is None:
         raise InputError(

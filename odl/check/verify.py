@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,8 @@ class Report:
     """All rows, and the one nearest to (or farthest over) its bound."""
 
     rows: tuple[Row, ...]
+    bits: Mapping[Key, bytes] = field(default_factory=dict, repr=False)
+    """A digest of everything that was seen of each tensor."""
 
     def compared(self, bits: Mapping[Key, bytes], others: Mapping[Key, bytes]) -> Report:
         """The rows of this report and of bits that only one side has; a row whose bits differ does not hold."""
@@ -376,7 +378,7 @@ def verify(
     `twin`, the host's exact build of the same project, must then show the same bits in every tensor.
     """
     verifier = Verifier(net, module, optimizer, trainable, seed)
-    report = verifier.run(steps, accumulated, progress)
+    report = replace(verifier.run(steps, accumulated, progress), bits=verifier.bits)
     if twin is None:
         return report
     other = Verifier(twin, module, optimizer, trainable, seed)

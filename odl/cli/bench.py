@@ -15,7 +15,8 @@ from odl.cli.json_file import check_json_file, is_standard_output, write_json
 from odl.errors import InputError
 
 if TYPE_CHECKING:
-    from odl.bench import Measurement
+    from odl.bench import InstructionCount, Measurement
+    from odl.bench.cycles import CycleCount
 
 #: Causes of lost cycles, with what they are called in the table.
 _CAUSES = {
@@ -40,8 +41,18 @@ def bench(
         list[str], typer.Argument(help="Projects that odl compile wrote, zoo names, or file.py:factory.")
     ],
     target: Annotated[
-        str, typer.Option(help="Where models that are not compiled yet run: cv32e40p.")
+        str,
+        typer.Option(
+            help="Where models that are not compiled yet run: cv32e40p or gvsoc (cycles), or qemu (instructions)."
+        ),
     ] = "cv32e40p",
+    isa: Annotated[
+        str | None,
+        typer.Option(help="zvfh or zfh, for models that are not compiled yet, with --target qemu."),
+    ] = None,
+    vlen: Annotated[
+        int | None, typer.Option(help="Bits of a vector register on QEMU: 128 (default), 256, 512, 1024.")
+    ] = None,
     dtype: Annotated[
         str, typer.Option(help="fp32, fp16 or mixed, for models that are not compiled yet.")
     ] = "fp16",
@@ -65,20 +76,46 @@ def bench(
         Path | None, typer.Option("--plot", help="Draw the roofline into this file (.png, .svg, .pdf).")
     ] = None,
 ) -> None:
-    """Count the cycles of a training step on the simulated device: by operator, with where they went."""
-    from odl.bench import measure
+    """Count the cycles of a training step on the simulated device: by operator, with where they went.
+
+    On QEMU, which has no cycles, count instructions.
+    """
+    from odl.bench import count_instructions, measure
+    from odl.bench.cycles import count_cycles
+    from odl.cli.cycles import print_cycles
+    from odl.cli.instructions import print_instructions
     from odl.targets.cv32e40p import Cluster, InstructionCache
 
     check_json_file(json_file)
     if plot_file is not None and plot_file.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"--plot {plot_file}: the name must end in .png, .svg or .pdf")
     console = Console(stderr=is_standard_output(json_file))
-    results = []
+    results: list[Measurement] = []
+    counts: list[InstructionCount | CycleCount] = []
     with tempfile.TemporaryDirectory(prefix="odl-bench-") as folder:
         for number, model in enumerate(models):
-            directory = _project(model, Path(folder) / str(number), target, dtype, cores)
+            directory = _project(model, Path(folder) / str(number), target, dtype, cores, isa)
+            compiled_for, compiled_cores = _compiled_for(directory)
+            if compiled_for == "qemu":
+                with console.status(f"running a training step of {model}"):
+                    instructions = count_instructions(directory, vlen or 128)
+                print_instructions(console, instructions, summary)
+                counts.append(instructions)
+                continue
+            if vlen is not None:
+                raise InputError(f"--vlen {vlen} goes with target qemu; {model} is for {compiled_for}")
+            if compiled_for == "gvsoc":
+                if fpus is not None or fpu_latency != 1 or ideal_icache:
+                    raise InputError(
+                        f"GVSoC's machine is as it is; {model} is for it: leave out what changes it"
+                    )
+                with console.status(f"simulating a training step of {model}"):
+                    cycles = count_cycles(directory)
+                print_cycles(console, cycles, summary)
+                counts.append(cycles)
+                continue
             cluster = Cluster(
-                cores=_cores(directory),
+                cores=compiled_cores,
                 fpus=fpus,
                 fpu_latency=fpu_latency,
                 icache=None if ideal_icache else InstructionCache(),
@@ -89,11 +126,15 @@ def bench(
     if plot_file is not None:
         from odl.bench.roofline import plot
 
+        if not results:
+            raise InputError(
+                f"--plot {plot_file}: a roofline needs cycles and their causes, as cv32e40p counts them"
+            )
         plot(results, plot_file)
-    write_json(json_file, [item.as_json() for item in results])
+    write_json(json_file, [item.as_json() for item in results] + [item.as_json() for item in counts])
 
 
-def _project(model: str, directory: Path, target: str, dtype: str, cores: int) -> Path:
+def _project(model: str, directory: Path, target: str, dtype: str, cores: int, isa: str | None) -> Path:
     """A directory with the project: the given one, or a fresh one compiled from a model."""
     from odl.build import compile
     from odl.models import resolve
@@ -112,19 +153,23 @@ def _project(model: str, directory: Path, target: str, dtype: str, cores: int) -
         target=target,
         dtype=parse_precision(dtype),
         cores=cores,
+        isa=isa,
         name=made.name,
         spec=made.spec,
     )
     return build.save(directory)
 
 
-def _cores(directory: Path) -> int:
+def _compiled_for(directory: Path) -> tuple[str, int]:
+    """A project's target and number of cores; InputError where nothing can be counted."""
     from odl.codegen.manifest import read_manifest
 
     options = read_manifest(directory)["options"]
     if options["target"] == "host":
         raise InputError(f"{directory} was compiled for the host; compile it with --target cv32e40p")
-    return int(options["cores"])
+    if options["runtime"] == "none":
+        raise InputError(f"{directory} was compiled with --runtime none; it runs where your port runs")
+    return str(options["target"]), int(options["cores"])
 
 
 def _print(console: Console, result: Measurement, summary: bool) -> None:

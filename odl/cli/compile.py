@@ -18,7 +18,22 @@ _MODEL = "Zoo name (see odl models) or file.py:factory, a function that returns 
 def compile_model(
     model: Annotated[str, typer.Argument(help=_MODEL)],
     output: Annotated[Path, typer.Option("-o", "--output", help="Directory to write the C project to.")],
-    target: Annotated[str, typer.Option(help="Where the project runs: host or cv32e40p.")] = "host",
+    target: Annotated[
+        str, typer.Option(help="Where the project runs: host, cv32e40p, gvsoc or qemu.")
+    ] = "host",
+    isa: Annotated[
+        str | None,
+        typer.Option(
+            help="Instruction set of target qemu: zvfh (fp16 vectors, the default) or zfh (scalar fp16)."
+        ),
+    ] = None,
+    runtime: Annotated[
+        str,
+        typer.Option(
+            help="none: leave out the target's runtime and write down what a port to your own must supply "
+            "(docs/porting.md)."
+        ),
+    ] = "own",
     dtype: Annotated[
         str, typer.Option(help="fp32, fp16, or mixed: fp16 storage, fp32 sums and master weights.")
     ] = "mixed",
@@ -113,6 +128,8 @@ def compile_model(
             bn=bn,
             accumulate=accumulate,
             loss_scale=loss_scale,
+            isa=isa,
+            runtime=runtime,
             name=made.name,
             spec=made.spec,
         )

@@ -19,9 +19,16 @@ def doctor() -> None:
     """Say which targets can run on this machine, and what is missing for the others."""
     from odl.targets.cv32e40p.cache import cache_folder
     from odl.targets.cv32e40p.tools import check_tools
+    from odl.targets.gvsoc.tools import check_tools as check_gvsoc
+    from odl.targets.qemu.tools import check_tools as check_qemu
     from odl.targets.tools import check_all
 
-    findings = [*check_all(), *check_tools(cache_folder() / "verilator")]
+    findings = [
+        *check_all(),
+        *check_tools(cache_folder() / "verilator"),
+        *check_qemu(),
+        *check_gvsoc(),
+    ]
     table = Table(title="What can run here")
     for column in ("for", "tool", "found", "needed"):
         table.add_column(column, overflow="fold")

@@ -30,6 +30,9 @@ def run(
             help="exact (the devices' bits) or fast: this machine, whatever the target. Default: the target."
         ),
     ] = None,
+    vlen: Annotated[
+        int | None, typer.Option(help="Bits of a vector register on QEMU: 128 (default), 256, 512, 1024.")
+    ] = None,
     lr: Annotated[
         float | None, typer.Option("--lr", help="Learning rate instead of the compiled one.")
     ] = None,
@@ -41,9 +44,10 @@ def run(
 
     check_place(build)
     console = Console()
-    on_host = read_manifest(directory)["options"]["target"] == "host"
+    options = read_manifest(directory)["options"]
+    on_host = options["target"] == "host" or options["runtime"] == "none"
     with console.status("building"):
-        net = load_net(directory, "fast" if build is None and on_host else build)
+        net = load_net(directory, "fast" if build is None and on_host and vlen is None else build, vlen=vlen)
     if steps is None:
         steps = 1 if net.on_device else 100
     samples = _samples(net, data, seed)
@@ -67,7 +71,9 @@ def run(
 
 
 def _cycles(net: Any, steps: int) -> str:
-    """The device's cycles for all steps, and what that means per step."""
+    """The device's cycles for all steps, and what that means per step; where it counts none, who counts what."""
+    if not net.unit:
+        return f"QEMU has no cycles; instructions, by operator: odl bench {net.directory}"
     macs = int(net.manifest["macs"]["step"])
     each = net.cycles / steps
     return (

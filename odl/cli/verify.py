@@ -11,11 +11,15 @@ from rich.progress import Progress
 from rich.table import Table
 
 from odl.cli.json_file import check_json_file, is_standard_output, write_json
+from odl.cli.verify_targets import verify_targets
+from odl.errors import InputError
 
 
 def verify_project(
-    directory: Annotated[Path, typer.Argument(help="A project that odl compile wrote.")],
-    steps: Annotated[int, typer.Option(help="Updates to check.", min=1)] = 3,
+    directory: Annotated[
+        Path, typer.Argument(help="A project that odl compile wrote; with --target a model will do too.")
+    ],
+    steps: Annotated[int | None, typer.Option(help="Updates to check; 3, with --target 1.", min=1)] = None,
     accumulated: Annotated[
         int, typer.Option(help="Samples per update, where the project was compiled with --accumulate.", min=1)
     ] = 8,
@@ -24,6 +28,18 @@ def verify_project(
         typer.Option(
             help="exact or fast: this machine instead of the target, with the devices' bits or without."
         ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="all, or host, cv32e40p, gvsoc, qemu with commas: compile anew for each and compare every tensor."
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="fp32, fp16 or mixed (default), for a model, with --target.")
+    ] = None,
+    vlen: Annotated[
+        int | None, typer.Option(help="Bits of a vector register on QEMU: 128 (default), 256, 512, 1024.")
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="The model, if it is not where it was when it was compiled.")
@@ -37,12 +53,21 @@ def verify_project(
     from odl.check.project import verify_directory
 
     check_json_file(json_file)
+    if target is not None:
+        if build is not None or vlen is not None or model is not None:
+            raise InputError("--target decides where to run; leave out --build, --vlen and --model")
+        verify_targets(str(directory), target, dtype, steps or 1, accumulated, seed, json_file)
+        return
+    if dtype is not None:
+        raise InputError(f"--dtype {dtype} goes with --target; a project has its precision already")
+    steps = steps or 3
     errors = Console(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("verifying", total=steps)
         report = verify_directory(
             directory,
             build=build,
+            vlen=vlen,
             model=model,
             steps=steps,
             accumulated=accumulated,

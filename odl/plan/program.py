@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from odl.graph.ir import Graph, Node, Role, Value
@@ -85,6 +85,7 @@ class ScheduleRequest:
 
     `shared` maps a gradient to the working copy whose memory it takes over; `accumulate` makes gradients persistent.
     `capacity`: bytes of the arena's memory; `local_capacity`: bytes of a small memory beside the cores, None without.
+    `choose` picks the variant of every kernel call that works in the small memory; None leaves them as they are.
     """
 
     cores: int
@@ -94,6 +95,7 @@ class ScheduleRequest:
     capacity: int | None
     memory: str = "ram"
     local_capacity: int | None = None
+    choose: Callable[[KernelCall], KernelCall] | None = None
 
 
 class Keys:

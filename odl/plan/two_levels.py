@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from odl.errors import InputError
 from odl.graph.ir import Graph, Role
@@ -10,7 +11,7 @@ from odl.plan.buffers import Buffer, MemoryPlan, Placement, Purpose
 from odl.plan.program import FROM_CALLER, PURPOSES, BoundNode, Keys, Program, ScheduleRequest
 from odl.plan.staging import DoesNotFitError, Staging, Stay, stage
 from odl.plan.storage import Storage
-from odl.plan.tasks import make_tasks, scratch_tensor
+from odl.plan.tasks import Task, make_tasks, scratch_tensor
 from odl.plan.verify import PlanError
 from odl.plan.verify_staging import Memories, Places, demand, give, replay
 
@@ -32,6 +33,7 @@ def stage_programs(
     for name, graph in graphs.items():
         storage = storages[name]
         tasks = make_tasks(graph, [item.call for item in bound[name]], storage, capacity)
+        tasks = [_chosen(task, request) for task in tasks]
         kept = {storage.view_of[value] for value in _kept(name, graph, keys)}
         given = {storage.view_of[value] for value in _given(name, graph, keys)}
         try:
@@ -41,6 +43,13 @@ def stage_programs(
                 f"memory '{LOCAL}' of {capacity:,} bytes is too small for '{name}'; use a larger --{LOCAL}"
             ) from error
     return stagings
+
+
+def _chosen(task: Task, request: ScheduleRequest) -> Task:
+    """The task with the variant of its kernel that suits its shape."""
+    if request.choose is None or not task.staged:
+        return task
+    return replace(task, call=request.choose(task.call))
 
 
 def _kept(program: str, graph: Graph, keys: Keys) -> Iterator[str]:

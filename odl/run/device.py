@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,18 @@ import numpy as np
 import torch
 
 from odl.check.canary import Canary, Words, compare
-from odl.errors import InputError
+from odl.codegen.manifest import read_manifest
+from odl.errors import InputError, OdlError
+from odl.run.cluster import ClusterSimulator
+from odl.run.emulator import QemuSimulator
+from odl.run.gvsoc import GvsocSimulator
 from odl.run.library import HostBuild, build_program
 from odl.run.net import Net, value_from_manifest
-from odl.targets.cv32e40p import Cluster, RunResult, Watch, run
-from odl.targets.pulp.elf import Elf
+from odl.run.simulator import Glimpse, Outcome, Simulator
+from odl.targets.cv32e40p import Cluster, RunResult
+from odl.targets.gvsoc.tools import find_gvsoc
+from odl.targets.qemu import Machine
+from odl.targets.qemu.tools import find_qemu
 
 _CALLS = {"net_train_step": 0, "net_infer": 1, "net_accumulate": 2, "net_apply": 3, "net_refresh": 4}
 _REQUEST = struct.Struct("<IIf")
@@ -41,27 +48,25 @@ Observer = Callable[[int, int], None]
 
 
 class DeviceNet(Net):
-    """A network whose steps run on the simulator. `last` is what its latest call gave; `cycles` the calls' total."""
+    """A network whose steps run on a simulator. `count` is the calls' total, in `unit`."""
 
     def __init__(
         self,
         directory: Path,
-        cluster: Cluster | None = None,
+        machine: Cluster | Machine | None = None,
         *,
         max_cycles: int = 2_000_000_000,
         unused: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         """Load the project in `directory`, building its library, its program and the simulator if needed.
 
-        `cluster` differs from the default in what the program does not depend on, such as FPUs; `max_cycles` ends a call
-        that never would. InputError when the project is for another target.
+        `machine` differs from the default in what the program does not depend on, such as a cluster's FPUs or the length of
+        vector registers; `max_cycles` ends a call that never would. InputError when the project is for another target.
         """
+        simulator = _simulator(directory, read_manifest(directory)["options"], machine, max_cycles)
         super().__init__(directory, HostBuild.EXACT, unused)
-        target, cores = (self.manifest["options"][key] for key in ("target", "cores"))
-        if target != "cv32e40p":
-            raise InputError(f"{directory} was compiled for '{target}'; compile it with --target cv32e40p")
         self._host = self._lib
-        self._device = _Device(self, cluster or Cluster(cores=cores), max_cycles)
+        self._device = _Device(self, simulator)
         self._lib = _Calls(self._host, self._device)
 
     @property
@@ -70,19 +75,46 @@ class DeviceNet(Net):
         return True
 
     @property
+    def simulator(self) -> Simulator:
+        """What runs the calls."""
+        return self._device.simulator
+
+    @property
     def cluster(self) -> Cluster:
-        """The simulated machine."""
-        return self._device.cluster
+        """The simulated cluster. OdlError where the target is none."""
+        return self._cluster_simulator().cluster
 
     @property
     def last(self) -> RunResult | None:
-        """The simulator's report of the latest call."""
-        return self._device.last
+        """The cluster simulator's report of the latest call. OdlError where the target is no cluster."""
+        return self._cluster_simulator().last
+
+    def _cluster_simulator(self) -> ClusterSimulator:
+        if not isinstance(self.simulator, ClusterSimulator):
+            raise OdlError(f"target {self.manifest['options']['target']} has no cluster")
+        return self.simulator
+
+    @property
+    def unit(self) -> str:
+        """What is counted: cycles or instructions; empty where nothing is."""
+        return self.simulator.unit
+
+    @property
+    def count(self) -> int:
+        """Cycles or instructions of all calls so far, each from its first to its last instruction."""
+        return self._device.count
 
     @property
     def cycles(self) -> int:
-        """Cycles of all calls so far, each from its first to its last instruction."""
-        return self._device.cycles
+        """The count where it is of cycles. OdlError where the simulator does not know any."""
+        if self.unit != "cycles":
+            raise OdlError(f"target {self.manifest['options']['target']} counts no cycles")
+        return self._device.count
+
+    @property
+    def marks(self) -> tuple[tuple[int, int], ...]:
+        """Every mark of the latest call, with the count at that moment."""
+        return self._device.marks
 
     def canaries(self) -> tuple[Canary, ...]:
         """Planned against touched memory over all calls so far, those under `observed` excepted."""
@@ -121,16 +153,34 @@ class DeviceNet(Net):
         return bool(pointer == self._ffi.NULL)
 
 
+def _simulator(
+    directory: Path, options: Mapping[str, Any], machine: Cluster | Machine | None, max_cycles: int
+) -> Simulator:
+    """The simulator of a project's target, of the given machine or of the default one."""
+    target, cores = options["target"], options["cores"]
+    if options["runtime"] == "none":
+        raise InputError(f"{directory} was compiled with --runtime none; it runs where your port runs")
+    if target == "cv32e40p" and not isinstance(machine, Machine):
+        return ClusterSimulator(machine or Cluster(cores=cores), max_cycles)
+    if target == "qemu" and not isinstance(machine, Cluster):
+        find_qemu()
+        return QemuSimulator(replace(machine or Machine(), isa=options["isa"], harts=cores))
+    if target == "gvsoc" and machine is None:
+        find_gvsoc()
+        return GvsocSimulator()
+    wanted = "qemu" if isinstance(machine, Machine) else "cv32e40p"
+    raise InputError(f"{directory} was compiled for '{target}'; compile it with --target {wanted}")
+
+
 @dataclass
 class _Device:
     """Runs calls on the simulator and keeps the host library's memory in step."""
 
     net: DeviceNet
-    cluster: Cluster
-    max_cycles: int
+    simulator: Simulator
     observer: Observer | None = None
-    last: RunResult | None = None
-    cycles: int = 0
+    marks: tuple[tuple[int, int], ...] = ()
+    count: int = 0
     touched: dict[str, Words] = field(default_factory=dict)
     called: set[str] = field(default_factory=set)
     _programs: dict[bool, Path] = field(default_factory=dict)
@@ -140,74 +190,62 @@ class _Device:
     ) -> dict[str, bytes]:
         """Make one call; the state and the arena of the host library are the device's afterwards."""
         net, observed = self.net, self.observer is not None
-        elf = self._program(observed)
-        persistent = net.manifest["memory"]["l2"]["persistent_bytes"]
+        persistent = net.persistent_bytes
         blob = net.save()
         state, arena = blob[4 : len(blob) - persistent], blob[len(blob) - persistent :]
-        watches = self._watches(Elf.read(elf)) if observed else {}
-        result = run(
-            elf,
-            self.cluster,
-            load={
+        glimpses = self._glimpses() if observed else {}
+        outcome = self.simulator.call(
+            self._program(observed),
+            {
                 "net_request": _REQUEST.pack(_CALLS[name], int(weighted), 0.0),
                 "net_state": state,
                 "net_arena": arena,
                 **loads,
             },
-            dump=["net_request", "net_state", "net_arena", *outputs],
-            max_cycles=self.max_cycles,
-            watch=tuple(watch for _, watch in watches.values()) if observed else (),
-        ).check()
-        self.last = result
+            ["net_request", "net_state", "net_arena", *outputs],
+            [glimpse for _, glimpse in glimpses.values()],
+        )
         if not observed:  # publishing results touches more
             self.called.add(name)
-            self._note_touched(Elf.read(elf), result)
-        marks = {mark.id: mark.cycle for mark in result.marks}
-        self.cycles += marks[END] - marks[BEGIN]
+            for memory, words in outcome.touched.items():
+                self.touched[memory] = words | self.touched.get(memory, np.zeros(len(words), dtype=bool))
+        self.marks = outcome.marks
+        moments = dict(outcome.marks)
+        self.count += moments[END] - moments[BEGIN]
         if self.observer is not None:
-            self._replay(result, watches)
-        net.load(blob[:4] + result.dumps["net_state"] + result.dumps["net_arena"][:persistent])
-        return dict(result.dumps)
-
-    def _note_touched(self, elf: Elf, result: RunResult) -> None:
-        """Add the words of arena and L1 blocks that this call touched to those of the calls before."""
-        for memory, name, base in (("l1", "net_l1", 0x10000000), ("l2", "net_arena", 0x1C000000)):
-            symbol = elf.symbol(name)
-            first = (symbol.address - base) // 4
-            words = result.touched[memory][first : first + -(-symbol.size // 4)]
-            self.touched[memory] = words | self.touched.get(memory, np.zeros(len(words), dtype=bool))
+            self._replay(outcome, glimpses)
+        net.load(blob[:4] + outcome.dumps["net_state"] + outcome.dumps["net_arena"][:persistent])
+        return dict(outcome.dumps)
 
     def _program(self, observed: bool) -> Path:
         if observed not in self._programs:
             self._programs[observed] = build_program(self.net.directory, publish=observed)
         return self._programs[observed]
 
-    def _watches(self, elf: Elf) -> dict[tuple[int, int, int], tuple[dict[str, Any], Watch]]:
+    def _glimpses(self) -> dict[tuple[int, int, int], tuple[dict[str, Any], Glimpse]]:
         """For each result of each kernel: its entry in the manifest, and the memory to see when it is made."""
-        bases = {"l1": elf.symbol("net_l1").address, "l2": elf.symbol("net_arena").address}
-        watches = {}
+        glimpses = {}
         for program, item in enumerate(self.net.manifest["programs"]):
             for node, entry in enumerate(item["nodes"]):
                 for number, value in enumerate(entry["writes"]):
-                    mark = program << 16 | node
                     size = value_from_manifest(value).size_bytes
-                    watch = Watch(mark, bases[value["memory"]] + value["offset"], size)
-                    watches[(program, node, number)] = (value, watch)
-        return watches
+                    glimpse = Glimpse(program << 16 | node, value["memory"], value["offset"], size)
+                    glimpses[(program, node, number)] = (value, glimpse)
+        return glimpses
 
     def _replay(
-        self, result: RunResult, watches: dict[tuple[int, int, int], tuple[dict[str, Any], Watch]]
+        self, outcome: Outcome, glimpses: dict[tuple[int, int, int], tuple[dict[str, Any], Glimpse]]
     ) -> None:
         """Show the observer every result in the order in which the device made them."""
         assert self.observer is not None
-        for mark in result.marks:
-            program, node = mark.id >> 16, mark.id & 0xFFFF
-            if mark.id in (BEGIN, END) or node == INPUT_NODE:
+        for mark, _ in outcome.marks:
+            program, node = mark >> 16, mark & 0xFFFF
+            if mark in (BEGIN, END) or node == INPUT_NODE:
                 continue
             number = 0
-            while (program, node, number) in watches:
-                value, watch = watches[(program, node, number)]
-                self.net.write(value["memory"], value["offset"], result.watched[watch][-1])
+            while (program, node, number) in glimpses:
+                value, glimpse = glimpses[(program, node, number)]
+                self.net.write(value["memory"], value["offset"], outcome.seen[glimpse][-1])
                 number += 1
             self.observer(program, node)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from odl.codegen.manifest import read_manifest
 from odl.errors import InputError, MissingToolError, OdlError
 from odl.targets.pulp.toolchain import find_toolchain
-from odl.targets.tools import HOST_TOOLS, check_all
+from odl.targets.tools import HOST_TOOLS, check_all, complaint
 
 
 class HostBuild(StrEnum):
@@ -39,10 +39,7 @@ def build_library(directory: Path, build: HostBuild) -> Path:
             raise InputError(f"{directory} has lost '{path}'; compile it again with odl compile -o")
     for finding in check_all(HOST_TOOLS):
         if not finding.ok:
-            state = "is missing" if finding.found is None else f"is too old ({finding.found})"
-            raise MissingToolError(
-                f"{finding.tool} {state}, {finding.needed} is needed; install it with: {finding.remedy}"
-            )
+            raise MissingToolError(complaint(finding))
     flags, sources = _plan(directory, build, 2)
     tool = _run(["gcc", "--version"], directory).splitlines()[0] + _host_flags()
     with ThreadPoolExecutor(os.cpu_count()) as pool:

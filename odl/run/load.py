@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from odl.codegen.manifest import read_manifest
 from odl.errors import InputError
@@ -25,21 +25,36 @@ def check_place(where: str | None) -> None:
 
 
 def load_net(
-    directory: Path, where: str | None = None, *, unused: Mapping[str, torch.Tensor] | None = None
+    directory: Path,
+    where: str | None = None,
+    *,
+    vlen: int | None = None,
+    unused: Mapping[str, torch.Tensor] | None = None,
 ) -> Net:
     """The network of a project.
 
     `where`: None for the project's target (for the host its exact build), "exact" or "fast" for this machine whatever
-    the target, "device" for the target. InputError for anything else, or where the target is this machine.
+    the target, "device" for the target. `vlen`: bits of QEMU's vector registers instead of 128. InputError for anything
+    else, or where there is no such device.
     """
     check_place(where)
+    options = read_manifest(directory)["options"]
+    has_device = options["target"] != "host" and options["runtime"] == "own"
+    if vlen is not None and (options["isa"] != "zvfh" or not has_device or where not in (None, "device")):
+        raise InputError(f"--vlen {vlen} goes with projects compiled for target qemu with --isa zvfh")
     if where not in (None, "device"):
         return Net(directory, HostBuild(where), unused)
-    target = read_manifest(directory)["options"]["target"]
-    if target == "host":
+    if not has_device:
         if where == "device":
-            raise InputError(f"{directory} was compiled for the host; there is no device to run it on")
+            raise InputError(
+                f"{directory} was compiled for {_no_device(options)}; there is no device to run it on"
+            )
         return Net(directory, HostBuild.EXACT, unused)
     from odl.run.device import DeviceNet
+    from odl.targets.qemu import Machine
 
-    return DeviceNet(directory, unused=unused)
+    return DeviceNet(directory, None if vlen is None else Machine(vlen=vlen), unused=unused)
+
+
+def _no_device(options: Mapping[str, Any]) -> str:
+    return "the host" if options["target"] == "host" else "a runtime of yours"

@@ -86,7 +86,7 @@ class Net:
         """Open the library and find every tensor that the manifest names."""
         self._ffi, self._lib = self._open(library)
         sizes = {memory: int(plan["peak_bytes"]) for memory, plan in self.manifest["memory"].items()}
-        arena = "ram" if "ram" in sizes else "l2"
+        arena = self._arena_name
         self._arena = self._ffi.buffer(self._lib.net_arena, sizes[arena])
         self._memories = {arena: self._arena}
         if "l1" in sizes:
@@ -121,6 +121,15 @@ class Net:
             raise InputError(f"{library}: {reason}; delete it, and it is built again") from error
         finally:
             os.unlink(name)
+
+    @property
+    def _arena_name(self) -> str:
+        return "ram" if "ram" in self.manifest["memory"] else "l2"
+
+    @property
+    def persistent_bytes(self) -> int:
+        """Bytes of the arena, from its beginning, that outlive a step."""
+        return int(self.manifest["memory"][self._arena_name]["persistent_bytes"])
 
     def keep(self, folder: object) -> None:
         """Hold on to the temporary folder that the project lies in."""

@@ -20,7 +20,17 @@ TargetName = Literal["cv32e40p", "gvsoc"]
 
 _HERE = Path(__file__).parent
 RUNTIME = _HERE / "runtime"
-INCLUDE = _HERE / "include"
+FREESTANDING = _HERE.parent / "freestanding"
+INCLUDE = FREESTANDING / "include"
+#: Folders and files of them that make up each target's runtime. Only gvsoc exchanges data by semihosting.
+_RUNTIMES: Mapping[TargetName, Mapping[str, tuple[str, ...]]] = {
+    "cv32e40p": {"pulp/runtime": ("*",)},
+    "gvsoc": {
+        "pulp/runtime": ("*",),
+        "gvsoc/runtime": ("*",),
+        "qemu/runtime": ("semihosting.h", "semihosting.S"),
+    },
+}
 
 # One instruction set, two sets of vendor extensions: clang knows CORE-V's, and none of Xpulp's.
 _ARCHITECTURE: Mapping[TargetName, str] = {
@@ -90,6 +100,17 @@ def compile_options(target: TargetName, layout: MemoryLayout) -> list[str]:
     ]
 
 
+def runtime_files(target: TargetName) -> list[Path]:
+    """Headers and sources of a target's runtime, without what stands in for a C library."""
+    return [
+        path
+        for folder, patterns in _RUNTIMES[target].items()
+        for pattern in patterns
+        for path in sorted((_HERE.parent / folder).glob(pattern))
+        if path.suffix in (".h", ".c", ".S")
+    ]
+
+
 def link_options() -> list[str]:
     """lld's options beside the linker script."""
     return ["--gc-sections", "--no-relax"]
@@ -111,12 +132,17 @@ def build(
     """
     toolchain = find_toolchain()
     layout = layout or MemoryLayout()
-    flags = [*compile_options(target, layout), *options, f"-I{RUNTIME}", f"-I{INCLUDE}"]
-    flags += [f"-I{folder}" for folder in include]
+    runtime = runtime_files(target)
+    flags = [*compile_options(target, layout), *options, f"-I{INCLUDE}"]
+    flags += [f"-I{folder}" for folder in (*dict.fromkeys(path.parent for path in runtime), *include)]
     flags += [f"-D{name}={value}" for name, value in (defines or {}).items()]
     with tempfile.TemporaryDirectory(prefix="odl-build-") as folder:
         scratch = Path(folder)
-        files = [*sorted(RUNTIME.glob("*.S")), *sorted(RUNTIME.glob("*.c")), *sources]
+        files = [
+            *(path for path in runtime if path.suffix != ".h"),
+            FREESTANDING / "string.c",
+            *sources,
+        ]
         jobs = [(file, scratch / f"{i}-{file.stem}.o") for i, file in enumerate(files)]
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda job: _compile(toolchain, flags, *job), jobs))

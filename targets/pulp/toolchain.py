@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from odl.errors import MissingToolError
-from odl.targets.tools import Finding
+from odl.targets.tools import Finding, complaint
 
 TESTED = 22
 _RELEASES = (TESTED, *range(40, 17, -1))
@@ -32,35 +32,42 @@ def _release(path: str) -> int:
     return int(found.group(1)) if found else 0
 
 
-def _first(names: list[str]) -> tuple[str, int] | None:
-    for name in names:
-        path = shutil.which(name)
-        if path is not None and _release(path) >= _OLDEST:
-            return path, _release(path)
-    return None
+def _newest(names: list[str]) -> tuple[str, int] | None:
+    """The first of the programs that is new enough, else the newest of the others."""
+    found = [(path, _release(path)) for name in names if (path := shutil.which(name)) is not None]
+    fit = [item for item in found if item[1] >= _OLDEST]
+    return fit[0] if fit else max(found, key=lambda item: item[1], default=None)
 
 
 def _clang() -> tuple[str, int] | None:
-    return _first([f"clang-{release}" for release in _RELEASES] + ["clang"])
+    return _newest([f"clang-{release}" for release in _RELEASES] + ["clang"])
 
 
 def _lld() -> tuple[str, int] | None:
-    return _first([f"ld.lld-{release}" for release in _RELEASES] + ["ld.lld"])
+    return _newest([f"ld.lld-{release}" for release in _RELEASES] + ["ld.lld"])
 
 
 @cache
 def find_toolchain() -> Toolchain:
     """Raises MissingToolError, naming the Debian packages."""
     clang, lld = _clang(), _lld()
-    if clang is None or lld is None:
-        missing = "clang" if clang is None else "lld"
-        raise MissingToolError(f"{missing} >= {_OLDEST} is missing (Debian: {_REMEDY})")
+    for finding in check_toolchain(""):
+        if not finding.ok:
+            raise MissingToolError(complaint(finding))
+    assert clang is not None and lld is not None
     return Toolchain(clang[0], lld[0], clang[1])
 
 
 def check_toolchain(purpose: str) -> list[Finding]:
     """What is here of the toolchain, for `odl doctor`."""
     return [
-        Finding(purpose, tool, str(found[1]) if found else None, f">= {_OLDEST}", _REMEDY, found is not None)
+        Finding(
+            purpose,
+            tool,
+            str(found[1]) if found else None,
+            f">= {_OLDEST}",
+            _REMEDY,
+            found is not None and found[1] >= _OLDEST,
+        )
         for tool, found in (("clang", _clang()), ("lld", _lld()))
     ]

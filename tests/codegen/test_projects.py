@@ -81,7 +81,7 @@ def test_zoo_projects_build_by_their_makefile(name, tmp_path):
 def test_zoo_projects_train_under_sanitizers(name, dtype, tmp_path):
     """The objects come through odl's cache, so that networks share their kernels."""
     directory = written(zoo_build(name, dtype), tmp_path / "net")
-    flags, sources = library._plan(directory, library.HostBuild.EXACT)
+    flags, sources = library._plan(directory, library.HostBuild.EXACT, 2)
     flags += [*SANITIZERS.split(), *MORE_WARNINGS.split()]
     with ThreadPoolExecutor(2) as pool:
         objects = pool.map(

@@ -73,9 +73,7 @@ class _Placed:
         for index in self.call[3]:
             array, at = self.call[2][index], self.offsets[index]
             expected[at : at + array.nbytes] = after[at : at + array.nbytes]
-            results.append(
-                np.frombuffer(after[at : at + array.nbytes], array.dtype).reshape(array.shape)
-            )
+            results.append(np.frombuffer(after[at : at + array.nbytes], array.dtype).reshape(array.shape))
         assert bytes(expected) == after, f"{self.call[0]} wrote outside its outputs"
         return results
 
@@ -168,8 +166,7 @@ def replay(
         begin, end = result.marks[2 * i : 2 * i + 2]
         counters = {
             name: sum(
-                after[name] - before[name]
-                for before, after in zip(begin.counters, end.counters, strict=True)
+                after[name] - before[name] for before, after in zip(begin.counters, end.counters, strict=True)
             )
             for name in begin.counters[0]
         }

@@ -65,8 +65,8 @@ void odl_dma_wait(odl_dma_handle handle);
 
 /* Cycles since the start; wraps after 2^32. */
 uint32_t odl_cycles(void);
-/* Notes the moment and every core's counters under `id`, for the host to read after the run (cv32e40p only).
- */
+/* Notes the moment under `id`, for the host to read after the run: on cv32e40p with every core's counters, on
+ * gvsoc with the memory that the host wants to see then, and by core 0 only. */
 void odl_mark(uint32_t id);
 
 void odl_put_char(char c);

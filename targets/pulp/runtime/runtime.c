@@ -22,13 +22,9 @@ uint32_t odl_cycles(void) {
 #endif
 }
 
-void odl_mark(uint32_t id) {
 #if defined(ODL_TARGET_CV32E40P)
-    ODL_REGISTER(ODL_MEASURE_MARK) = id;
-#else
-    (void)id;
+void odl_mark(uint32_t id) { ODL_REGISTER(ODL_MEASURE_MARK) = id; }
 #endif
-}
 
 void odl_put_char(char c) { *(volatile uint8_t *)(uintptr_t)(ODL_STDOUT + 8u * odl_core_id()) = (uint8_t)c; }
 

@@ -1,6 +1,9 @@
 /* From reset to main and from main to the end. */
 #include "odl_runtime.h"
 #include "registers.h"
+#if defined(ODL_TARGET_GVSOC)
+#include "exchange.h"
+#endif
 
 int main(void);
 
@@ -29,12 +32,28 @@ void odl_parallel(void (*program)(uint32_t core, uint32_t cores)) {
     fork_join();
 }
 
+/* main, with what the machine needs before and after it; returns the status of the run. */
+static uint32_t run_main(void) {
+#if defined(ODL_TARGET_GVSOC)
+    /* Core 0 comes alone: only cores can set up a barrier, and none may reach it before. */
+    ODL_REGISTER(ODL_BARRIER_TRIGGER_MASK) = ALL_CORES;
+    ODL_REGISTER(ODL_BARRIER_TARGET_MASK) = ALL_CORES;
+    ODL_REGISTER(ODL_CLUSTER_FETCH_ENABLE) = ALL_CORES;
+    odl_receive();
+    const uint32_t status = (uint32_t)main();
+    odl_send();
+    return status;
+#else
+    return (uint32_t)main();
+#endif
+}
+
 /* Entered by every core of the cluster from crt0, on its own stack. */
 _Noreturn void odl_run_core(uint32_t core);
 _Noreturn void odl_run_core(uint32_t core) {
     ODL_REGISTER(ODL_EVENT_MASK) = ODL_EVENT_BARRIER;
     if (core == MAIN_CORE) {
-        odl_exit((uint32_t)main());
+        odl_exit(run_main());
     }
     for (;;) {
         fork_join();
@@ -46,17 +65,14 @@ _Noreturn void odl_run_core(uint32_t core) {
 /* Entered by the fabric controller, where there is one. */
 void odl_start_cluster(void);
 void odl_start_cluster(void) {
-#if !defined(ODL_TARGET_CV32E40P)
+#if defined(ODL_TARGET_GVSOC)
     extern char _start[];
     ODL_REGISTER(ODL_SOC_ICACHE) = 1;
     ODL_REGISTER(ODL_CLUSTER_ICACHE) = 1;
-    ODL_REGISTER(ODL_TIMER_CONFIG) = 3;
+    ODL_REGISTER(ODL_TIMER_CONFIG) = 3; /* from 0, running */
     for (uint32_t core = 0; core < ODL_CORES; core++) {
         ODL_REGISTER(ODL_CLUSTER_BOOT_ADDRESS + 4 * core) = (uint32_t)(uintptr_t)_start;
     }
-    /* The barrier as the cores' own registers show it, here reached from outside */
-    ODL_REGISTER(0x10200C00u) = ALL_CORES;
-    ODL_REGISTER(0x10200C0Cu) = ALL_CORES;
-    ODL_REGISTER(ODL_CLUSTER_FETCH_ENABLE) = ALL_CORES;
+    ODL_REGISTER(ODL_CLUSTER_FETCH_ENABLE) = 1; /* core 0 brings in the others */
 #endif
 }

@@ -86,7 +86,7 @@ def replace(text: str, old: str, new: str, everywhere: bool = False) -> str:
     return pattern.sub(lambda _: new, text)
 
 
-def in_kernel(name: str, old: str, new: str) -> Callable[[Path], None]:
+def in_kernel(name: str, old: str, new: str, everywhere: bool = False) -> Callable[[Path], None]:
     """A fault in every variant of a kernel."""
 
     def mutate(project: Path) -> None:
@@ -94,7 +94,7 @@ def in_kernel(name: str, old: str, new: str) -> Callable[[Path], None]:
         files = [file for file in (project / "kernels").iterdir() if variant.fullmatch(file.stem)]
         assert files, f"no kernel {name}"
         for file in files:
-            file.write_text(replace(file.read_text(), old, new))
+            file.write_text(replace(file.read_text(), old, new, everywhere))
 
     return mutate
 
@@ -238,7 +238,7 @@ FAULTS = {
     ),
     "stale running mean": Fault(
         "train",
-        in_kernel("batch_norm_train", "running_mean[c] = __builtin_fmaf(momentum, centre,", "(void)(0.0f *"),
+        in_kernel("batch_norm_train", "*average = __builtin_fmaf(momentum, centres[i],", "(void)(0.0f *"),
         (("norm.running_mean", "statistic change"),),
     ),
     "biased running variance": Fault(
@@ -248,31 +248,27 @@ FAULTS = {
     ),
     "unbiased variance in the output": Fault(
         "train",
-        in_kernel("batch_norm_train", "squares / (float)s->pixels + eps", "squares / others + eps"),
+        in_kernel("batch_norm_train", "squares[i] / (float)s->pixels + eps", "squares[i] / others + eps"),
         (("relu", "activation"),),
     ),
     "update that trains nothing": Fault(
         "mixed",
-        in_kernel(
-            "sgd",
-            "const float after = __builtin_fmaf(-learning_rate, d, before)",
-            "const float after = 0.0f * learning_rate + before",
-        ),
+        in_kernel("sgd", "(-learning_rate)", "(0.0f * learning_rate)"),
         (("first.weight", "weight change"), ("dense.bias", "weight change")),
     ),
     "sign flip in the update": Fault(
         "train",
-        in_kernel("sgd", "__builtin_fmaf(-learning_rate,", "__builtin_fmaf(learning_rate,"),
+        in_kernel("sgd", "(-learning_rate)", "(learning_rate)"),
         (("first.weight", "weight change"), ("dense.bias", "weight change")),
     ),
     "momentum ignored": Fault(
         "mixed",
-        in_kernel("sgd", "__builtin_fmaf(momentum,", "__builtin_fmaf(0.0f * momentum,"),
+        in_kernel("sgd", "(momentum)", "(0.0f * momentum)"),
         (("first.weight.momentum_buffer", "optimizer"), ("dense.bias", "weight change")),
     ),
     "weight decay ignored": Fault(
         "train",
-        in_kernel("sgd", "__builtin_fmaf(weight_decay,", "__builtin_fmaf(0.0f * weight_decay,"),
+        in_kernel("sgd", "(weight_decay)", "(0.0f * weight_decay)"),
         (("first.weight", "weight change"), ("norm.weight", "weight change")),
     ),
     "momentum kept in one layer only": Fault(
@@ -287,12 +283,12 @@ FAULTS = {
     ),
     "accumulation that keeps the last sample": Fault(
         "accumulate",
-        in_kernel("channel_sum", "odl_load_f32(db + c + i) + lane[i]", "lane[i]"),
+        in_kernel("channel_sum", "sum = odl_wide_plus_", "(void)odl_wide_plus_"),
         (("dense.bias", "gradient"), ("last.bias", "weight change")),
     ),
     "accumulated gradients not cleared": Fault(
         "accumulate",
-        in_kernel("fill", "y[i] = rounded;", "(void)(y + i);\n(void)rounded;"),
+        in_kernel("fill", "uint32_t left =", "return;\nuint32_t left ="),
         (("dense.bias", "gradient"), ("first.weight", "gradient")),
     ),
     "mask of the activation ignored": Fault(
@@ -312,12 +308,12 @@ FAULTS = {
     ),
     "bias gradient without one pixel, mixed": Fault(
         "mixed",
-        in_kernel("channel_sum", "for (uint32_t pixel = 0;", "for (uint32_t pixel = 1;"),
+        in_kernel("channel_sum", "dy + c, s->pixels,", "dy + c + s->channels, s->pixels - 1,"),
         (("depthwise.bias", "gradient"), ("last.bias", "gradient")),
     ),
     "bias gradient without one pixel": Fault(
         "train",
-        in_kernel("channel_sum", "for (uint32_t pixel = 0;", "for (uint32_t pixel = 1;"),
+        in_kernel("channel_sum", "dy + c, s->pixels,", "dy + c + s->channels, s->pixels - 1,"),
         (("depthwise.bias", "gradient"), ("last.bias", "gradient")),
     ),
     "weight in another layout": Fault(
@@ -343,7 +339,7 @@ FAULTS = {
     ),
     "working copy not refreshed": Fault(
         "mixed",
-        in_kernel("sgd_c_f16", "odl_store_f16(copy + i, after)", "(void)copy"),
+        in_kernel("sgd_c_f16", "_f16_f16(copy, d_0", "_f16_f16(copy, g_0", everywhere=True),
         (("first.weight.copy", "working copy"),),
     ),
     "skipped step that changes a weight": Fault(
@@ -361,7 +357,7 @@ FAULTS = {
     ),
     "wrong statistics in inference": Fault(
         "train",
-        in_kernel("batch_norm_frozen", "(var[c] + eps)", "(var[c] + 1.05f * eps + 0.05f)"),
+        in_kernel("batch_norm_frozen", "(var[c + i] + eps)", "(var[c + i] + 1.05f * eps + 0.05f)"),
         (("relu", "inference"),),
     ),
     "no bias correction": Fault(
@@ -371,7 +367,7 @@ FAULTS = {
     ),
     "second moment not squared": Fault(
         "adam",
-        in_kernel("adam", "d * d - exp_avg_sq[i]", "__builtin_fabsf(d) - exp_avg_sq[i]"),
+        in_kernel("adam", "(d_0, d_0)", "(d_0, wide_eps)", everywhere=True),
         (("first.weight.exp_avg_sq", "optimizer"), ("first.weight", "weight change")),
     ),
 }

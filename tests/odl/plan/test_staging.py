@@ -166,9 +166,7 @@ def test_ranges_cover_without_gaps(total: int, parts: int, unit: int) -> None:
     cuts = ranges(total, parts, unit)
     assert cuts[0][0] == 0 and cuts[-1][1] == total
     assert all(begin < end for begin, end in cuts)
-    assert all(
-        left[1] == right[0] and left[1] % unit == 0 for left, right in itertools.pairwise(cuts)
-    )
+    assert all(left[1] == right[0] and left[1] % unit == 0 for left, right in itertools.pairwise(cuts))
 
 
 def test_blocks_that_share_bytes_meet() -> None:

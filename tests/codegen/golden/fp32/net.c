@@ -198,74 +198,74 @@ static void run_step(uint32_t core, uint32_t cores) {
 
     /* 0: Conv2d 1x5x4x3 -> 1x5x4x4, 3x3 window, stride 1x1, padding 1/1/1/1, 2,160 MACs */
     odl_conv2d_forward(&conv2d_shape_1, x, n0_weight, n0_bias, NULL, relu, 0.0f, INFINITY, core, cores);
-    NET_DONE(0, 0);
+    NET_DONE(0u, 0u);
 
     /* view.layout: ChangeLayout 1x5x4x4 -> 1x4x5x4 */
     odl_change_layout_to_channels_first(&layout_shape_1, relu, view_layout, core, cores);
-    NET_DONE(0, 1);
+    NET_DONE(0u, 1u);
 
     /* 4: Linear 1x80 -> 1x3, 240 MACs */
     odl_conv2d_forward(&conv2d_shape_2, view, n4_weight, n4_bias, NULL, n4, -INFINITY, INFINITY, core, cores);
-    NET_DONE(0, 2);
+    NET_DONE(0u, 2u);
 
     /* loss: CrossEntropy 1x3 -> 1 */
     odl_cross_entropy(&classes_shape_1, n4, target, sample_weight, loss, output_gradient,
                       net_state.loss_scale, core, cores);
-    NET_DONE(0, 3);
+    NET_DONE(0u, 3u);
 
     /* 4.input_gradient: LinearInputGradient 1x3 -> 1x80, 240 MACs */
     odl_conv2d_input_gradient(&conv2d_shape_2, output_gradient, n4_weight, NULL, NULL, n4_input_gradient,
                               -INFINITY, INFINITY, core, cores);
-    NET_DONE(0, 4);
+    NET_DONE(0u, 4u);
 
     /* 4.weight.gradient: LinearWeightGradient 1x80 -> 3x80, 240 MACs */
     odl_conv2d_weight_gradient(&conv2d_shape_2, view, output_gradient, n4_weight_gradient, core, cores);
-    NET_DONE(0, 5);
+    NET_DONE(0u, 5u);
 
     /* 4.weight.update: AdamUpdate 3x80 */
     odl_adam(&flat_shape_1, n4_weight, n4_weight_gradient, n4_weight_exp_avg, n4_weight_exp_avg_sq,
              net_state.learning_rate, net_state.gradient_factor, 0.1f, 0.001f, 1e-08f,
              net_state.bias_correction1, net_state.bias_correction2, core, cores);
-    NET_DONE(0, 6);
+    NET_DONE(0u, 6u);
 
     /* 4.bias.gradient: ChannelSum 1x3 -> 3 */
     odl_channel_sum(&channel_shape_1, output_gradient, n4_bias_gradient, core, cores);
-    NET_DONE(0, 7);
+    NET_DONE(0u, 7u);
 
     /* 4.bias.update: AdamUpdate 3 */
     odl_adam(&flat_shape_2, n4_bias, n4_bias_gradient, n4_bias_exp_avg, n4_bias_exp_avg_sq,
              net_state.learning_rate, net_state.gradient_factor, 0.1f, 0.001f, 1e-08f,
              net_state.bias_correction1, net_state.bias_correction2, core, cores);
-    NET_DONE(0, 8);
+    NET_DONE(0u, 8u);
 
     /* view_2: ChangeLayout 1x4x5x4 -> 1x5x4x4 */
     odl_change_layout_no_to_channels_first(&layout_shape_1, view_2_layout, view_2, core, cores);
-    NET_DONE(0, 9);
+    NET_DONE(0u, 9u);
 
     /* threshold_backward: ReluGradient 1x5x4x4 -> 1x5x4x4 */
     odl_relu_gradient(&flat_shape_3, view_2, relu, threshold_backward, 0.0f, INFINITY, core, cores);
-    NET_DONE(0, 10);
+    NET_DONE(0u, 10u);
 
     /* 0.weight.gradient: Conv2dWeightGradient 1x5x4x3 -> 4x3x3x3, 3x3 window, stride 1x1, padding 1/1/1/1,
        2,160 MACs */
     odl_conv2d_weight_gradient(&conv2d_shape_1, x, threshold_backward, n0_weight_gradient, core, cores);
-    NET_DONE(0, 11);
+    NET_DONE(0u, 11u);
 
     /* 0.weight.update: AdamUpdate 4x3x3x3 */
     odl_adam(&flat_shape_4, n0_weight, n0_weight_gradient, n0_weight_exp_avg, n0_weight_exp_avg_sq,
              net_state.learning_rate, net_state.gradient_factor, 0.1f, 0.001f, 1e-08f,
              net_state.bias_correction1, net_state.bias_correction2, core, cores);
-    NET_DONE(0, 12);
+    NET_DONE(0u, 12u);
 
     /* 0.bias.gradient: ChannelSum 1x5x4x4 -> 4 */
     odl_channel_sum(&channel_shape_2, threshold_backward, n0_bias_gradient, core, cores);
-    NET_DONE(0, 13);
+    NET_DONE(0u, 13u);
 
     /* 0.bias.update: AdamUpdate 4 */
     odl_adam(&flat_shape_5, n0_bias, n0_bias_gradient, n0_bias_exp_avg, n0_bias_exp_avg_sq,
              net_state.learning_rate, net_state.gradient_factor, 0.1f, 0.001f, 1e-08f,
              net_state.bias_correction1, net_state.bias_correction2, core, cores);
-    NET_DONE(0, 14);
+    NET_DONE(0u, 14u);
 }
 
 /* --- inference --- */
@@ -286,15 +286,15 @@ static void run_infer(uint32_t core, uint32_t cores) {
 
     /* 0: Conv2d 1x5x4x3 -> 1x5x4x4, 3x3 window, stride 1x1, padding 1/1/1/1, 2,160 MACs */
     odl_conv2d_forward(&conv2d_shape_1, x, n0_weight, n0_bias, NULL, relu, 0.0f, INFINITY, core, cores);
-    NET_DONE(1, 0);
+    NET_DONE(1u, 0u);
 
     /* view.layout: ChangeLayout 1x5x4x4 -> 1x4x5x4 */
     odl_change_layout_to_channels_first(&layout_shape_1, relu, view_layout, core, cores);
-    NET_DONE(1, 1);
+    NET_DONE(1u, 1u);
 
     /* 4: Linear 1x80 -> 1x3, 240 MACs */
     odl_conv2d_forward(&conv2d_shape_2, view, n4_weight, n4_bias, NULL, n4, -INFINITY, INFINITY, core, cores);
-    NET_DONE(1, 2);
+    NET_DONE(1u, 2u);
 }
 
 /* Forward and backward; the mean loss. */

@@ -200,57 +200,57 @@ static void run_step(uint32_t core, uint32_t cores) {
 
     /* 0: Conv2d 1x5x4x3 -> 1x5x4x4, 3x3 window, stride 1x1, padding 1/1/1/1, 2,160 MACs */
     odl_conv2d_forward(&conv2d_shape_1, x, n0_weight_copy, NULL, NULL, n0, -INFINITY, INFINITY, core, cores);
-    NET_DONE(0, 0);
+    NET_DONE(0u, 0u);
 
     /* 1: BatchNorm 1x5x4x4 -> 1x5x4x4 */
     odl_batch_norm_train(&channel_shape_1, n0, n1_weight, n1_bias, n1_running_mean, n1_running_var, relu,
                          n1_1, n1_2, 0.1f, 1e-05f, 0.0f, INFINITY, core, cores);
-    NET_DONE(0, 1);
+    NET_DONE(0u, 1u);
 
     /* view.layout: ChangeLayout 1x5x4x4 -> 1x4x5x4 */
     odl_change_layout_to_channels_first(&layout_shape_1, relu, view_layout, core, cores);
-    NET_DONE(0, 2);
+    NET_DONE(0u, 2u);
 
     /* 4: Linear 1x80 -> 1x3, 240 MACs */
     odl_conv2d_forward(&conv2d_shape_2, view, n4_weight_copy, n4_bias, NULL, n4, -INFINITY, INFINITY, core,
                        cores);
-    NET_DONE(0, 3);
+    NET_DONE(0u, 3u);
 
     /* loss: CrossEntropy 1x3 -> 1 */
     odl_cross_entropy(&classes_shape_1, n4, target, sample_weight, loss, output_gradient,
                       net_state.loss_scale, core, cores);
-    NET_DONE(0, 4);
+    NET_DONE(0u, 4u);
 
     /* 4.input_gradient: LinearInputGradient 1x3 -> 1x80, 240 MACs */
     odl_conv2d_input_gradient(&conv2d_shape_2, output_gradient, n4_weight_copy, NULL, NULL, n4_input_gradient,
                               -INFINITY, INFINITY, core, cores);
-    NET_DONE(0, 5);
+    NET_DONE(0u, 5u);
 
     /* 4.weight.gradient: LinearWeightGradient 1x80 -> 3x80, 240 MACs */
     odl_conv2d_weight_gradient(&conv2d_shape_2, view, output_gradient, n4_weight_gradient, core, cores);
-    NET_DONE(0, 6);
+    NET_DONE(0u, 6u);
 
     /* 4.bias.gradient: ChannelSum 1x3 -> 3 */
     odl_channel_sum(&channel_shape_2, output_gradient, n4_bias_gradient, core, cores);
-    NET_DONE(0, 7);
+    NET_DONE(0u, 7u);
 
     /* view_2: ChangeLayout 1x4x5x4 -> 1x5x4x4 */
     odl_change_layout_no_to_channels_first(&layout_shape_1, view_2_layout, view_2, core, cores);
-    NET_DONE(0, 8);
+    NET_DONE(0u, 8u);
 
     /* threshold_backward: ReluGradient 1x5x4x4 -> 1x5x4x4 */
     odl_relu_gradient(&flat_shape_1, view_2, relu, threshold_backward, 0.0f, INFINITY, core, cores);
-    NET_DONE(0, 9);
+    NET_DONE(0u, 9u);
 
     /* 1.input_gradient: BatchNormGradient 1x5x4x4 -> 1x5x4x4 */
     odl_batch_norm_train_gradient(&channel_shape_1, threshold_backward, n0, n1_weight, n1_1, n1_2,
                                   n1_input_gradient, n1_weight_gradient, n1_bias_gradient, core, cores);
-    NET_DONE(0, 10);
+    NET_DONE(0u, 10u);
 
     /* 0.weight.gradient: Conv2dWeightGradient 1x5x4x3 -> 4x3x3x3, 3x3 window, stride 1x1, padding 1/1/1/1,
        2,160 MACs */
     odl_conv2d_weight_gradient(&conv2d_shape_1, x, n1_input_gradient, n0_weight_gradient, core, cores);
-    NET_DONE(0, 11);
+    NET_DONE(0u, 11u);
 
     if (odl_overflow_seen()) {
         net_state.overflow = 1; /* every core writes the same */
@@ -277,27 +277,27 @@ static void run_apply(uint32_t core, uint32_t cores) {
     /* 0.weight.update: SgdUpdate 4x3x3x3 */
     odl_sgd_c_f16_g_f16(&flat_shape_2, n0_weight, n0_weight_copy, n0_weight_gradient, net_state.learning_rate,
                         net_state.gradient_factor, core, cores);
-    NET_DONE(1, 0);
+    NET_DONE(1u, 0u);
 
     /* 1.weight.update: SgdUpdate 4 */
     odl_sgd_c_none_g_f32(&flat_shape_3, n1_weight, n1_weight_gradient, net_state.learning_rate,
                          net_state.gradient_factor, core, cores);
-    NET_DONE(1, 1);
+    NET_DONE(1u, 1u);
 
     /* 1.bias.update: SgdUpdate 4 */
     odl_sgd_c_none_g_f32(&flat_shape_3, n1_bias, n1_bias_gradient, net_state.learning_rate,
                          net_state.gradient_factor, core, cores);
-    NET_DONE(1, 2);
+    NET_DONE(1u, 2u);
 
     /* 4.weight.update: SgdUpdate 3x80 */
     odl_sgd_c_f16_g_f16(&flat_shape_4, n4_weight, n4_weight_copy, n4_weight_gradient, net_state.learning_rate,
                         net_state.gradient_factor, core, cores);
-    NET_DONE(1, 3);
+    NET_DONE(1u, 3u);
 
     /* 4.bias.update: SgdUpdate 3 */
     odl_sgd_c_none_g_f32(&flat_shape_5, n4_bias, n4_bias_gradient, net_state.learning_rate,
                          net_state.gradient_factor, core, cores);
-    NET_DONE(1, 4);
+    NET_DONE(1u, 4u);
 }
 
 /* --- inference --- */
@@ -322,21 +322,21 @@ static void run_infer(uint32_t core, uint32_t cores) {
 
     /* 0: Conv2d 1x5x4x3 -> 1x5x4x4, 3x3 window, stride 1x1, padding 1/1/1/1, 2,160 MACs */
     odl_conv2d_forward(&conv2d_shape_1, x, n0_weight_copy, NULL, NULL, n0, -INFINITY, INFINITY, core, cores);
-    NET_DONE(3, 0);
+    NET_DONE(3u, 0u);
 
     /* 1: BatchNorm 1x5x4x4 -> 1x5x4x4 */
     odl_batch_norm_frozen(&channel_shape_1, n0, n1_weight, n1_bias, n1_running_mean, n1_running_var, relu,
                           1e-05f, 0.0f, INFINITY, core, cores);
-    NET_DONE(3, 1);
+    NET_DONE(3u, 1u);
 
     /* view.layout: ChangeLayout 1x5x4x4 -> 1x4x5x4 */
     odl_change_layout_to_channels_first(&layout_shape_1, relu, view_layout, core, cores);
-    NET_DONE(3, 2);
+    NET_DONE(3u, 2u);
 
     /* 4: Linear 1x80 -> 1x3, 240 MACs */
     odl_conv2d_forward(&conv2d_shape_2, view, n4_weight_copy, n4_bias, NULL, n4, -INFINITY, INFINITY, core,
                        cores);
-    NET_DONE(3, 3);
+    NET_DONE(3u, 3u);
 }
 
 /* --- fp16 working copies from the master weights --- */
@@ -349,11 +349,11 @@ static void run_refresh(uint32_t core, uint32_t cores) {
 
     /* 0.weight.refresh: Refresh 4x3x3x3 */
     odl_cast(&flat_shape_2, n0_weight, n0_weight_copy, core, cores);
-    NET_DONE(4, 0);
+    NET_DONE(4u, 0u);
 
     /* 4.weight.refresh: Refresh 3x80 */
     odl_cast(&flat_shape_4, n4_weight, n4_weight_copy, core, cores);
-    NET_DONE(4, 1);
+    NET_DONE(4u, 1u);
 }
 
 /* Forward and backward; the mean loss. */

@@ -14,14 +14,17 @@
 #include "kernels.h"
 
 #ifdef ODL_PACKED_ASM
-/* 4 x 2: the products of `count` vectors */
-#define DOT_4x2 \
+/* clang-format off */
+#define DOT_4x4 \
     do { \
-        uint32_t h_0 = count, h_1, h_2, h_3; \
+        uint32_t h_0, h_1, h_2, h_3; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(0, "%[h_0]", 14) \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 33) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 24) \
             ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
-            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_back]") \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_step]") \
             ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
             ODL_ASM_LW("%[h_1]", "%[x_1]", 4) \
             ODL_ASM_LW("%[h_2]", "%[x_2]", 4) \
@@ -30,22 +33,50 @@
             ODL_ASM_DOT_f32("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
             ODL_ASM_DOT_f32("%[acc_2_0]", "%[h_2]", ODL_ASM_SPARE_0) \
             ODL_ASM_DOT_f32("%[acc_3_0]", "%[h_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
             ODL_ASM_DOT_f32("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
             ODL_ASM_DOT_f32("%[acc_1_1]", "%[h_1]", ODL_ASM_SPARE_1) \
             ODL_ASM_DOT_f32("%[acc_2_1]", "%[h_2]", ODL_ASM_SPARE_1) \
             ODL_ASM_DOT_f32("%[acc_3_1]", "%[h_3]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_back]") \
+            ODL_ASM_DOT_f32("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f32("%[acc_1_2]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f32("%[acc_2_2]", "%[h_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f32("%[acc_3_2]", "%[h_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f32("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f32("%[acc_1_3]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f32("%[acc_2_3]", "%[h_2]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f32("%[acc_3_3]", "%[h_3]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_1]", "%[x_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_2]", "%[x_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_3]", "%[x_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [acc_1_0] "+r"(acc_1_0), [acc_1_1] "+r"(acc_1_1), [acc_2_0] "+r"(acc_2_0), [acc_2_1] "+r"(acc_2_1), [acc_3_0] "+r"(acc_3_0), [acc_3_1] "+r"(acc_3_1),  \
-[w] "+r"(w), [x_0] "+r"(x_0), [x_1] "+r"(x_1), [x_2] "+r"(x_2), [x_3] "+r"(x_3), [h_0] "+r"(h_0), [h_1] "=&r"(h_1), [h_2] "=&r"(h_2), [h_3] "=&r"(h_3) \
-            : [w_step] "r"(w_step), [w_back] "r"(w_back)); \
+            : \
+ODL_ASM_RW(acc_0_0), ODL_ASM_RW(acc_0_1), ODL_ASM_RW(acc_0_2), ODL_ASM_RW(acc_0_3), \
+ODL_ASM_RW(acc_1_0), ODL_ASM_RW(acc_1_1), ODL_ASM_RW(acc_1_2), ODL_ASM_RW(acc_1_3), \
+ODL_ASM_RW(acc_2_0), ODL_ASM_RW(acc_2_1), ODL_ASM_RW(acc_2_2), ODL_ASM_RW(acc_2_3), \
+ODL_ASM_RW(acc_3_0), ODL_ASM_RW(acc_3_1), ODL_ASM_RW(acc_3_2), ODL_ASM_RW(acc_3_3), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), ODL_ASM_RW(x_1), ODL_ASM_RW(x_2), ODL_ASM_RW(x_3), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_W(h_2), ODL_ASM_W(h_3) \
+            : ODL_ASM_R(w_step), ODL_ASM_R(w_back), \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-/* 4 x 1: the products of `count` vectors */
 #define DOT_4x1 \
     do { \
-        uint32_t h_0 = count, h_1, h_2, h_3; \
+        uint32_t h_0, h_1, h_2, h_3; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(0, "%[h_0]", 9) \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 18) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 9) \
             ODL_ASM_LW(ODL_ASM_SPARE_0, "%[w]", 4) \
             ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
             ODL_ASM_LW("%[h_1]", "%[x_1]", 4) \
@@ -55,81 +86,160 @@
             ODL_ASM_DOT_f32("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
             ODL_ASM_DOT_f32("%[acc_2_0]", "%[h_2]", ODL_ASM_SPARE_0) \
             ODL_ASM_DOT_f32("%[acc_3_0]", "%[h_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_1]", "%[x_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_2]", "%[x_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_3]", "%[x_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0), [acc_1_0] "+r"(acc_1_0), [acc_2_0] "+r"(acc_2_0), [acc_3_0] "+r"(acc_3_0),  \
-[w] "+r"(w), [x_0] "+r"(x_0), [x_1] "+r"(x_1), [x_2] "+r"(x_2), [x_3] "+r"(x_3), [h_0] "+r"(h_0), [h_1] "=&r"(h_1), [h_2] "=&r"(h_2), [h_3] "=&r"(h_3) \
-            : ); \
+            : \
+ODL_ASM_RW(acc_0_0), \
+ODL_ASM_RW(acc_1_0), \
+ODL_ASM_RW(acc_2_0), \
+ODL_ASM_RW(acc_3_0), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), ODL_ASM_RW(x_1), ODL_ASM_RW(x_2), ODL_ASM_RW(x_3), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_W(h_2), ODL_ASM_W(h_3) \
+            : \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-/* 2 x 2: the products of `count` vectors */
-#define DOT_2x2 \
+#define DOT_2x4 \
     do { \
-        uint32_t h_0 = count, h_1; \
+        uint32_t h_0, h_1; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(0, "%[h_0]", 8) \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 21) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 14) \
             ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
-            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_back]") \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_step]") \
             ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
             ODL_ASM_LW("%[h_1]", "%[x_1]", 4) \
             ODL_ASM_DOT_f32("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
             ODL_ASM_DOT_f32("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
             ODL_ASM_DOT_f32("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
             ODL_ASM_DOT_f32("%[acc_1_1]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_back]") \
+            ODL_ASM_DOT_f32("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f32("%[acc_1_2]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f32("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f32("%[acc_1_3]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_1]", "%[x_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [acc_1_0] "+r"(acc_1_0), [acc_1_1] "+r"(acc_1_1),  \
-[w] "+r"(w), [x_0] "+r"(x_0), [x_1] "+r"(x_1), [h_0] "+r"(h_0), [h_1] "=&r"(h_1) \
-            : [w_step] "r"(w_step), [w_back] "r"(w_back)); \
+            : \
+ODL_ASM_RW(acc_0_0), ODL_ASM_RW(acc_0_1), ODL_ASM_RW(acc_0_2), ODL_ASM_RW(acc_0_3), \
+ODL_ASM_RW(acc_1_0), ODL_ASM_RW(acc_1_1), ODL_ASM_RW(acc_1_2), ODL_ASM_RW(acc_1_3), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), ODL_ASM_RW(x_1), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1) \
+            : ODL_ASM_R(w_step), ODL_ASM_R(w_back), \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-/* 2 x 1: the products of `count` vectors */
 #define DOT_2x1 \
     do { \
-        uint32_t h_0 = count, h_1; \
+        uint32_t h_0, h_1; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(0, "%[h_0]", 5) \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 12) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 5) \
             ODL_ASM_LW(ODL_ASM_SPARE_0, "%[w]", 4) \
             ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
             ODL_ASM_LW("%[h_1]", "%[x_1]", 4) \
             ODL_ASM_DOT_f32("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
             ODL_ASM_DOT_f32("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_1]", "%[x_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0), [acc_1_0] "+r"(acc_1_0),  \
-[w] "+r"(w), [x_0] "+r"(x_0), [x_1] "+r"(x_1), [h_0] "+r"(h_0), [h_1] "=&r"(h_1) \
-            : ); \
+            : \
+ODL_ASM_RW(acc_0_0), \
+ODL_ASM_RW(acc_1_0), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), ODL_ASM_RW(x_1), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1) \
+            : \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-/* 1 x 2: the products of `count` vectors */
-#define DOT_1x2 \
+#define DOT_1x4 \
     do { \
-        uint32_t h_0 = count; \
+        uint32_t h_0, h_1; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(0, "%[h_0]", 5) \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 15) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 9) \
             ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
             ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
-            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_back]") \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_step]") \
             ODL_ASM_DOT_f32("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
             ODL_ASM_DOT_f32("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_back]") \
+            ODL_ASM_DOT_f32("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f32("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1),  \
-[w] "+r"(w), [x_0] "+r"(x_0), [h_0] "+r"(h_0) \
-            : [w_step] "r"(w_step), [w_back] "r"(w_back)); \
+            : \
+ODL_ASM_RW(acc_0_0), ODL_ASM_RW(acc_0_1), ODL_ASM_RW(acc_0_2), ODL_ASM_RW(acc_0_3), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1) \
+            : ODL_ASM_R(w_step), ODL_ASM_R(w_back), \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-/* 1 x 1: the products of `count` vectors */
 #define DOT_1x1 \
     do { \
-        uint32_t h_0 = count; \
+        uint32_t h_0, h_1; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(0, "%[h_0]", 3) \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 9) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 3) \
             ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
             ODL_ASM_LW(ODL_ASM_SPARE_0, "%[w]", 4) \
             ODL_ASM_DOT_f32("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0),  \
-[w] "+r"(w), [x_0] "+r"(x_0), [h_0] "+r"(h_0) \
-            : ); \
+            : \
+ODL_ASM_RW(acc_0_0), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1) \
+            : \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
+/* clang-format on */
 #endif
 
 /* Outputs of one dimension whose windows are clipped alike: `count` from a given one, with the taps [first,
@@ -172,69 +282,101 @@ struct region {
     struct odl_limits limits;
 };
 
-static inline void next_pixel(struct region *r) {
-    if (++r->column < r->columns) {
-        r->x += r->x_step;
-        r->at += r->at_step;
+/* One step along the pixels of a region; `x` belongs to pixel `at`. */
+static inline void next_pixel(const struct region *r, uint32_t *column, const odl_f32 **x, size_t *at) {
+    if (++*column < r->columns) {
+        *x += r->x_step;
+        *at += r->at_step;
     } else {
-        r->column = 0;
-        r->x += r->x_wrap;
-        r->at += r->at_wrap;
+        *column = 0;
+        *x += r->x_wrap;
+        *at += r->at_wrap;
     }
 }
 
-/* What follows the sums of a pixel's channels. */
-static inline void store_pair(const struct region *r, size_t at, odl_pair_f32 sums) {
-    if (r->addend != NULL) {
-        sums = odl_pair_add_f32(sums, odl_pair_load_f32(r->addend + at));
+/* What follows the sums of 4 channels of a pixel. */
+static inline void store_4(const odl_f32 *addend, odl_f32 *y, const struct odl_limits *limits,
+                           odl_vec_f32 sum_0, odl_vec_f32 sum_1, odl_vec_f32 sum_2, odl_vec_f32 sum_3) {
+    odl_pair_f32 v_0 = odl_pair_sums_f32(sum_0, sum_1);
+    odl_pair_f32 v_2 = odl_pair_sums_f32(sum_2, sum_3);
+    if (addend != NULL) {
+        v_0 = odl_pair_add_f32(v_0, odl_pair_load_f32(addend));
+        v_2 = odl_pair_add_f32(v_2, odl_pair_load_f32(addend + 2));
     }
-    odl_pair_store_f32(r->y + at, odl_pair_limit_f32(sums, &r->limits));
+    odl_pair_store_f32(y, odl_pair_limit_f32(v_0, limits));
+    odl_pair_store_f32(y + 2, odl_pair_limit_f32(v_2, limits));
 }
 
-static inline void store_one(const struct region *r, size_t at, float sum) {
-    if (r->addend != NULL) {
-        sum += odl_load_f32(r->addend + at);
+/* What follows the sums of 1 channel of a pixel. */
+static inline void store_1(const odl_f32 *addend, odl_f32 *y, const struct odl_limits *limits,
+                           odl_vec_f32 sum_0) {
+    float v_0 = odl_vsum_f32(sum_0);
+    if (addend != NULL) {
+        v_0 += odl_load_f32(addend);
     }
-    odl_store_f32(r->y + at, odl_limited(sum, &r->limits));
+    odl_store_f32(y, odl_limited(v_0, limits));
 }
 
-/* 4 pixels x 2 channels at a time, as long as there are as many pixels. */
-static void tiles_4x2(struct region *r) {
+/* 4 pixels x 4 channels at a time, as long as there are as many pixels. */
+ODL_TILE tiles_4x4(struct region *r) {
     const size_t channel_step = r->channel_step;
 #ifdef ODL_PACKED_ASM
-    const size_t w_step = channel_step * sizeof *r->w, w_back = 4 - 1 * w_step;
+    const size_t w_step = channel_step * sizeof *r->w, w_back = 4 - 3 * w_step;
 #endif
-    for (; r->pixels >= 4; r->pixels -= 4) {
-        const odl_f32 *x_0 = r->x;
-        const size_t at_0 = r->at;
-        next_pixel(r);
-        const odl_f32 *x_1 = r->x;
-        const size_t at_1 = r->at;
-        next_pixel(r);
-        const odl_f32 *x_2 = r->x;
-        const size_t at_2 = r->at;
-        next_pixel(r);
-        const odl_f32 *x_3 = r->x;
-        const size_t at_3 = r->at;
-        next_pixel(r);
-        const odl_f32 *w = r->w;
-        const odl_vec_f32 bias_0 = r->bias != NULL ? odl_vfirst_f32(r->bias) : odl_vzero_f32();
-        const odl_vec_f32 bias_1 = r->bias != NULL ? odl_vfirst_f32(r->bias + 1) : odl_vzero_f32();
-        odl_vec_f32 acc_0_0 = bias_0;
-        odl_vec_f32 acc_0_1 = bias_1;
-        odl_vec_f32 acc_1_0 = bias_0;
-        odl_vec_f32 acc_1_1 = bias_1;
-        odl_vec_f32 acc_2_0 = bias_0;
-        odl_vec_f32 acc_2_1 = bias_1;
-        odl_vec_f32 acc_3_0 = bias_0;
-        odl_vec_f32 acc_3_1 = bias_1;
-        for (uint32_t row = r->rows; row > 0; row--) {
-            const uint32_t count = r->vectors;
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *bias = r->bias;
+    const odl_f32 *addend = r->addend, *x = r->x;
+    odl_f32 *y = r->y;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    const uint32_t runs = r->rows, count = r->vectors;
+    const size_t x_jump = r->x_jump, w_jump = r->w_jump;
+    const bool has_tail = r->tail > 0;
 #ifdef ODL_PACKED_ASM
-            if (count > 0) {
-                DOT_4x2;
-            }
+    (void)has_tail; /* a vector of one lane leaves none */
+    const size_t x_bytes = x_jump * sizeof *r->x;
+    const size_t w_bytes = w_jump * sizeof *r->w;
+#endif
+    for (; pixels >= 4; pixels -= 4) {
+        const odl_f32 *x_0 = x;
+        const size_t at_0 = at;
+        const odl_f32 *x_1, *x_2, *x_3;
+        size_t at_1, at_2, at_3;
+        if (ODL_LIKELY(r->columns - column >= 4)) { /* in one row */
+            x_1 = x_0 + r->x_step;
+            at_1 = at_0 + r->at_step;
+            x_2 = x_1 + r->x_step;
+            at_2 = at_1 + r->at_step;
+            x_3 = x_2 + r->x_step;
+            at_3 = at_2 + r->at_step;
+            column += 3;
+        } else {
+            next_pixel(r, &column, &x, &at);
+            x_1 = x;
+            at_1 = at;
+            next_pixel(r, &column, &x, &at);
+            x_2 = x;
+            at_2 = at;
+            next_pixel(r, &column, &x, &at);
+            x_3 = x;
+            at_3 = at;
+        }
+        x = x_3;
+        at = at_3;
+        next_pixel(r, &column, &x, &at);
+        const odl_f32 *w = r->w;
+        const odl_vec_f32 bias_0 = bias != NULL ? odl_vfirst_f32(bias) : odl_vzero_f32();
+        const odl_vec_f32 bias_1 = bias != NULL ? odl_vfirst_f32(bias + 1) : odl_vzero_f32();
+        const odl_vec_f32 bias_2 = bias != NULL ? odl_vfirst_f32(bias + 2) : odl_vzero_f32();
+        const odl_vec_f32 bias_3 = bias != NULL ? odl_vfirst_f32(bias + 3) : odl_vzero_f32();
+        odl_vec_f32 acc_0_0 = bias_0, acc_0_1 = bias_1, acc_0_2 = bias_2, acc_0_3 = bias_3;
+        odl_vec_f32 acc_1_0 = bias_0, acc_1_1 = bias_1, acc_1_2 = bias_2, acc_1_3 = bias_3;
+        odl_vec_f32 acc_2_0 = bias_0, acc_2_1 = bias_1, acc_2_2 = bias_2, acc_2_3 = bias_3;
+        odl_vec_f32 acc_3_0 = bias_0, acc_3_1 = bias_1, acc_3_2 = bias_2, acc_3_3 = bias_3;
+#ifdef ODL_PACKED_ASM
+        DOT_4x4;
 #else
+        for (uint32_t row = 0; row < runs; row++) {
             for (uint32_t i = 0; i < count; i++) {
                 const odl_vec_f32 a_0 = odl_vload_f32(x_0);
                 const odl_vec_f32 a_1 = odl_vload_f32(x_1);
@@ -242,184 +384,330 @@ static void tiles_4x2(struct region *r) {
                 const odl_vec_f32 a_3 = odl_vload_f32(x_3);
                 const odl_vec_f32 b_0 = odl_vload_f32(w);
                 const odl_vec_f32 b_1 = odl_vload_f32(w + channel_step);
+                const odl_vec_f32 b_2 = odl_vload_f32(w + 2 * channel_step);
+                const odl_vec_f32 b_3 = odl_vload_f32(w + 3 * channel_step);
                 acc_0_0 = odl_vmac_f32(acc_0_0, a_0, b_0);
                 acc_0_1 = odl_vmac_f32(acc_0_1, a_0, b_1);
+                acc_0_2 = odl_vmac_f32(acc_0_2, a_0, b_2);
+                acc_0_3 = odl_vmac_f32(acc_0_3, a_0, b_3);
                 acc_1_0 = odl_vmac_f32(acc_1_0, a_1, b_0);
                 acc_1_1 = odl_vmac_f32(acc_1_1, a_1, b_1);
+                acc_1_2 = odl_vmac_f32(acc_1_2, a_1, b_2);
+                acc_1_3 = odl_vmac_f32(acc_1_3, a_1, b_3);
                 acc_2_0 = odl_vmac_f32(acc_2_0, a_2, b_0);
                 acc_2_1 = odl_vmac_f32(acc_2_1, a_2, b_1);
+                acc_2_2 = odl_vmac_f32(acc_2_2, a_2, b_2);
+                acc_2_3 = odl_vmac_f32(acc_2_3, a_2, b_3);
                 acc_3_0 = odl_vmac_f32(acc_3_0, a_3, b_0);
                 acc_3_1 = odl_vmac_f32(acc_3_1, a_3, b_1);
+                acc_3_2 = odl_vmac_f32(acc_3_2, a_3, b_2);
+                acc_3_3 = odl_vmac_f32(acc_3_3, a_3, b_3);
                 x_0 += ODL_LANES_f32;
                 x_1 += ODL_LANES_f32;
                 x_2 += ODL_LANES_f32;
                 x_3 += ODL_LANES_f32;
                 w += ODL_LANES_f32;
             }
-#endif
-            if (r->tail > 0) {
+            if (has_tail) {
                 const odl_vec_f32 a_0 = odl_vload_tail_f32(x_0, r->tail);
                 const odl_vec_f32 a_1 = odl_vload_tail_f32(x_1, r->tail);
                 const odl_vec_f32 a_2 = odl_vload_tail_f32(x_2, r->tail);
                 const odl_vec_f32 a_3 = odl_vload_tail_f32(x_3, r->tail);
                 const odl_vec_f32 b_0 = odl_vload_tail_f32(w, r->tail);
                 const odl_vec_f32 b_1 = odl_vload_tail_f32(w + channel_step, r->tail);
+                const odl_vec_f32 b_2 = odl_vload_tail_f32(w + 2 * channel_step, r->tail);
+                const odl_vec_f32 b_3 = odl_vload_tail_f32(w + 3 * channel_step, r->tail);
                 acc_0_0 = odl_vmac_f32(acc_0_0, a_0, b_0);
                 acc_0_1 = odl_vmac_f32(acc_0_1, a_0, b_1);
+                acc_0_2 = odl_vmac_f32(acc_0_2, a_0, b_2);
+                acc_0_3 = odl_vmac_f32(acc_0_3, a_0, b_3);
                 acc_1_0 = odl_vmac_f32(acc_1_0, a_1, b_0);
                 acc_1_1 = odl_vmac_f32(acc_1_1, a_1, b_1);
+                acc_1_2 = odl_vmac_f32(acc_1_2, a_1, b_2);
+                acc_1_3 = odl_vmac_f32(acc_1_3, a_1, b_3);
                 acc_2_0 = odl_vmac_f32(acc_2_0, a_2, b_0);
                 acc_2_1 = odl_vmac_f32(acc_2_1, a_2, b_1);
+                acc_2_2 = odl_vmac_f32(acc_2_2, a_2, b_2);
+                acc_2_3 = odl_vmac_f32(acc_2_3, a_2, b_3);
                 acc_3_0 = odl_vmac_f32(acc_3_0, a_3, b_0);
                 acc_3_1 = odl_vmac_f32(acc_3_1, a_3, b_1);
+                acc_3_2 = odl_vmac_f32(acc_3_2, a_3, b_2);
+                acc_3_3 = odl_vmac_f32(acc_3_3, a_3, b_3);
             }
-            x_0 += r->x_jump;
-            x_1 += r->x_jump;
-            x_2 += r->x_jump;
-            x_3 += r->x_jump;
-            w += r->w_jump;
+            x_0 += x_jump;
+            x_1 += x_jump;
+            x_2 += x_jump;
+            x_3 += x_jump;
+            w += w_jump;
         }
-        store_pair(r, at_0, odl_pair_sums_f32(acc_0_0, acc_0_1));
-        store_pair(r, at_1, odl_pair_sums_f32(acc_1_0, acc_1_1));
-        store_pair(r, at_2, odl_pair_sums_f32(acc_2_0, acc_2_1));
-        store_pair(r, at_3, odl_pair_sums_f32(acc_3_0, acc_3_1));
+#endif
+        if (ODL_LIKELY(addend == NULL && limits.plain)) { /* all at once */
+            odl_f32 *y_0 = y + at_0;
+            odl_f32 *y_1 = y + at_1;
+            odl_f32 *y_2 = y + at_2;
+            odl_f32 *y_3 = y + at_3;
+            const odl_pair_f32 v_0_0 = odl_pair_sums_f32(acc_0_0, acc_0_1);
+            const odl_pair_f32 v_0_2 = odl_pair_sums_f32(acc_0_2, acc_0_3);
+            const odl_pair_f32 v_1_0 = odl_pair_sums_f32(acc_1_0, acc_1_1);
+            const odl_pair_f32 v_1_2 = odl_pair_sums_f32(acc_1_2, acc_1_3);
+            const odl_pair_f32 v_2_0 = odl_pair_sums_f32(acc_2_0, acc_2_1);
+            const odl_pair_f32 v_2_2 = odl_pair_sums_f32(acc_2_2, acc_2_3);
+            const odl_pair_f32 v_3_0 = odl_pair_sums_f32(acc_3_0, acc_3_1);
+            const odl_pair_f32 v_3_2 = odl_pair_sums_f32(acc_3_2, acc_3_3);
+            odl_pair_store_f32(y_0, odl_pair_limit_f32(v_0_0, &limits));
+            odl_pair_store_f32(y_0 + 2, odl_pair_limit_f32(v_0_2, &limits));
+            odl_pair_store_f32(y_1, odl_pair_limit_f32(v_1_0, &limits));
+            odl_pair_store_f32(y_1 + 2, odl_pair_limit_f32(v_1_2, &limits));
+            odl_pair_store_f32(y_2, odl_pair_limit_f32(v_2_0, &limits));
+            odl_pair_store_f32(y_2 + 2, odl_pair_limit_f32(v_2_2, &limits));
+            odl_pair_store_f32(y_3, odl_pair_limit_f32(v_3_0, &limits));
+            odl_pair_store_f32(y_3 + 2, odl_pair_limit_f32(v_3_2, &limits));
+            continue;
+        }
+        store_4(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, acc_0_0, acc_0_1, acc_0_2, acc_0_3);
+        store_4(addend != NULL ? addend + at_1 : NULL, y + at_1, &limits, acc_1_0, acc_1_1, acc_1_2, acc_1_3);
+        store_4(addend != NULL ? addend + at_2 : NULL, y + at_2, &limits, acc_2_0, acc_2_1, acc_2_2, acc_2_3);
+        store_4(addend != NULL ? addend + at_3 : NULL, y + at_3, &limits, acc_3_0, acc_3_1, acc_3_2, acc_3_3);
     }
+    r->x = x;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
 
-/* 2 pixels x 2 channels at a time, as long as there are as many pixels. */
-static void tiles_2x2(struct region *r) {
+/* 2 pixels x 4 channels at a time, as long as there are as many pixels. */
+ODL_TILE tiles_2x4(struct region *r) {
     const size_t channel_step = r->channel_step;
 #ifdef ODL_PACKED_ASM
-    const size_t w_step = channel_step * sizeof *r->w, w_back = 4 - 1 * w_step;
+    const size_t w_step = channel_step * sizeof *r->w, w_back = 4 - 3 * w_step;
 #endif
-    for (; r->pixels >= 2; r->pixels -= 2) {
-        const odl_f32 *x_0 = r->x;
-        const size_t at_0 = r->at;
-        next_pixel(r);
-        const odl_f32 *x_1 = r->x;
-        const size_t at_1 = r->at;
-        next_pixel(r);
-        const odl_f32 *w = r->w;
-        const odl_vec_f32 bias_0 = r->bias != NULL ? odl_vfirst_f32(r->bias) : odl_vzero_f32();
-        const odl_vec_f32 bias_1 = r->bias != NULL ? odl_vfirst_f32(r->bias + 1) : odl_vzero_f32();
-        odl_vec_f32 acc_0_0 = bias_0;
-        odl_vec_f32 acc_0_1 = bias_1;
-        odl_vec_f32 acc_1_0 = bias_0;
-        odl_vec_f32 acc_1_1 = bias_1;
-        for (uint32_t row = r->rows; row > 0; row--) {
-            const uint32_t count = r->vectors;
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *bias = r->bias;
+    const odl_f32 *addend = r->addend, *x = r->x;
+    odl_f32 *y = r->y;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    const uint32_t runs = r->rows, count = r->vectors;
+    const size_t x_jump = r->x_jump, w_jump = r->w_jump;
+    const bool has_tail = r->tail > 0;
 #ifdef ODL_PACKED_ASM
-            if (count > 0) {
-                DOT_2x2;
-            }
+    (void)has_tail; /* a vector of one lane leaves none */
+    const size_t x_bytes = x_jump * sizeof *r->x;
+    const size_t w_bytes = w_jump * sizeof *r->w;
+#endif
+    for (; pixels >= 2; pixels -= 2) {
+        const odl_f32 *x_0 = x;
+        const size_t at_0 = at;
+        const odl_f32 *x_1;
+        size_t at_1;
+        if (ODL_LIKELY(r->columns - column >= 2)) { /* in one row */
+            x_1 = x_0 + r->x_step;
+            at_1 = at_0 + r->at_step;
+            column += 1;
+        } else {
+            next_pixel(r, &column, &x, &at);
+            x_1 = x;
+            at_1 = at;
+        }
+        x = x_1;
+        at = at_1;
+        next_pixel(r, &column, &x, &at);
+        const odl_f32 *w = r->w;
+        const odl_vec_f32 bias_0 = bias != NULL ? odl_vfirst_f32(bias) : odl_vzero_f32();
+        const odl_vec_f32 bias_1 = bias != NULL ? odl_vfirst_f32(bias + 1) : odl_vzero_f32();
+        const odl_vec_f32 bias_2 = bias != NULL ? odl_vfirst_f32(bias + 2) : odl_vzero_f32();
+        const odl_vec_f32 bias_3 = bias != NULL ? odl_vfirst_f32(bias + 3) : odl_vzero_f32();
+        odl_vec_f32 acc_0_0 = bias_0, acc_0_1 = bias_1, acc_0_2 = bias_2, acc_0_3 = bias_3;
+        odl_vec_f32 acc_1_0 = bias_0, acc_1_1 = bias_1, acc_1_2 = bias_2, acc_1_3 = bias_3;
+#ifdef ODL_PACKED_ASM
+        DOT_2x4;
 #else
+        for (uint32_t row = 0; row < runs; row++) {
             for (uint32_t i = 0; i < count; i++) {
                 const odl_vec_f32 a_0 = odl_vload_f32(x_0);
                 const odl_vec_f32 a_1 = odl_vload_f32(x_1);
                 const odl_vec_f32 b_0 = odl_vload_f32(w);
                 const odl_vec_f32 b_1 = odl_vload_f32(w + channel_step);
+                const odl_vec_f32 b_2 = odl_vload_f32(w + 2 * channel_step);
+                const odl_vec_f32 b_3 = odl_vload_f32(w + 3 * channel_step);
                 acc_0_0 = odl_vmac_f32(acc_0_0, a_0, b_0);
                 acc_0_1 = odl_vmac_f32(acc_0_1, a_0, b_1);
+                acc_0_2 = odl_vmac_f32(acc_0_2, a_0, b_2);
+                acc_0_3 = odl_vmac_f32(acc_0_3, a_0, b_3);
                 acc_1_0 = odl_vmac_f32(acc_1_0, a_1, b_0);
                 acc_1_1 = odl_vmac_f32(acc_1_1, a_1, b_1);
+                acc_1_2 = odl_vmac_f32(acc_1_2, a_1, b_2);
+                acc_1_3 = odl_vmac_f32(acc_1_3, a_1, b_3);
                 x_0 += ODL_LANES_f32;
                 x_1 += ODL_LANES_f32;
                 w += ODL_LANES_f32;
             }
-#endif
-            if (r->tail > 0) {
+            if (has_tail) {
                 const odl_vec_f32 a_0 = odl_vload_tail_f32(x_0, r->tail);
                 const odl_vec_f32 a_1 = odl_vload_tail_f32(x_1, r->tail);
                 const odl_vec_f32 b_0 = odl_vload_tail_f32(w, r->tail);
                 const odl_vec_f32 b_1 = odl_vload_tail_f32(w + channel_step, r->tail);
+                const odl_vec_f32 b_2 = odl_vload_tail_f32(w + 2 * channel_step, r->tail);
+                const odl_vec_f32 b_3 = odl_vload_tail_f32(w + 3 * channel_step, r->tail);
                 acc_0_0 = odl_vmac_f32(acc_0_0, a_0, b_0);
                 acc_0_1 = odl_vmac_f32(acc_0_1, a_0, b_1);
+                acc_0_2 = odl_vmac_f32(acc_0_2, a_0, b_2);
+                acc_0_3 = odl_vmac_f32(acc_0_3, a_0, b_3);
                 acc_1_0 = odl_vmac_f32(acc_1_0, a_1, b_0);
                 acc_1_1 = odl_vmac_f32(acc_1_1, a_1, b_1);
+                acc_1_2 = odl_vmac_f32(acc_1_2, a_1, b_2);
+                acc_1_3 = odl_vmac_f32(acc_1_3, a_1, b_3);
             }
-            x_0 += r->x_jump;
-            x_1 += r->x_jump;
-            w += r->w_jump;
+            x_0 += x_jump;
+            x_1 += x_jump;
+            w += w_jump;
         }
-        store_pair(r, at_0, odl_pair_sums_f32(acc_0_0, acc_0_1));
-        store_pair(r, at_1, odl_pair_sums_f32(acc_1_0, acc_1_1));
+#endif
+        if (ODL_LIKELY(addend == NULL && limits.plain)) { /* all at once */
+            odl_f32 *y_0 = y + at_0;
+            odl_f32 *y_1 = y + at_1;
+            const odl_pair_f32 v_0_0 = odl_pair_sums_f32(acc_0_0, acc_0_1);
+            const odl_pair_f32 v_0_2 = odl_pair_sums_f32(acc_0_2, acc_0_3);
+            const odl_pair_f32 v_1_0 = odl_pair_sums_f32(acc_1_0, acc_1_1);
+            const odl_pair_f32 v_1_2 = odl_pair_sums_f32(acc_1_2, acc_1_3);
+            odl_pair_store_f32(y_0, odl_pair_limit_f32(v_0_0, &limits));
+            odl_pair_store_f32(y_0 + 2, odl_pair_limit_f32(v_0_2, &limits));
+            odl_pair_store_f32(y_1, odl_pair_limit_f32(v_1_0, &limits));
+            odl_pair_store_f32(y_1 + 2, odl_pair_limit_f32(v_1_2, &limits));
+            continue;
+        }
+        store_4(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, acc_0_0, acc_0_1, acc_0_2, acc_0_3);
+        store_4(addend != NULL ? addend + at_1 : NULL, y + at_1, &limits, acc_1_0, acc_1_1, acc_1_2, acc_1_3);
     }
+    r->x = x;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
 
-/* 1 pixel x 2 channels at a time, as long as there are as many pixels. */
-static void tiles_1x2(struct region *r) {
+/* 1 pixel x 4 channels at a time, as long as there are as many pixels. */
+ODL_TILE tiles_1x4(struct region *r) {
     const size_t channel_step = r->channel_step;
 #ifdef ODL_PACKED_ASM
-    const size_t w_step = channel_step * sizeof *r->w, w_back = 4 - 1 * w_step;
+    const size_t w_step = channel_step * sizeof *r->w, w_back = 4 - 3 * w_step;
 #endif
-    for (; r->pixels >= 1; r->pixels -= 1) {
-        const odl_f32 *x_0 = r->x;
-        const size_t at_0 = r->at;
-        next_pixel(r);
-        const odl_f32 *w = r->w;
-        const odl_vec_f32 bias_0 = r->bias != NULL ? odl_vfirst_f32(r->bias) : odl_vzero_f32();
-        const odl_vec_f32 bias_1 = r->bias != NULL ? odl_vfirst_f32(r->bias + 1) : odl_vzero_f32();
-        odl_vec_f32 acc_0_0 = bias_0;
-        odl_vec_f32 acc_0_1 = bias_1;
-        for (uint32_t row = r->rows; row > 0; row--) {
-            const uint32_t count = r->vectors;
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *bias = r->bias;
+    const odl_f32 *addend = r->addend, *x = r->x;
+    odl_f32 *y = r->y;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    const uint32_t runs = r->rows, count = r->vectors;
+    const size_t x_jump = r->x_jump, w_jump = r->w_jump;
+    const bool has_tail = r->tail > 0;
 #ifdef ODL_PACKED_ASM
-            if (count > 0) {
-                DOT_1x2;
-            }
+    (void)has_tail; /* a vector of one lane leaves none */
+    const size_t x_bytes = x_jump * sizeof *r->x;
+    const size_t w_bytes = w_jump * sizeof *r->w;
+#endif
+    for (; pixels >= 1; pixels -= 1) {
+        const odl_f32 *x_0 = x;
+        const size_t at_0 = at;
+        next_pixel(r, &column, &x, &at);
+        const odl_f32 *w = r->w;
+        const odl_vec_f32 bias_0 = bias != NULL ? odl_vfirst_f32(bias) : odl_vzero_f32();
+        const odl_vec_f32 bias_1 = bias != NULL ? odl_vfirst_f32(bias + 1) : odl_vzero_f32();
+        const odl_vec_f32 bias_2 = bias != NULL ? odl_vfirst_f32(bias + 2) : odl_vzero_f32();
+        const odl_vec_f32 bias_3 = bias != NULL ? odl_vfirst_f32(bias + 3) : odl_vzero_f32();
+        odl_vec_f32 acc_0_0 = bias_0, acc_0_1 = bias_1, acc_0_2 = bias_2, acc_0_3 = bias_3;
+#ifdef ODL_PACKED_ASM
+        DOT_1x4;
 #else
+        for (uint32_t row = 0; row < runs; row++) {
             for (uint32_t i = 0; i < count; i++) {
                 const odl_vec_f32 a_0 = odl_vload_f32(x_0);
                 const odl_vec_f32 b_0 = odl_vload_f32(w);
                 const odl_vec_f32 b_1 = odl_vload_f32(w + channel_step);
+                const odl_vec_f32 b_2 = odl_vload_f32(w + 2 * channel_step);
+                const odl_vec_f32 b_3 = odl_vload_f32(w + 3 * channel_step);
                 acc_0_0 = odl_vmac_f32(acc_0_0, a_0, b_0);
                 acc_0_1 = odl_vmac_f32(acc_0_1, a_0, b_1);
+                acc_0_2 = odl_vmac_f32(acc_0_2, a_0, b_2);
+                acc_0_3 = odl_vmac_f32(acc_0_3, a_0, b_3);
                 x_0 += ODL_LANES_f32;
                 w += ODL_LANES_f32;
             }
-#endif
-            if (r->tail > 0) {
+            if (has_tail) {
                 const odl_vec_f32 a_0 = odl_vload_tail_f32(x_0, r->tail);
                 const odl_vec_f32 b_0 = odl_vload_tail_f32(w, r->tail);
                 const odl_vec_f32 b_1 = odl_vload_tail_f32(w + channel_step, r->tail);
+                const odl_vec_f32 b_2 = odl_vload_tail_f32(w + 2 * channel_step, r->tail);
+                const odl_vec_f32 b_3 = odl_vload_tail_f32(w + 3 * channel_step, r->tail);
                 acc_0_0 = odl_vmac_f32(acc_0_0, a_0, b_0);
                 acc_0_1 = odl_vmac_f32(acc_0_1, a_0, b_1);
+                acc_0_2 = odl_vmac_f32(acc_0_2, a_0, b_2);
+                acc_0_3 = odl_vmac_f32(acc_0_3, a_0, b_3);
             }
-            x_0 += r->x_jump;
-            w += r->w_jump;
+            x_0 += x_jump;
+            w += w_jump;
         }
-        store_pair(r, at_0, odl_pair_sums_f32(acc_0_0, acc_0_1));
+#endif
+        store_4(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, acc_0_0, acc_0_1, acc_0_2, acc_0_3);
     }
+    r->x = x;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
 
 /* 4 pixels x 1 channel at a time, as long as there are as many pixels. */
-static void tiles_4x1(struct region *r) {
-    for (; r->pixels >= 4; r->pixels -= 4) {
-        const odl_f32 *x_0 = r->x;
-        const size_t at_0 = r->at;
-        next_pixel(r);
-        const odl_f32 *x_1 = r->x;
-        const size_t at_1 = r->at;
-        next_pixel(r);
-        const odl_f32 *x_2 = r->x;
-        const size_t at_2 = r->at;
-        next_pixel(r);
-        const odl_f32 *x_3 = r->x;
-        const size_t at_3 = r->at;
-        next_pixel(r);
+ODL_TILE tiles_4x1(struct region *r) {
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *bias = r->bias;
+    const odl_f32 *addend = r->addend, *x = r->x;
+    odl_f32 *y = r->y;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    const uint32_t runs = r->rows, count = r->vectors;
+    const size_t x_jump = r->x_jump, w_jump = r->w_jump;
+    const bool has_tail = r->tail > 0;
+#ifdef ODL_PACKED_ASM
+    (void)has_tail; /* a vector of one lane leaves none */
+    const size_t x_bytes = x_jump * sizeof *r->x;
+    const size_t w_bytes = w_jump * sizeof *r->w;
+#endif
+    for (; pixels >= 4; pixels -= 4) {
+        const odl_f32 *x_0 = x;
+        const size_t at_0 = at;
+        const odl_f32 *x_1, *x_2, *x_3;
+        size_t at_1, at_2, at_3;
+        if (ODL_LIKELY(r->columns - column >= 4)) { /* in one row */
+            x_1 = x_0 + r->x_step;
+            at_1 = at_0 + r->at_step;
+            x_2 = x_1 + r->x_step;
+            at_2 = at_1 + r->at_step;
+            x_3 = x_2 + r->x_step;
+            at_3 = at_2 + r->at_step;
+            column += 3;
+        } else {
+            next_pixel(r, &column, &x, &at);
+            x_1 = x;
+            at_1 = at;
+            next_pixel(r, &column, &x, &at);
+            x_2 = x;
+            at_2 = at;
+            next_pixel(r, &column, &x, &at);
+            x_3 = x;
+            at_3 = at;
+        }
+        x = x_3;
+        at = at_3;
+        next_pixel(r, &column, &x, &at);
         const odl_f32 *w = r->w;
-        const odl_vec_f32 bias_0 = r->bias != NULL ? odl_vfirst_f32(r->bias) : odl_vzero_f32();
+        const odl_vec_f32 bias_0 = bias != NULL ? odl_vfirst_f32(bias) : odl_vzero_f32();
         odl_vec_f32 acc_0_0 = bias_0;
         odl_vec_f32 acc_1_0 = bias_0;
         odl_vec_f32 acc_2_0 = bias_0;
         odl_vec_f32 acc_3_0 = bias_0;
-        for (uint32_t row = r->rows; row > 0; row--) {
-            const uint32_t count = r->vectors;
 #ifdef ODL_PACKED_ASM
-            if (count > 0) {
-                DOT_4x1;
-            }
+        DOT_4x1;
 #else
+        for (uint32_t row = 0; row < runs; row++) {
             for (uint32_t i = 0; i < count; i++) {
                 const odl_vec_f32 a_0 = odl_vload_f32(x_0);
                 const odl_vec_f32 a_1 = odl_vload_f32(x_1);
@@ -436,8 +724,7 @@ static void tiles_4x1(struct region *r) {
                 x_3 += ODL_LANES_f32;
                 w += ODL_LANES_f32;
             }
-#endif
-            if (r->tail > 0) {
+            if (has_tail) {
                 const odl_vec_f32 a_0 = odl_vload_tail_f32(x_0, r->tail);
                 const odl_vec_f32 a_1 = odl_vload_tail_f32(x_1, r->tail);
                 const odl_vec_f32 a_2 = odl_vload_tail_f32(x_2, r->tail);
@@ -448,39 +735,65 @@ static void tiles_4x1(struct region *r) {
                 acc_2_0 = odl_vmac_f32(acc_2_0, a_2, b_0);
                 acc_3_0 = odl_vmac_f32(acc_3_0, a_3, b_0);
             }
-            x_0 += r->x_jump;
-            x_1 += r->x_jump;
-            x_2 += r->x_jump;
-            x_3 += r->x_jump;
-            w += r->w_jump;
+            x_0 += x_jump;
+            x_1 += x_jump;
+            x_2 += x_jump;
+            x_3 += x_jump;
+            w += w_jump;
         }
-        store_one(r, at_0, odl_vsum_f32(acc_0_0));
-        store_one(r, at_1, odl_vsum_f32(acc_1_0));
-        store_one(r, at_2, odl_vsum_f32(acc_2_0));
-        store_one(r, at_3, odl_vsum_f32(acc_3_0));
+#endif
+        store_1(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, acc_0_0);
+        store_1(addend != NULL ? addend + at_1 : NULL, y + at_1, &limits, acc_1_0);
+        store_1(addend != NULL ? addend + at_2 : NULL, y + at_2, &limits, acc_2_0);
+        store_1(addend != NULL ? addend + at_3 : NULL, y + at_3, &limits, acc_3_0);
     }
+    r->x = x;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
 
 /* 2 pixels x 1 channel at a time, as long as there are as many pixels. */
-static void tiles_2x1(struct region *r) {
-    for (; r->pixels >= 2; r->pixels -= 2) {
-        const odl_f32 *x_0 = r->x;
-        const size_t at_0 = r->at;
-        next_pixel(r);
-        const odl_f32 *x_1 = r->x;
-        const size_t at_1 = r->at;
-        next_pixel(r);
+ODL_TILE tiles_2x1(struct region *r) {
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *bias = r->bias;
+    const odl_f32 *addend = r->addend, *x = r->x;
+    odl_f32 *y = r->y;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    const uint32_t runs = r->rows, count = r->vectors;
+    const size_t x_jump = r->x_jump, w_jump = r->w_jump;
+    const bool has_tail = r->tail > 0;
+#ifdef ODL_PACKED_ASM
+    (void)has_tail; /* a vector of one lane leaves none */
+    const size_t x_bytes = x_jump * sizeof *r->x;
+    const size_t w_bytes = w_jump * sizeof *r->w;
+#endif
+    for (; pixels >= 2; pixels -= 2) {
+        const odl_f32 *x_0 = x;
+        const size_t at_0 = at;
+        const odl_f32 *x_1;
+        size_t at_1;
+        if (ODL_LIKELY(r->columns - column >= 2)) { /* in one row */
+            x_1 = x_0 + r->x_step;
+            at_1 = at_0 + r->at_step;
+            column += 1;
+        } else {
+            next_pixel(r, &column, &x, &at);
+            x_1 = x;
+            at_1 = at;
+        }
+        x = x_1;
+        at = at_1;
+        next_pixel(r, &column, &x, &at);
         const odl_f32 *w = r->w;
-        const odl_vec_f32 bias_0 = r->bias != NULL ? odl_vfirst_f32(r->bias) : odl_vzero_f32();
+        const odl_vec_f32 bias_0 = bias != NULL ? odl_vfirst_f32(bias) : odl_vzero_f32();
         odl_vec_f32 acc_0_0 = bias_0;
         odl_vec_f32 acc_1_0 = bias_0;
-        for (uint32_t row = r->rows; row > 0; row--) {
-            const uint32_t count = r->vectors;
 #ifdef ODL_PACKED_ASM
-            if (count > 0) {
-                DOT_2x1;
-            }
+        DOT_2x1;
 #else
+        for (uint32_t row = 0; row < runs; row++) {
             for (uint32_t i = 0; i < count; i++) {
                 const odl_vec_f32 a_0 = odl_vload_f32(x_0);
                 const odl_vec_f32 a_1 = odl_vload_f32(x_1);
@@ -491,39 +804,54 @@ static void tiles_2x1(struct region *r) {
                 x_1 += ODL_LANES_f32;
                 w += ODL_LANES_f32;
             }
-#endif
-            if (r->tail > 0) {
+            if (has_tail) {
                 const odl_vec_f32 a_0 = odl_vload_tail_f32(x_0, r->tail);
                 const odl_vec_f32 a_1 = odl_vload_tail_f32(x_1, r->tail);
                 const odl_vec_f32 b_0 = odl_vload_tail_f32(w, r->tail);
                 acc_0_0 = odl_vmac_f32(acc_0_0, a_0, b_0);
                 acc_1_0 = odl_vmac_f32(acc_1_0, a_1, b_0);
             }
-            x_0 += r->x_jump;
-            x_1 += r->x_jump;
-            w += r->w_jump;
+            x_0 += x_jump;
+            x_1 += x_jump;
+            w += w_jump;
         }
-        store_one(r, at_0, odl_vsum_f32(acc_0_0));
-        store_one(r, at_1, odl_vsum_f32(acc_1_0));
+#endif
+        store_1(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, acc_0_0);
+        store_1(addend != NULL ? addend + at_1 : NULL, y + at_1, &limits, acc_1_0);
     }
+    r->x = x;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
 
 /* 1 pixel x 1 channel at a time, as long as there are as many pixels. */
-static void tiles_1x1(struct region *r) {
-    for (; r->pixels >= 1; r->pixels -= 1) {
-        const odl_f32 *x_0 = r->x;
-        const size_t at_0 = r->at;
-        next_pixel(r);
-        const odl_f32 *w = r->w;
-        const odl_vec_f32 bias_0 = r->bias != NULL ? odl_vfirst_f32(r->bias) : odl_vzero_f32();
-        odl_vec_f32 acc_0_0 = bias_0;
-        for (uint32_t row = r->rows; row > 0; row--) {
-            const uint32_t count = r->vectors;
+ODL_TILE tiles_1x1(struct region *r) {
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *bias = r->bias;
+    const odl_f32 *addend = r->addend, *x = r->x;
+    odl_f32 *y = r->y;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    const uint32_t runs = r->rows, count = r->vectors;
+    const size_t x_jump = r->x_jump, w_jump = r->w_jump;
+    const bool has_tail = r->tail > 0;
 #ifdef ODL_PACKED_ASM
-            if (count > 0) {
-                DOT_1x1;
-            }
+    (void)has_tail; /* a vector of one lane leaves none */
+    const size_t x_bytes = x_jump * sizeof *r->x;
+    const size_t w_bytes = w_jump * sizeof *r->w;
+#endif
+    for (; pixels >= 1; pixels -= 1) {
+        const odl_f32 *x_0 = x;
+        const size_t at_0 = at;
+        next_pixel(r, &column, &x, &at);
+        const odl_f32 *w = r->w;
+        const odl_vec_f32 bias_0 = bias != NULL ? odl_vfirst_f32(bias) : odl_vzero_f32();
+        odl_vec_f32 acc_0_0 = bias_0;
+#ifdef ODL_PACKED_ASM
+        DOT_1x1;
 #else
+        for (uint32_t row = 0; row < runs; row++) {
             for (uint32_t i = 0; i < count; i++) {
                 const odl_vec_f32 a_0 = odl_vload_f32(x_0);
                 const odl_vec_f32 b_0 = odl_vload_f32(w);
@@ -531,18 +859,67 @@ static void tiles_1x1(struct region *r) {
                 x_0 += ODL_LANES_f32;
                 w += ODL_LANES_f32;
             }
-#endif
-            if (r->tail > 0) {
+            if (has_tail) {
                 const odl_vec_f32 a_0 = odl_vload_tail_f32(x_0, r->tail);
                 const odl_vec_f32 b_0 = odl_vload_tail_f32(w, r->tail);
                 acc_0_0 = odl_vmac_f32(acc_0_0, a_0, b_0);
             }
-            x_0 += r->x_jump;
-            w += r->w_jump;
+            x_0 += x_jump;
+            w += w_jump;
         }
-        store_one(r, at_0, odl_vsum_f32(acc_0_0));
+#endif
+        store_1(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, acc_0_0);
     }
+    r->x = x;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
+
+#ifdef ODL_PACKED_ASM
+/* 1 pixel x 1 channel at a time, as long as there are as many pixels. */
+ODL_TILE tiles_plain(struct region *r) {
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *bias = r->bias;
+    const odl_f32 *addend = r->addend, *x = r->x;
+    odl_f32 *y = r->y;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    const uint32_t runs = r->rows, count = r->vectors;
+    const size_t x_jump = r->x_jump, w_jump = r->w_jump;
+    const bool has_tail = r->tail > 0;
+    for (; pixels >= 1; pixels -= 1) {
+        const odl_f32 *x_0 = x;
+        const size_t at_0 = at;
+        next_pixel(r, &column, &x, &at);
+        const odl_f32 *w = r->w;
+        const odl_vec_f32 bias_0 = bias != NULL ? odl_vfirst_f32(bias) : odl_vzero_f32();
+        odl_vec_f32 acc_0_0 = bias_0;
+        for (uint32_t row = 0; row < runs; row++) {
+            for (uint32_t i = 0; i < count; i++) {
+                const odl_vec_f32 a_0 = odl_vload_f32(x_0);
+                const odl_vec_f32 b_0 = odl_vload_f32(w);
+                acc_0_0 = odl_vmac_f32(acc_0_0, a_0, b_0);
+                x_0 += ODL_LANES_f32;
+                w += ODL_LANES_f32;
+            }
+            if (has_tail) {
+                const odl_vec_f32 a_0 = odl_vload_tail_f32(x_0, r->tail);
+                const odl_vec_f32 b_0 = odl_vload_tail_f32(w, r->tail);
+                acc_0_0 = odl_vmac_f32(acc_0_0, a_0, b_0);
+            }
+            x_0 += x_jump;
+            w += w_jump;
+        }
+        store_1(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, acc_0_0);
+    }
+    r->x = x;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
+}
+
+#endif
 
 /* All pixels of a region, channels [begin, end); w, bias, addend and y at channel 0. */
 static void channels_of(const struct region *region, size_t filter, uint32_t begin, uint32_t end) {
@@ -553,11 +930,18 @@ static void channels_of(const struct region *region, size_t filter, uint32_t beg
         r.bias = r.bias != NULL ? r.bias + c : NULL;
         r.addend = r.addend != NULL ? r.addend + c : NULL;
         r.y += c;
-        if (end - c >= 2) {
-            channels = 2;
-            tiles_4x2(&r);
-            tiles_2x2(&r);
-            tiles_1x2(&r);
+#ifdef ODL_PACKED_ASM
+        if (r.rows == 0 || r.vectors == 0) { /* no loop at all, or none of vectors */
+            channels = 1;
+            tiles_plain(&r);
+            continue;
+        }
+#endif
+        if (end - c >= 4) {
+            channels = 4;
+            tiles_4x4(&r);
+            tiles_2x4(&r);
+            tiles_1x4(&r);
             continue;
         }
         channels = 1;
@@ -570,7 +954,7 @@ static void channels_of(const struct region *region, size_t filter, uint32_t beg
 void odl_conv2d_forward(const struct odl_conv2d_shape *s, const odl_f32 *x, const odl_f32 *w,
                         const odl_f32 *bias, const odl_f32 *addend, odl_f32 *y, float low, float high,
                         uint32_t core, uint32_t cores) {
-    const struct odl_share share = odl_share_grid(s->batch * s->out_h, s->out_c, 2, core, cores);
+    const struct odl_share share = odl_share_grid(s->batch * s->out_h, s->out_c, 4, core, cores);
     const size_t x_row = (size_t)s->in_w * s->in_c, w_row = (size_t)s->kernel_w * s->in_c;
     const size_t y_row = (size_t)s->out_w * s->out_c;
     struct region region = {.bias = bias, .addend = addend, .y = y, .limits = odl_limits(low, high)};
@@ -603,6 +987,9 @@ void odl_conv2d_forward(const struct odl_conv2d_shape *s, const odl_f32 *x, cons
             region.pixels = rows.count * columns.count;
             region.x_wrap = s->stride_h * x_row - (columns.count - 1) * region.x_step;
             region.at_wrap = y_row - (columns.count - 1) * region.at_step;
+            if (region.x_wrap == region.x_step && region.at_wrap == region.at_step) {
+                region.columns = region.pixels; /* rows without gaps are one row */
+            }
             channels_of(&region, region.channel_step, share.column_begin, share.column_end);
         }
     }

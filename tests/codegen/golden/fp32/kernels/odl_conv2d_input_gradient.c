@@ -17,42 +17,74 @@
 #include "kernels.h"
 
 #ifdef ODL_PACKED_ASM
-/* 4 pixels x 2 vectors: `runs` taps of `count` products */
-#define OUTER_4x2 \
+/* clang-format off */
+#define OUTER_4x4 \
     do { \
-        uint32_t h_0 = runs, h_1; \
+        uint32_t h_0, h_1, h_2, h_3; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(1, "%[h_0]", 17) \
-            ODL_ASM_REPEAT(0, "%[count]", 14) \
+            "1:\n" \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 28) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 24) \
             ODL_ASM_ONE_f32(ODL_ASM_SPARE_0, "%[scalar_0]", 4) \
             ODL_ASM_ONE_f32(ODL_ASM_SPARE_1, "%[scalar_1]", 4) \
             ODL_ASM_LW("%[h_0]", "%[vector]", 4) \
-            ODL_ASM_LW_BY("%[h_1]", "%[vector]", "%[vector_back]") \
+            ODL_ASM_LW("%[h_1]", "%[vector]", 4) \
+            ODL_ASM_LW("%[h_2]", "%[vector]", 4) \
+            ODL_ASM_LW_BY("%[h_3]", "%[vector]", "%[vector_back]") \
             ODL_ASM_OUTER_f32("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
             ODL_ASM_OUTER_f32("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f32("%[acc_2_0]", "%[h_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f32("%[acc_3_0]", "%[h_3]", ODL_ASM_SPARE_0) \
             ODL_ASM_ONE_f32(ODL_ASM_SPARE_0, "%[scalar_2]", 4) \
             ODL_ASM_OUTER_f32("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
             ODL_ASM_OUTER_f32("%[acc_1_1]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_OUTER_f32("%[acc_2_1]", "%[h_2]", ODL_ASM_SPARE_1) \
+            ODL_ASM_OUTER_f32("%[acc_3_1]", "%[h_3]", ODL_ASM_SPARE_1) \
             ODL_ASM_ONE_f32(ODL_ASM_SPARE_1, "%[scalar_3]", 4) \
             ODL_ASM_OUTER_f32("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
             ODL_ASM_OUTER_f32("%[acc_1_2]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f32("%[acc_2_2]", "%[h_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f32("%[acc_3_2]", "%[h_3]", ODL_ASM_SPARE_0) \
             ODL_ASM_OUTER_f32("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
             ODL_ASM_OUTER_f32("%[acc_1_3]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_OUTER_f32("%[acc_2_3]", "%[h_2]", ODL_ASM_SPARE_1) \
+            ODL_ASM_OUTER_f32("%[acc_3_3]", "%[h_3]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
             ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[vector_bytes]") \
             ODL_ASM_ADD("%[vector]", "%[vector]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[dy_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[scalar_0]", "%[scalar_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[scalar_1]", "%[scalar_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[scalar_2]", "%[scalar_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[scalar_3]", "%[scalar_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[vector]", "%[vector]", ODL_ASM_SPARE_1) \
+            ODL_ASM_UNTIL_ZERO("%[rows]", ODL_ASM_SPARE_0) \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [acc_0_2] "+r"(acc_0_2), [acc_0_3] "+r"(acc_0_3), [acc_1_0] "+r"(acc_1_0), [acc_1_1] "+r"(acc_1_1), [acc_1_2] "+r"(acc_1_2), [acc_1_3] "+r"(acc_1_3),  \
-[vector] "+r"(vector), [scalar_0] "+r"(scalar_0), [scalar_1] "+r"(scalar_1), [scalar_2] "+r"(scalar_2), [scalar_3] "+r"(scalar_3), [h_0] "+r"(h_0), [h_1] "=&r"(h_1) \
-            : [count] "r"(count), [vector_back] "r"(vector_back), [vector_bytes] "m"(vector_bytes)); \
+            : \
+ODL_ASM_RW(acc_0_0), ODL_ASM_RW(acc_0_1), ODL_ASM_RW(acc_0_2), ODL_ASM_RW(acc_0_3), \
+ODL_ASM_RW(acc_1_0), ODL_ASM_RW(acc_1_1), ODL_ASM_RW(acc_1_2), ODL_ASM_RW(acc_1_3), \
+ODL_ASM_RW(acc_2_0), ODL_ASM_RW(acc_2_1), ODL_ASM_RW(acc_2_2), ODL_ASM_RW(acc_2_3), \
+ODL_ASM_RW(acc_3_0), ODL_ASM_RW(acc_3_1), ODL_ASM_RW(acc_3_2), ODL_ASM_RW(acc_3_3), \
+ODL_ASM_RW(vector), ODL_ASM_RW(scalar_0), ODL_ASM_RW(scalar_1), ODL_ASM_RW(scalar_2), ODL_ASM_RW(scalar_3), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_W(h_2), ODL_ASM_W(h_3), ODL_ASM_RW_MEMORY(rows) \
+            : ODL_ASM_R(vector_back), \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(vector_bytes), ODL_ASM_R_MEMORY(dy_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-/* 4 pixels x 1 vector: `runs` taps of `count` products */
 #define OUTER_4x1 \
     do { \
-        uint32_t h_0 = runs; \
+        uint32_t h_0, h_1; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(1, "%[h_0]", 12) \
-            ODL_ASM_REPEAT(0, "%[count]", 9) \
+            "1:\n" \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 13) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 9) \
             ODL_ASM_LW_BY("%[h_0]", "%[vector]", "%[vector_back]") \
             ODL_ASM_ONE_f32(ODL_ASM_SPARE_0, "%[scalar_0]", 4) \
             ODL_ASM_ONE_f32(ODL_ASM_SPARE_1, "%[scalar_1]", 4) \
@@ -62,95 +94,180 @@
             ODL_ASM_ONE_f32(ODL_ASM_SPARE_1, "%[scalar_3]", 4) \
             ODL_ASM_OUTER_f32("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
             ODL_ASM_OUTER_f32("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
             ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[vector_bytes]") \
             ODL_ASM_ADD("%[vector]", "%[vector]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[dy_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[scalar_0]", "%[scalar_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[scalar_1]", "%[scalar_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[scalar_2]", "%[scalar_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[scalar_3]", "%[scalar_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[vector]", "%[vector]", ODL_ASM_SPARE_1) \
+            ODL_ASM_UNTIL_ZERO("%[rows]", ODL_ASM_SPARE_0) \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [acc_0_2] "+r"(acc_0_2), [acc_0_3] "+r"(acc_0_3),  \
-[vector] "+r"(vector), [scalar_0] "+r"(scalar_0), [scalar_1] "+r"(scalar_1), [scalar_2] "+r"(scalar_2), [scalar_3] "+r"(scalar_3), [h_0] "+r"(h_0) \
-            : [count] "r"(count), [vector_back] "r"(vector_back), [vector_bytes] "m"(vector_bytes)); \
+            : \
+ODL_ASM_RW(acc_0_0), ODL_ASM_RW(acc_0_1), ODL_ASM_RW(acc_0_2), ODL_ASM_RW(acc_0_3), \
+ODL_ASM_RW(vector), ODL_ASM_RW(scalar_0), ODL_ASM_RW(scalar_1), ODL_ASM_RW(scalar_2), ODL_ASM_RW(scalar_3), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_RW_MEMORY(rows) \
+            : ODL_ASM_R(vector_back), \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(vector_bytes), ODL_ASM_R_MEMORY(dy_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-/* 2 pixels x 2 vectors: `runs` taps of `count` products */
-#define OUTER_2x2 \
+#define OUTER_2x4 \
     do { \
-        uint32_t h_0 = runs, h_1; \
+        uint32_t h_0, h_1, h_2, h_3; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(1, "%[h_0]", 11) \
-            ODL_ASM_REPEAT(0, "%[count]", 8) \
+            "1:\n" \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 18) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 14) \
             ODL_ASM_ONE_f32(ODL_ASM_SPARE_0, "%[scalar_0]", 4) \
             ODL_ASM_ONE_f32(ODL_ASM_SPARE_1, "%[scalar_1]", 4) \
             ODL_ASM_LW("%[h_0]", "%[vector]", 4) \
-            ODL_ASM_LW_BY("%[h_1]", "%[vector]", "%[vector_back]") \
+            ODL_ASM_LW("%[h_1]", "%[vector]", 4) \
+            ODL_ASM_LW("%[h_2]", "%[vector]", 4) \
+            ODL_ASM_LW_BY("%[h_3]", "%[vector]", "%[vector_back]") \
             ODL_ASM_OUTER_f32("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
             ODL_ASM_OUTER_f32("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f32("%[acc_2_0]", "%[h_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f32("%[acc_3_0]", "%[h_3]", ODL_ASM_SPARE_0) \
             ODL_ASM_OUTER_f32("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
             ODL_ASM_OUTER_f32("%[acc_1_1]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_OUTER_f32("%[acc_2_1]", "%[h_2]", ODL_ASM_SPARE_1) \
+            ODL_ASM_OUTER_f32("%[acc_3_1]", "%[h_3]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
             ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[vector_bytes]") \
             ODL_ASM_ADD("%[vector]", "%[vector]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[dy_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[scalar_0]", "%[scalar_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[scalar_1]", "%[scalar_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[vector]", "%[vector]", ODL_ASM_SPARE_1) \
+            ODL_ASM_UNTIL_ZERO("%[rows]", ODL_ASM_SPARE_0) \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [acc_1_0] "+r"(acc_1_0), [acc_1_1] "+r"(acc_1_1),  \
-[vector] "+r"(vector), [scalar_0] "+r"(scalar_0), [scalar_1] "+r"(scalar_1), [h_0] "+r"(h_0), [h_1] "=&r"(h_1) \
-            : [count] "r"(count), [vector_back] "r"(vector_back), [vector_bytes] "m"(vector_bytes)); \
+            : \
+ODL_ASM_RW(acc_0_0), ODL_ASM_RW(acc_0_1), \
+ODL_ASM_RW(acc_1_0), ODL_ASM_RW(acc_1_1), \
+ODL_ASM_RW(acc_2_0), ODL_ASM_RW(acc_2_1), \
+ODL_ASM_RW(acc_3_0), ODL_ASM_RW(acc_3_1), \
+ODL_ASM_RW(vector), ODL_ASM_RW(scalar_0), ODL_ASM_RW(scalar_1), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_W(h_2), ODL_ASM_W(h_3), ODL_ASM_RW_MEMORY(rows) \
+            : ODL_ASM_R(vector_back), \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(vector_bytes), ODL_ASM_R_MEMORY(dy_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-/* 2 pixels x 1 vector: `runs` taps of `count` products */
 #define OUTER_2x1 \
     do { \
-        uint32_t h_0 = runs; \
+        uint32_t h_0, h_1; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(1, "%[h_0]", 8) \
-            ODL_ASM_REPEAT(0, "%[count]", 5) \
+            "1:\n" \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 9) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 5) \
             ODL_ASM_LW_BY("%[h_0]", "%[vector]", "%[vector_back]") \
             ODL_ASM_ONE_f32(ODL_ASM_SPARE_0, "%[scalar_0]", 4) \
             ODL_ASM_ONE_f32(ODL_ASM_SPARE_1, "%[scalar_1]", 4) \
             ODL_ASM_OUTER_f32("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
             ODL_ASM_OUTER_f32("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
             ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[vector_bytes]") \
             ODL_ASM_ADD("%[vector]", "%[vector]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[dy_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[scalar_0]", "%[scalar_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[scalar_1]", "%[scalar_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[vector]", "%[vector]", ODL_ASM_SPARE_1) \
+            ODL_ASM_UNTIL_ZERO("%[rows]", ODL_ASM_SPARE_0) \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1),  \
-[vector] "+r"(vector), [scalar_0] "+r"(scalar_0), [scalar_1] "+r"(scalar_1), [h_0] "+r"(h_0) \
-            : [count] "r"(count), [vector_back] "r"(vector_back), [vector_bytes] "m"(vector_bytes)); \
+            : \
+ODL_ASM_RW(acc_0_0), ODL_ASM_RW(acc_0_1), \
+ODL_ASM_RW(vector), ODL_ASM_RW(scalar_0), ODL_ASM_RW(scalar_1), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_RW_MEMORY(rows) \
+            : ODL_ASM_R(vector_back), \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(vector_bytes), ODL_ASM_R_MEMORY(dy_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-/* 1 pixel x 2 vectors: `runs` taps of `count` products */
-#define OUTER_1x2 \
+#define OUTER_1x4 \
     do { \
-        uint32_t h_0 = runs, h_1; \
+        uint32_t h_0, h_1, h_2, h_3; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(1, "%[h_0]", 8) \
-            ODL_ASM_REPEAT(0, "%[count]", 5) \
+            "1:\n" \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 13) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 9) \
             ODL_ASM_ONE_f32(ODL_ASM_SPARE_0, "%[scalar_0]", 4) \
             ODL_ASM_LW("%[h_0]", "%[vector]", 4) \
-            ODL_ASM_LW_BY("%[h_1]", "%[vector]", "%[vector_back]") \
+            ODL_ASM_LW("%[h_1]", "%[vector]", 4) \
+            ODL_ASM_LW("%[h_2]", "%[vector]", 4) \
+            ODL_ASM_LW_BY("%[h_3]", "%[vector]", "%[vector_back]") \
             ODL_ASM_OUTER_f32("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
             ODL_ASM_OUTER_f32("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f32("%[acc_2_0]", "%[h_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_OUTER_f32("%[acc_3_0]", "%[h_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
             ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[vector_bytes]") \
             ODL_ASM_ADD("%[vector]", "%[vector]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[dy_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[scalar_0]", "%[scalar_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[vector]", "%[vector]", ODL_ASM_SPARE_1) \
+            ODL_ASM_UNTIL_ZERO("%[rows]", ODL_ASM_SPARE_0) \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0), [acc_1_0] "+r"(acc_1_0),  \
-[vector] "+r"(vector), [scalar_0] "+r"(scalar_0), [h_0] "+r"(h_0), [h_1] "=&r"(h_1) \
-            : [count] "r"(count), [vector_back] "r"(vector_back), [vector_bytes] "m"(vector_bytes)); \
+            : \
+ODL_ASM_RW(acc_0_0), \
+ODL_ASM_RW(acc_1_0), \
+ODL_ASM_RW(acc_2_0), \
+ODL_ASM_RW(acc_3_0), \
+ODL_ASM_RW(vector), ODL_ASM_RW(scalar_0), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_W(h_2), ODL_ASM_W(h_3), ODL_ASM_RW_MEMORY(rows) \
+            : ODL_ASM_R(vector_back), \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(vector_bytes), ODL_ASM_R_MEMORY(dy_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-/* 1 pixel x 1 vector: `runs` taps of `count` products */
 #define OUTER_1x1 \
     do { \
-        uint32_t h_0 = runs; \
+        uint32_t h_0, h_1; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(1, "%[h_0]", 6) \
-            ODL_ASM_REPEAT(0, "%[count]", 3) \
+            "1:\n" \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 7) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 3) \
             ODL_ASM_LW_BY("%[h_0]", "%[vector]", "%[vector_back]") \
             ODL_ASM_ONE_f32(ODL_ASM_SPARE_0, "%[scalar_0]", 4) \
             ODL_ASM_OUTER_f32("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
             ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[vector_bytes]") \
             ODL_ASM_ADD("%[vector]", "%[vector]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[dy_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[scalar_0]", "%[scalar_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[vector]", "%[vector]", ODL_ASM_SPARE_1) \
+            ODL_ASM_UNTIL_ZERO("%[rows]", ODL_ASM_SPARE_0) \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0),  \
-[vector] "+r"(vector), [scalar_0] "+r"(scalar_0), [h_0] "+r"(h_0) \
-            : [count] "r"(count), [vector_back] "r"(vector_back), [vector_bytes] "m"(vector_bytes)); \
+            : \
+ODL_ASM_RW(acc_0_0), \
+ODL_ASM_RW(vector), ODL_ASM_RW(scalar_0), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_RW_MEMORY(rows) \
+            : ODL_ASM_R(vector_back), \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(vector_bytes), ODL_ASM_R_MEMORY(dy_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
+/* clang-format on */
 #endif
 
 /* The taps of one dimension that reach an input position: k_first, k_first - stride, .. (`count` of them)
@@ -176,13 +293,21 @@ static struct taps taps_of(uint32_t position, uint32_t pad, uint32_t kernel, uin
 /* How many positions from this one on, each `stride` further, meet the same taps. */
 static uint32_t alike(uint32_t position, uint32_t positions, uint32_t pad, uint32_t kernel, uint32_t stride,
                       uint32_t outputs) {
-    const uint32_t at = position + pad, end = outputs * stride; /* beyond `end` the last output limits the taps */
+    const uint32_t at = position + pad;
+    const uint32_t end = outputs * stride; /* from there on the last output limits the taps */
     if (at + stride < kernel || at >= end) {
         return 1;
     }
-    const uint32_t here = (positions - position - 1) / stride + 1, inside = (end - at - 1) / stride + 1;
+    const uint32_t here = (positions - position - 1) / stride + 1;
+    const uint32_t inside = (end - at - 1) / stride + 1;
     return here < inside ? here : inside;
 }
+
+#ifndef ODL_PACKED_ASM
+static inline odl_vec_f32 load_lanes(const odl_f32 *p, uint32_t lanes) {
+    return lanes < ODL_LANES_f32 ? odl_vload_tail_f32(p, lanes) : odl_vload_f32(p);
+}
+#endif
 
 /* Pixels of dx that meet the same taps, at some channels: the next one to compute, and the way on. */
 struct region {
@@ -203,33 +328,67 @@ struct region {
     struct odl_limits limits;
 };
 
-static inline void next_pixel(struct region *r) {
-    if (++r->column < r->columns) {
-        r->dy += r->dy_step;
-        r->at += r->at_step;
+/* One step along the pixels of a region; `dy` belongs to pixel `at`. */
+static inline void next_pixel(const struct region *r, uint32_t *column, const odl_f32 **dy, size_t *at) {
+    if (++*column < r->columns) {
+        *dy += r->dy_step;
+        *at += r->at_step;
     } else {
-        r->column = 0;
-        r->dy += r->dy_wrap;
-        r->at += r->at_wrap;
+        *column = 0;
+        *dy += r->dy_wrap;
+        *at += r->at_wrap;
     }
 }
 
-/* What follows the sums of one vector. */
-static inline void store(const struct region *r, size_t at, odl_vec_f32 sum) {
-    if (r->addend != NULL) {
-        sum = odl_vadd_f32(sum, odl_vload_f32(r->addend + at));
+/* What follows the sums of 4 vectors of a pixel. */
+static inline void store_4(const odl_f32 *addend, const odl_f32 *mask, odl_f32 *dx,
+                           const struct odl_limits *limits, odl_vec_f32 sum_0, odl_vec_f32 sum_1,
+                           odl_vec_f32 sum_2, odl_vec_f32 sum_3) {
+    if (addend != NULL) {
+        sum_0 = odl_vadd_f32(sum_0, odl_vload_f32(addend));
+        sum_1 = odl_vadd_f32(sum_1, odl_vload_f32(addend + ODL_LANES_f32));
+        sum_2 = odl_vadd_f32(sum_2, odl_vload_f32(addend + 2 * ODL_LANES_f32));
+        sum_3 = odl_vadd_f32(sum_3, odl_vload_f32(addend + 3 * ODL_LANES_f32));
     }
-    odl_vec_f32 v = sum;
-    if (r->mask != NULL) {
-        v = odl_vmask_f32(v, odl_vload_f32(r->mask + at), &r->limits);
+    odl_vec_f32 v_0 = sum_0;
+    odl_vec_f32 v_1 = sum_1;
+    odl_vec_f32 v_2 = sum_2;
+    odl_vec_f32 v_3 = sum_3;
+    if (mask != NULL) {
+        const odl_vec_f32 m_0 = odl_vload_f32(mask);
+        const odl_vec_f32 m_1 = odl_vload_f32(mask + ODL_LANES_f32);
+        const odl_vec_f32 m_2 = odl_vload_f32(mask + 2 * ODL_LANES_f32);
+        const odl_vec_f32 m_3 = odl_vload_f32(mask + 3 * ODL_LANES_f32);
+        v_0 = odl_vmask_f32(v_0, m_0, limits);
+        v_1 = odl_vmask_f32(v_1, m_1, limits);
+        v_2 = odl_vmask_f32(v_2, m_2, limits);
+        v_3 = odl_vmask_f32(v_3, m_3, limits);
     }
-    odl_vstore_f32(r->dx + at, v);
+    odl_vstore_f32(dx, v_0);
+    odl_vstore_f32(dx + ODL_LANES_f32, v_1);
+    odl_vstore_f32(dx + 2 * ODL_LANES_f32, v_2);
+    odl_vstore_f32(dx + 3 * ODL_LANES_f32, v_3);
 }
 
-/* The same for one that may be partial. */
+/* What follows the sums of 1 vector of a pixel. */
+static inline void store_1(const odl_f32 *addend, const odl_f32 *mask, odl_f32 *dx,
+                           const struct odl_limits *limits, odl_vec_f32 sum_0) {
+    if (addend != NULL) {
+        sum_0 = odl_vadd_f32(sum_0, odl_vload_f32(addend));
+    }
+    odl_vec_f32 v_0 = sum_0;
+    if (mask != NULL) {
+        const odl_vec_f32 m_0 = odl_vload_f32(mask);
+        v_0 = odl_vmask_f32(v_0, m_0, limits);
+    }
+    odl_vstore_f32(dx, v_0);
+}
+
+/* The same for one vector that may be partial. */
 static inline void store_lanes(const struct region *r, size_t at, odl_vec_f32 sum) {
     if (r->lanes == ODL_LANES_f32) {
-        store(r, at, sum);
+        store_1(r->addend != NULL ? r->addend + at : NULL, r->mask != NULL ? r->mask + at : NULL, r->dx + at,
+                &r->limits, sum);
         return;
     }
     if (r->addend != NULL) {
@@ -242,26 +401,53 @@ static inline void store_lanes(const struct region *r, size_t at, odl_vec_f32 su
     odl_vstore_tail_f32(r->dx + at, v, r->lanes);
 }
 
-/* 4 pixels x 2 vectors at a time, as long as there are as many pixels. */
-static void tiles_4x2(struct region *r) {
+/* 4 pixels x 4 vectors at a time, as long as there are as many pixels. */
+ODL_TILE tiles_4x4(struct region *r) {
     const uint32_t run = r->run;
     const size_t vector_step = r->filter;
 #ifdef ODL_PACKED_ASM
-    const size_t vector_back = vector_step * sizeof(odl_f32) - 4;
+    const size_t vector_back = vector_step * sizeof(odl_f32) - 12;
 #endif
-    for (; r->pixels >= 4; r->pixels -= 4) {
-        const odl_f32 *scalar_0 = r->dy;
-        const size_t at_0 = r->at;
-        next_pixel(r);
-        const odl_f32 *scalar_1 = r->dy;
-        const size_t at_1 = r->at;
-        next_pixel(r);
-        const odl_f32 *scalar_2 = r->dy;
-        const size_t at_2 = r->at;
-        next_pixel(r);
-        const odl_f32 *scalar_3 = r->dy;
-        const size_t at_3 = r->at;
-        next_pixel(r);
+#ifdef ODL_PACKED_ASM
+    const ptrdiff_t vector_bytes = r->vector_jump * (ptrdiff_t)sizeof *r->w;
+    const ptrdiff_t w_bytes = r->w_jump * (ptrdiff_t)sizeof *r->w;
+    const size_t dy_bytes = r->dy_jump * sizeof *r->dy;
+#else
+    const ptrdiff_t vector_jump = r->vector_jump;
+#endif
+    const odl_f32 *dy = r->dy;
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *addend = r->addend, *mask = r->mask;
+    odl_f32 *dx = r->dx;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    for (; pixels >= 4; pixels -= 4) {
+        const odl_f32 *scalar_0 = dy;
+        const size_t at_0 = at;
+        const odl_f32 *scalar_1, *scalar_2, *scalar_3;
+        size_t at_1, at_2, at_3;
+        if (ODL_LIKELY(r->columns - column >= 4)) { /* in one row */
+            scalar_1 = scalar_0 + r->dy_step;
+            at_1 = at_0 + r->at_step;
+            scalar_2 = scalar_1 + r->dy_step;
+            at_2 = at_1 + r->at_step;
+            scalar_3 = scalar_2 + r->dy_step;
+            at_3 = at_2 + r->at_step;
+            column += 3;
+        } else {
+            next_pixel(r, &column, &dy, &at);
+            scalar_1 = dy;
+            at_1 = at;
+            next_pixel(r, &column, &dy, &at);
+            scalar_2 = dy;
+            at_2 = at;
+            next_pixel(r, &column, &dy, &at);
+            scalar_3 = dy;
+            at_3 = at;
+        }
+        dy = scalar_3;
+        at = at_3;
+        next_pixel(r, &column, &dy, &at);
         const odl_f32 *vector = r->w;
         odl_vec_f32 acc_0_0 = odl_vzero_f32();
         odl_vec_f32 acc_0_1 = odl_vzero_f32();
@@ -271,31 +457,46 @@ static void tiles_4x2(struct region *r) {
         odl_vec_f32 acc_1_1 = odl_vzero_f32();
         odl_vec_f32 acc_1_2 = odl_vzero_f32();
         odl_vec_f32 acc_1_3 = odl_vzero_f32();
-        for (uint32_t row = r->rows; row > 0; row--) {
-            const uint32_t runs = r->taps, count = run;
-            const ptrdiff_t vector_jump = r->vector_jump;
+        odl_vec_f32 acc_2_0 = odl_vzero_f32();
+        odl_vec_f32 acc_2_1 = odl_vzero_f32();
+        odl_vec_f32 acc_2_2 = odl_vzero_f32();
+        odl_vec_f32 acc_2_3 = odl_vzero_f32();
+        odl_vec_f32 acc_3_0 = odl_vzero_f32();
+        odl_vec_f32 acc_3_1 = odl_vzero_f32();
+        odl_vec_f32 acc_3_2 = odl_vzero_f32();
+        odl_vec_f32 acc_3_3 = odl_vzero_f32();
+        uint32_t rows = r->rows;
+        const uint32_t runs = r->taps, count = run;
 #ifdef ODL_PACKED_ASM
-            const ptrdiff_t vector_bytes = vector_jump * (ptrdiff_t)sizeof *vector;
-            if (runs > 0) {
-                OUTER_4x2;
-            }
+        OUTER_4x4;
 #else
+        for (; rows > 0; rows--) {
             for (uint32_t i = 0; i < runs; i++) {
                 for (uint32_t j = 0; j < count; j++) {
                     const odl_vec_f32 b_0 = odl_vload_f32(vector);
                     const odl_vec_f32 b_1 = odl_vload_f32(vector + ODL_LANES_f32);
+                    const odl_vec_f32 b_2 = odl_vload_f32(vector + 2 * ODL_LANES_f32);
+                    const odl_vec_f32 b_3 = odl_vload_f32(vector + 3 * ODL_LANES_f32);
                     const odl_vec_f32 a_0 = odl_vdup_f32(scalar_0);
                     const odl_vec_f32 a_1 = odl_vdup_f32(scalar_1);
                     const odl_vec_f32 a_2 = odl_vdup_f32(scalar_2);
                     const odl_vec_f32 a_3 = odl_vdup_f32(scalar_3);
                     acc_0_0 = odl_vmac_f32(acc_0_0, b_0, a_0);
                     acc_1_0 = odl_vmac_f32(acc_1_0, b_1, a_0);
+                    acc_2_0 = odl_vmac_f32(acc_2_0, b_2, a_0);
+                    acc_3_0 = odl_vmac_f32(acc_3_0, b_3, a_0);
                     acc_0_1 = odl_vmac_f32(acc_0_1, b_0, a_1);
                     acc_1_1 = odl_vmac_f32(acc_1_1, b_1, a_1);
+                    acc_2_1 = odl_vmac_f32(acc_2_1, b_2, a_1);
+                    acc_3_1 = odl_vmac_f32(acc_3_1, b_3, a_1);
                     acc_0_2 = odl_vmac_f32(acc_0_2, b_0, a_2);
                     acc_1_2 = odl_vmac_f32(acc_1_2, b_1, a_2);
+                    acc_2_2 = odl_vmac_f32(acc_2_2, b_2, a_2);
+                    acc_3_2 = odl_vmac_f32(acc_3_2, b_3, a_2);
                     acc_0_3 = odl_vmac_f32(acc_0_3, b_0, a_3);
                     acc_1_3 = odl_vmac_f32(acc_1_3, b_1, a_3);
+                    acc_2_3 = odl_vmac_f32(acc_2_3, b_2, a_3);
+                    acc_3_3 = odl_vmac_f32(acc_3_3, b_3, a_3);
                     scalar_0++;
                     scalar_1++;
                     scalar_2++;
@@ -304,162 +505,306 @@ static void tiles_4x2(struct region *r) {
                 }
                 vector += vector_jump;
             }
-#endif
             scalar_0 += r->dy_jump;
             scalar_1 += r->dy_jump;
             scalar_2 += r->dy_jump;
             scalar_3 += r->dy_jump;
             vector += r->w_jump;
         }
-        store(r, at_0, acc_0_0);
-        store(r, at_0 + ODL_LANES_f32, acc_1_0);
-        store(r, at_1, acc_0_1);
-        store(r, at_1 + ODL_LANES_f32, acc_1_1);
-        store(r, at_2, acc_0_2);
-        store(r, at_2 + ODL_LANES_f32, acc_1_2);
-        store(r, at_3, acc_0_3);
-        store(r, at_3 + ODL_LANES_f32, acc_1_3);
+#endif
+        if (ODL_LIKELY(addend == NULL && mask != NULL && limits.plain)) { /* all at once */
+            const odl_f32 *mask_0 = mask + at_0;
+            odl_f32 *dx_0 = dx + at_0;
+            const odl_vec_f32 m_0_0 = odl_vload_f32(mask_0);
+            const odl_vec_f32 m_0_1 = odl_vload_f32(mask_0 + ODL_LANES_f32);
+            const odl_vec_f32 m_0_2 = odl_vload_f32(mask_0 + 2 * ODL_LANES_f32);
+            const odl_vec_f32 m_0_3 = odl_vload_f32(mask_0 + 3 * ODL_LANES_f32);
+            odl_vstore_f32(dx_0, odl_vmask_f32(acc_0_0, m_0_0, &limits));
+            odl_vstore_f32(dx_0 + ODL_LANES_f32, odl_vmask_f32(acc_1_0, m_0_1, &limits));
+            odl_vstore_f32(dx_0 + 2 * ODL_LANES_f32, odl_vmask_f32(acc_2_0, m_0_2, &limits));
+            odl_vstore_f32(dx_0 + 3 * ODL_LANES_f32, odl_vmask_f32(acc_3_0, m_0_3, &limits));
+            const odl_f32 *mask_1 = mask + at_1;
+            odl_f32 *dx_1 = dx + at_1;
+            const odl_vec_f32 m_1_0 = odl_vload_f32(mask_1);
+            const odl_vec_f32 m_1_1 = odl_vload_f32(mask_1 + ODL_LANES_f32);
+            const odl_vec_f32 m_1_2 = odl_vload_f32(mask_1 + 2 * ODL_LANES_f32);
+            const odl_vec_f32 m_1_3 = odl_vload_f32(mask_1 + 3 * ODL_LANES_f32);
+            odl_vstore_f32(dx_1, odl_vmask_f32(acc_0_1, m_1_0, &limits));
+            odl_vstore_f32(dx_1 + ODL_LANES_f32, odl_vmask_f32(acc_1_1, m_1_1, &limits));
+            odl_vstore_f32(dx_1 + 2 * ODL_LANES_f32, odl_vmask_f32(acc_2_1, m_1_2, &limits));
+            odl_vstore_f32(dx_1 + 3 * ODL_LANES_f32, odl_vmask_f32(acc_3_1, m_1_3, &limits));
+            const odl_f32 *mask_2 = mask + at_2;
+            odl_f32 *dx_2 = dx + at_2;
+            const odl_vec_f32 m_2_0 = odl_vload_f32(mask_2);
+            const odl_vec_f32 m_2_1 = odl_vload_f32(mask_2 + ODL_LANES_f32);
+            const odl_vec_f32 m_2_2 = odl_vload_f32(mask_2 + 2 * ODL_LANES_f32);
+            const odl_vec_f32 m_2_3 = odl_vload_f32(mask_2 + 3 * ODL_LANES_f32);
+            odl_vstore_f32(dx_2, odl_vmask_f32(acc_0_2, m_2_0, &limits));
+            odl_vstore_f32(dx_2 + ODL_LANES_f32, odl_vmask_f32(acc_1_2, m_2_1, &limits));
+            odl_vstore_f32(dx_2 + 2 * ODL_LANES_f32, odl_vmask_f32(acc_2_2, m_2_2, &limits));
+            odl_vstore_f32(dx_2 + 3 * ODL_LANES_f32, odl_vmask_f32(acc_3_2, m_2_3, &limits));
+            const odl_f32 *mask_3 = mask + at_3;
+            odl_f32 *dx_3 = dx + at_3;
+            const odl_vec_f32 m_3_0 = odl_vload_f32(mask_3);
+            const odl_vec_f32 m_3_1 = odl_vload_f32(mask_3 + ODL_LANES_f32);
+            const odl_vec_f32 m_3_2 = odl_vload_f32(mask_3 + 2 * ODL_LANES_f32);
+            const odl_vec_f32 m_3_3 = odl_vload_f32(mask_3 + 3 * ODL_LANES_f32);
+            odl_vstore_f32(dx_3, odl_vmask_f32(acc_0_3, m_3_0, &limits));
+            odl_vstore_f32(dx_3 + ODL_LANES_f32, odl_vmask_f32(acc_1_3, m_3_1, &limits));
+            odl_vstore_f32(dx_3 + 2 * ODL_LANES_f32, odl_vmask_f32(acc_2_3, m_3_2, &limits));
+            odl_vstore_f32(dx_3 + 3 * ODL_LANES_f32, odl_vmask_f32(acc_3_3, m_3_3, &limits));
+            continue;
+        }
+        store_4(addend != NULL ? addend + at_0 : NULL, mask != NULL ? mask + at_0 : NULL, dx + at_0, &limits,
+                acc_0_0, acc_1_0, acc_2_0, acc_3_0);
+        store_4(addend != NULL ? addend + at_1 : NULL, mask != NULL ? mask + at_1 : NULL, dx + at_1, &limits,
+                acc_0_1, acc_1_1, acc_2_1, acc_3_1);
+        store_4(addend != NULL ? addend + at_2 : NULL, mask != NULL ? mask + at_2 : NULL, dx + at_2, &limits,
+                acc_0_2, acc_1_2, acc_2_2, acc_3_2);
+        store_4(addend != NULL ? addend + at_3 : NULL, mask != NULL ? mask + at_3 : NULL, dx + at_3, &limits,
+                acc_0_3, acc_1_3, acc_2_3, acc_3_3);
     }
+    r->dy = dy;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
 
-/* 2 pixels x 2 vectors at a time, as long as there are as many pixels. */
-static void tiles_2x2(struct region *r) {
+/* 2 pixels x 4 vectors at a time, as long as there are as many pixels. */
+ODL_TILE tiles_2x4(struct region *r) {
     const uint32_t run = r->run;
     const size_t vector_step = r->filter;
 #ifdef ODL_PACKED_ASM
-    const size_t vector_back = vector_step * sizeof(odl_f32) - 4;
+    const size_t vector_back = vector_step * sizeof(odl_f32) - 12;
 #endif
-    for (; r->pixels >= 2; r->pixels -= 2) {
-        const odl_f32 *scalar_0 = r->dy;
-        const size_t at_0 = r->at;
-        next_pixel(r);
-        const odl_f32 *scalar_1 = r->dy;
-        const size_t at_1 = r->at;
-        next_pixel(r);
+#ifdef ODL_PACKED_ASM
+    const ptrdiff_t vector_bytes = r->vector_jump * (ptrdiff_t)sizeof *r->w;
+    const ptrdiff_t w_bytes = r->w_jump * (ptrdiff_t)sizeof *r->w;
+    const size_t dy_bytes = r->dy_jump * sizeof *r->dy;
+#else
+    const ptrdiff_t vector_jump = r->vector_jump;
+#endif
+    const odl_f32 *dy = r->dy;
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *addend = r->addend, *mask = r->mask;
+    odl_f32 *dx = r->dx;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    for (; pixels >= 2; pixels -= 2) {
+        const odl_f32 *scalar_0 = dy;
+        const size_t at_0 = at;
+        const odl_f32 *scalar_1;
+        size_t at_1;
+        if (ODL_LIKELY(r->columns - column >= 2)) { /* in one row */
+            scalar_1 = scalar_0 + r->dy_step;
+            at_1 = at_0 + r->at_step;
+            column += 1;
+        } else {
+            next_pixel(r, &column, &dy, &at);
+            scalar_1 = dy;
+            at_1 = at;
+        }
+        dy = scalar_1;
+        at = at_1;
+        next_pixel(r, &column, &dy, &at);
         const odl_f32 *vector = r->w;
         odl_vec_f32 acc_0_0 = odl_vzero_f32();
         odl_vec_f32 acc_0_1 = odl_vzero_f32();
         odl_vec_f32 acc_1_0 = odl_vzero_f32();
         odl_vec_f32 acc_1_1 = odl_vzero_f32();
-        for (uint32_t row = r->rows; row > 0; row--) {
-            const uint32_t runs = r->taps, count = run;
-            const ptrdiff_t vector_jump = r->vector_jump;
+        odl_vec_f32 acc_2_0 = odl_vzero_f32();
+        odl_vec_f32 acc_2_1 = odl_vzero_f32();
+        odl_vec_f32 acc_3_0 = odl_vzero_f32();
+        odl_vec_f32 acc_3_1 = odl_vzero_f32();
+        uint32_t rows = r->rows;
+        const uint32_t runs = r->taps, count = run;
 #ifdef ODL_PACKED_ASM
-            const ptrdiff_t vector_bytes = vector_jump * (ptrdiff_t)sizeof *vector;
-            if (runs > 0) {
-                OUTER_2x2;
-            }
+        OUTER_2x4;
 #else
+        for (; rows > 0; rows--) {
             for (uint32_t i = 0; i < runs; i++) {
                 for (uint32_t j = 0; j < count; j++) {
                     const odl_vec_f32 b_0 = odl_vload_f32(vector);
                     const odl_vec_f32 b_1 = odl_vload_f32(vector + ODL_LANES_f32);
+                    const odl_vec_f32 b_2 = odl_vload_f32(vector + 2 * ODL_LANES_f32);
+                    const odl_vec_f32 b_3 = odl_vload_f32(vector + 3 * ODL_LANES_f32);
                     const odl_vec_f32 a_0 = odl_vdup_f32(scalar_0);
                     const odl_vec_f32 a_1 = odl_vdup_f32(scalar_1);
                     acc_0_0 = odl_vmac_f32(acc_0_0, b_0, a_0);
                     acc_1_0 = odl_vmac_f32(acc_1_0, b_1, a_0);
+                    acc_2_0 = odl_vmac_f32(acc_2_0, b_2, a_0);
+                    acc_3_0 = odl_vmac_f32(acc_3_0, b_3, a_0);
                     acc_0_1 = odl_vmac_f32(acc_0_1, b_0, a_1);
                     acc_1_1 = odl_vmac_f32(acc_1_1, b_1, a_1);
+                    acc_2_1 = odl_vmac_f32(acc_2_1, b_2, a_1);
+                    acc_3_1 = odl_vmac_f32(acc_3_1, b_3, a_1);
                     scalar_0++;
                     scalar_1++;
                     vector += vector_step;
                 }
                 vector += vector_jump;
             }
-#endif
             scalar_0 += r->dy_jump;
             scalar_1 += r->dy_jump;
             vector += r->w_jump;
         }
-        store(r, at_0, acc_0_0);
-        store(r, at_0 + ODL_LANES_f32, acc_1_0);
-        store(r, at_1, acc_0_1);
-        store(r, at_1 + ODL_LANES_f32, acc_1_1);
+#endif
+        if (ODL_LIKELY(addend == NULL && mask != NULL && limits.plain)) { /* all at once */
+            const odl_f32 *mask_0 = mask + at_0;
+            odl_f32 *dx_0 = dx + at_0;
+            const odl_vec_f32 m_0_0 = odl_vload_f32(mask_0);
+            const odl_vec_f32 m_0_1 = odl_vload_f32(mask_0 + ODL_LANES_f32);
+            const odl_vec_f32 m_0_2 = odl_vload_f32(mask_0 + 2 * ODL_LANES_f32);
+            const odl_vec_f32 m_0_3 = odl_vload_f32(mask_0 + 3 * ODL_LANES_f32);
+            odl_vstore_f32(dx_0, odl_vmask_f32(acc_0_0, m_0_0, &limits));
+            odl_vstore_f32(dx_0 + ODL_LANES_f32, odl_vmask_f32(acc_1_0, m_0_1, &limits));
+            odl_vstore_f32(dx_0 + 2 * ODL_LANES_f32, odl_vmask_f32(acc_2_0, m_0_2, &limits));
+            odl_vstore_f32(dx_0 + 3 * ODL_LANES_f32, odl_vmask_f32(acc_3_0, m_0_3, &limits));
+            const odl_f32 *mask_1 = mask + at_1;
+            odl_f32 *dx_1 = dx + at_1;
+            const odl_vec_f32 m_1_0 = odl_vload_f32(mask_1);
+            const odl_vec_f32 m_1_1 = odl_vload_f32(mask_1 + ODL_LANES_f32);
+            const odl_vec_f32 m_1_2 = odl_vload_f32(mask_1 + 2 * ODL_LANES_f32);
+            const odl_vec_f32 m_1_3 = odl_vload_f32(mask_1 + 3 * ODL_LANES_f32);
+            odl_vstore_f32(dx_1, odl_vmask_f32(acc_0_1, m_1_0, &limits));
+            odl_vstore_f32(dx_1 + ODL_LANES_f32, odl_vmask_f32(acc_1_1, m_1_1, &limits));
+            odl_vstore_f32(dx_1 + 2 * ODL_LANES_f32, odl_vmask_f32(acc_2_1, m_1_2, &limits));
+            odl_vstore_f32(dx_1 + 3 * ODL_LANES_f32, odl_vmask_f32(acc_3_1, m_1_3, &limits));
+            continue;
+        }
+        store_4(addend != NULL ? addend + at_0 : NULL, mask != NULL ? mask + at_0 : NULL, dx + at_0, &limits,
+                acc_0_0, acc_1_0, acc_2_0, acc_3_0);
+        store_4(addend != NULL ? addend + at_1 : NULL, mask != NULL ? mask + at_1 : NULL, dx + at_1, &limits,
+                acc_0_1, acc_1_1, acc_2_1, acc_3_1);
     }
+    r->dy = dy;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
 
-/* 1 pixel x 2 vectors at a time, as long as there are as many pixels. */
-static void tiles_1x2(struct region *r) {
+/* 1 pixel x 4 vectors at a time, as long as there are as many pixels. */
+ODL_TILE tiles_1x4(struct region *r) {
     const uint32_t run = r->run;
     const size_t vector_step = r->filter;
 #ifdef ODL_PACKED_ASM
-    const size_t vector_back = vector_step * sizeof(odl_f32) - 4;
+    const size_t vector_back = vector_step * sizeof(odl_f32) - 12;
 #endif
-    for (; r->pixels >= 1; r->pixels -= 1) {
-        const odl_f32 *scalar_0 = r->dy;
-        const size_t at_0 = r->at;
-        next_pixel(r);
+#ifdef ODL_PACKED_ASM
+    const ptrdiff_t vector_bytes = r->vector_jump * (ptrdiff_t)sizeof *r->w;
+    const ptrdiff_t w_bytes = r->w_jump * (ptrdiff_t)sizeof *r->w;
+    const size_t dy_bytes = r->dy_jump * sizeof *r->dy;
+#else
+    const ptrdiff_t vector_jump = r->vector_jump;
+#endif
+    const odl_f32 *dy = r->dy;
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *addend = r->addend, *mask = r->mask;
+    odl_f32 *dx = r->dx;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    for (; pixels >= 1; pixels -= 1) {
+        const odl_f32 *scalar_0 = dy;
+        const size_t at_0 = at;
+        next_pixel(r, &column, &dy, &at);
         const odl_f32 *vector = r->w;
         odl_vec_f32 acc_0_0 = odl_vzero_f32();
         odl_vec_f32 acc_1_0 = odl_vzero_f32();
-        for (uint32_t row = r->rows; row > 0; row--) {
-            const uint32_t runs = r->taps, count = run;
-            const ptrdiff_t vector_jump = r->vector_jump;
+        odl_vec_f32 acc_2_0 = odl_vzero_f32();
+        odl_vec_f32 acc_3_0 = odl_vzero_f32();
+        uint32_t rows = r->rows;
+        const uint32_t runs = r->taps, count = run;
 #ifdef ODL_PACKED_ASM
-            const ptrdiff_t vector_bytes = vector_jump * (ptrdiff_t)sizeof *vector;
-            if (runs > 0) {
-                OUTER_1x2;
-            }
+        OUTER_1x4;
 #else
+        for (; rows > 0; rows--) {
             for (uint32_t i = 0; i < runs; i++) {
                 for (uint32_t j = 0; j < count; j++) {
                     const odl_vec_f32 b_0 = odl_vload_f32(vector);
                     const odl_vec_f32 b_1 = odl_vload_f32(vector + ODL_LANES_f32);
+                    const odl_vec_f32 b_2 = odl_vload_f32(vector + 2 * ODL_LANES_f32);
+                    const odl_vec_f32 b_3 = odl_vload_f32(vector + 3 * ODL_LANES_f32);
                     const odl_vec_f32 a_0 = odl_vdup_f32(scalar_0);
                     acc_0_0 = odl_vmac_f32(acc_0_0, b_0, a_0);
                     acc_1_0 = odl_vmac_f32(acc_1_0, b_1, a_0);
+                    acc_2_0 = odl_vmac_f32(acc_2_0, b_2, a_0);
+                    acc_3_0 = odl_vmac_f32(acc_3_0, b_3, a_0);
                     scalar_0++;
                     vector += vector_step;
                 }
                 vector += vector_jump;
             }
-#endif
             scalar_0 += r->dy_jump;
             vector += r->w_jump;
         }
-        store(r, at_0, acc_0_0);
-        store(r, at_0 + ODL_LANES_f32, acc_1_0);
+#endif
+        store_4(addend != NULL ? addend + at_0 : NULL, mask != NULL ? mask + at_0 : NULL, dx + at_0, &limits,
+                acc_0_0, acc_1_0, acc_2_0, acc_3_0);
     }
+    r->dy = dy;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
 
 /* 4 pixels x 1 whole or partial vector at a time, as long as there are as many pixels. */
-static void tiles_4xpartial(struct region *r) {
+ODL_TILE tiles_4xpartial(struct region *r) {
     const uint32_t run = r->run;
     const size_t vector_step = r->filter;
 #ifdef ODL_PACKED_ASM
     const size_t vector_back = vector_step * sizeof(odl_f32);
 #endif
-    for (; r->pixels >= 4; r->pixels -= 4) {
-        const odl_f32 *scalar_0 = r->dy;
-        const size_t at_0 = r->at;
-        next_pixel(r);
-        const odl_f32 *scalar_1 = r->dy;
-        const size_t at_1 = r->at;
-        next_pixel(r);
-        const odl_f32 *scalar_2 = r->dy;
-        const size_t at_2 = r->at;
-        next_pixel(r);
-        const odl_f32 *scalar_3 = r->dy;
-        const size_t at_3 = r->at;
-        next_pixel(r);
+#ifdef ODL_PACKED_ASM
+    const ptrdiff_t vector_bytes = r->vector_jump * (ptrdiff_t)sizeof *r->w;
+    const ptrdiff_t w_bytes = r->w_jump * (ptrdiff_t)sizeof *r->w;
+    const size_t dy_bytes = r->dy_jump * sizeof *r->dy;
+#else
+    const ptrdiff_t vector_jump = r->vector_jump;
+#endif
+    const odl_f32 *dy = r->dy;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    for (; pixels >= 4; pixels -= 4) {
+        const odl_f32 *scalar_0 = dy;
+        const size_t at_0 = at;
+        const odl_f32 *scalar_1, *scalar_2, *scalar_3;
+        size_t at_1, at_2, at_3;
+        if (ODL_LIKELY(r->columns - column >= 4)) { /* in one row */
+            scalar_1 = scalar_0 + r->dy_step;
+            at_1 = at_0 + r->at_step;
+            scalar_2 = scalar_1 + r->dy_step;
+            at_2 = at_1 + r->at_step;
+            scalar_3 = scalar_2 + r->dy_step;
+            at_3 = at_2 + r->at_step;
+            column += 3;
+        } else {
+            next_pixel(r, &column, &dy, &at);
+            scalar_1 = dy;
+            at_1 = at;
+            next_pixel(r, &column, &dy, &at);
+            scalar_2 = dy;
+            at_2 = at;
+            next_pixel(r, &column, &dy, &at);
+            scalar_3 = dy;
+            at_3 = at;
+        }
+        dy = scalar_3;
+        at = at_3;
+        next_pixel(r, &column, &dy, &at);
         const odl_f32 *vector = r->w;
         odl_vec_f32 acc_0_0 = odl_vzero_f32();
         odl_vec_f32 acc_0_1 = odl_vzero_f32();
         odl_vec_f32 acc_0_2 = odl_vzero_f32();
         odl_vec_f32 acc_0_3 = odl_vzero_f32();
-        for (uint32_t row = r->rows; row > 0; row--) {
-            const uint32_t runs = r->taps, count = run;
-            const ptrdiff_t vector_jump = r->vector_jump;
+        uint32_t rows = r->rows;
+        const uint32_t runs = r->taps, count = run;
 #ifdef ODL_PACKED_ASM
-            const ptrdiff_t vector_bytes = vector_jump * (ptrdiff_t)sizeof *vector;
-            if (runs > 0) {
-                OUTER_4x1;
-            }
+        OUTER_4x1;
 #else
+        for (; rows > 0; rows--) {
             for (uint32_t i = 0; i < runs; i++) {
                 for (uint32_t j = 0; j < count; j++) {
-                    const odl_vec_f32 b_0 = r->lanes < ODL_LANES_f32 ? odl_vload_tail_f32(vector, r->lanes)
-                                            : odl_vload_f32(vector);
+                    const odl_vec_f32 b_0 = load_lanes(vector, r->lanes);
                     const odl_vec_f32 a_0 = odl_vdup_f32(scalar_0);
                     const odl_vec_f32 a_1 = odl_vdup_f32(scalar_1);
                     const odl_vec_f32 a_2 = odl_vdup_f32(scalar_2);
@@ -476,50 +821,70 @@ static void tiles_4xpartial(struct region *r) {
                 }
                 vector += vector_jump;
             }
-#endif
             scalar_0 += r->dy_jump;
             scalar_1 += r->dy_jump;
             scalar_2 += r->dy_jump;
             scalar_3 += r->dy_jump;
             vector += r->w_jump;
         }
+#endif
         store_lanes(r, at_0, acc_0_0);
         store_lanes(r, at_1, acc_0_1);
         store_lanes(r, at_2, acc_0_2);
         store_lanes(r, at_3, acc_0_3);
     }
+    r->dy = dy;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
 
 /* 2 pixels x 1 whole or partial vector at a time, as long as there are as many pixels. */
-static void tiles_2xpartial(struct region *r) {
+ODL_TILE tiles_2xpartial(struct region *r) {
     const uint32_t run = r->run;
     const size_t vector_step = r->filter;
 #ifdef ODL_PACKED_ASM
     const size_t vector_back = vector_step * sizeof(odl_f32);
 #endif
-    for (; r->pixels >= 2; r->pixels -= 2) {
-        const odl_f32 *scalar_0 = r->dy;
-        const size_t at_0 = r->at;
-        next_pixel(r);
-        const odl_f32 *scalar_1 = r->dy;
-        const size_t at_1 = r->at;
-        next_pixel(r);
+#ifdef ODL_PACKED_ASM
+    const ptrdiff_t vector_bytes = r->vector_jump * (ptrdiff_t)sizeof *r->w;
+    const ptrdiff_t w_bytes = r->w_jump * (ptrdiff_t)sizeof *r->w;
+    const size_t dy_bytes = r->dy_jump * sizeof *r->dy;
+#else
+    const ptrdiff_t vector_jump = r->vector_jump;
+#endif
+    const odl_f32 *dy = r->dy;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    for (; pixels >= 2; pixels -= 2) {
+        const odl_f32 *scalar_0 = dy;
+        const size_t at_0 = at;
+        const odl_f32 *scalar_1;
+        size_t at_1;
+        if (ODL_LIKELY(r->columns - column >= 2)) { /* in one row */
+            scalar_1 = scalar_0 + r->dy_step;
+            at_1 = at_0 + r->at_step;
+            column += 1;
+        } else {
+            next_pixel(r, &column, &dy, &at);
+            scalar_1 = dy;
+            at_1 = at;
+        }
+        dy = scalar_1;
+        at = at_1;
+        next_pixel(r, &column, &dy, &at);
         const odl_f32 *vector = r->w;
         odl_vec_f32 acc_0_0 = odl_vzero_f32();
         odl_vec_f32 acc_0_1 = odl_vzero_f32();
-        for (uint32_t row = r->rows; row > 0; row--) {
-            const uint32_t runs = r->taps, count = run;
-            const ptrdiff_t vector_jump = r->vector_jump;
+        uint32_t rows = r->rows;
+        const uint32_t runs = r->taps, count = run;
 #ifdef ODL_PACKED_ASM
-            const ptrdiff_t vector_bytes = vector_jump * (ptrdiff_t)sizeof *vector;
-            if (runs > 0) {
-                OUTER_2x1;
-            }
+        OUTER_2x1;
 #else
+        for (; rows > 0; rows--) {
             for (uint32_t i = 0; i < runs; i++) {
                 for (uint32_t j = 0; j < count; j++) {
-                    const odl_vec_f32 b_0 = r->lanes < ODL_LANES_f32 ? odl_vload_tail_f32(vector, r->lanes)
-                                            : odl_vload_f32(vector);
+                    const odl_vec_f32 b_0 = load_lanes(vector, r->lanes);
                     const odl_vec_f32 a_0 = odl_vdup_f32(scalar_0);
                     const odl_vec_f32 a_1 = odl_vdup_f32(scalar_1);
                     acc_0_0 = odl_vmac_f32(acc_0_0, b_0, a_0);
@@ -530,42 +895,52 @@ static void tiles_2xpartial(struct region *r) {
                 }
                 vector += vector_jump;
             }
-#endif
             scalar_0 += r->dy_jump;
             scalar_1 += r->dy_jump;
             vector += r->w_jump;
         }
+#endif
         store_lanes(r, at_0, acc_0_0);
         store_lanes(r, at_1, acc_0_1);
     }
+    r->dy = dy;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
 
 /* 1 pixel x 1 whole or partial vector at a time, as long as there are as many pixels. */
-static void tiles_1xpartial(struct region *r) {
+ODL_TILE tiles_1xpartial(struct region *r) {
     const uint32_t run = r->run;
     const size_t vector_step = r->filter;
 #ifdef ODL_PACKED_ASM
     const size_t vector_back = vector_step * sizeof(odl_f32);
 #endif
-    for (; r->pixels >= 1; r->pixels -= 1) {
-        const odl_f32 *scalar_0 = r->dy;
-        const size_t at_0 = r->at;
-        next_pixel(r);
+#ifdef ODL_PACKED_ASM
+    const ptrdiff_t vector_bytes = r->vector_jump * (ptrdiff_t)sizeof *r->w;
+    const ptrdiff_t w_bytes = r->w_jump * (ptrdiff_t)sizeof *r->w;
+    const size_t dy_bytes = r->dy_jump * sizeof *r->dy;
+#else
+    const ptrdiff_t vector_jump = r->vector_jump;
+#endif
+    const odl_f32 *dy = r->dy;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    for (; pixels >= 1; pixels -= 1) {
+        const odl_f32 *scalar_0 = dy;
+        const size_t at_0 = at;
+        next_pixel(r, &column, &dy, &at);
         const odl_f32 *vector = r->w;
         odl_vec_f32 acc_0_0 = odl_vzero_f32();
-        for (uint32_t row = r->rows; row > 0; row--) {
-            const uint32_t runs = r->taps, count = run;
-            const ptrdiff_t vector_jump = r->vector_jump;
+        uint32_t rows = r->rows;
+        const uint32_t runs = r->taps, count = run;
 #ifdef ODL_PACKED_ASM
-            const ptrdiff_t vector_bytes = vector_jump * (ptrdiff_t)sizeof *vector;
-            if (runs > 0) {
-                OUTER_1x1;
-            }
+        OUTER_1x1;
 #else
+        for (; rows > 0; rows--) {
             for (uint32_t i = 0; i < runs; i++) {
                 for (uint32_t j = 0; j < count; j++) {
-                    const odl_vec_f32 b_0 = r->lanes < ODL_LANES_f32 ? odl_vload_tail_f32(vector, r->lanes)
-                                            : odl_vload_f32(vector);
+                    const odl_vec_f32 b_0 = load_lanes(vector, r->lanes);
                     const odl_vec_f32 a_0 = odl_vdup_f32(scalar_0);
                     acc_0_0 = odl_vmac_f32(acc_0_0, b_0, a_0);
                     scalar_0++;
@@ -573,26 +948,55 @@ static void tiles_1xpartial(struct region *r) {
                 }
                 vector += vector_jump;
             }
-#endif
             scalar_0 += r->dy_jump;
             vector += r->w_jump;
         }
+#endif
         store_lanes(r, at_0, acc_0_0);
+    }
+    r->dy = dy;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
+}
+
+/* Pixels of a region without taps. */
+ODL_TILE no_taps(struct region *r, uint32_t begin, uint32_t end) {
+    const odl_f32 *dy = r->dy;
+    uint32_t column = 0;
+    size_t at = r->at;
+    for (uint32_t pixel = 0; pixel < r->pixels; pixel++) {
+        uint32_t c = begin;
+        for (; c + 4 * ODL_LANES_f32 <= end; c += 4 * ODL_LANES_f32) {
+            const odl_vec_f32 zero = odl_vzero_f32();
+            store_4(r->addend != NULL ? r->addend + at + c : NULL, r->mask != NULL ? r->mask + at + c : NULL,
+                    r->dx + at + c, &r->limits, zero, zero, zero, zero);
+        }
+        for (; c < end; c += r->lanes) {
+            r->lanes = end - c < ODL_LANES_f32 ? end - c : ODL_LANES_f32;
+            store_lanes(r, at + c, odl_vzero_f32());
+        }
+        next_pixel(r, &column, &dy, &at);
     }
 }
 
 /* All pixels of a region, channels [begin, end); w, addend, mask and dx at channel 0. */
 static void channels_of(const struct region *region, uint32_t begin, uint32_t end) {
+    if (region->rows == 0) {
+        struct region r = *region;
+        no_taps(&r, begin, end);
+        return;
+    }
     uint32_t channels;
     for (uint32_t c = begin; c < end; c += channels) {
         struct region r = *region;
         r.w += c;
         r.at += c;
-        if (end - c >= 2 * ODL_LANES_f32) {
-            channels = 2 * ODL_LANES_f32;
-            tiles_4x2(&r);
-            tiles_2x2(&r);
-            tiles_1x2(&r);
+        if (end - c >= 4 * ODL_LANES_f32) {
+            channels = 4 * ODL_LANES_f32;
+            tiles_4x4(&r);
+            tiles_2x4(&r);
+            tiles_1x4(&r);
         } else {
             r.lanes = end - c < ODL_LANES_f32 ? end - c : ODL_LANES_f32;
             channels = r.lanes;
@@ -609,13 +1013,15 @@ static void rows_of(const struct odl_conv2d_shape *s, struct region *r, const st
                     uint32_t count, const odl_f32 *dy, const odl_f32 *w, size_t row_at, uint32_t begin,
                     uint32_t end) {
     for (uint32_t phase = 0; phase < s->stride_w; phase++) {
-        for (uint32_t ix = phase; ix < s->in_w; ix += r->columns * s->stride_w) {
+        uint32_t columns_alike;
+        for (uint32_t ix = phase; ix < s->in_w; ix += columns_alike * s->stride_w) {
             const struct taps columns = taps_of(ix, s->pad_left, s->kernel_w, s->stride_w, s->out_w);
             r->column = 0;
-            r->columns = alike(ix, s->in_w, s->pad_left, s->kernel_w, s->stride_w, s->out_w);
-            r->pixels = count * r->columns;
+            columns_alike = alike(ix, s->in_w, s->pad_left, s->kernel_w, s->stride_w, s->out_w);
+            r->columns = columns_alike;
+            r->pixels = count * columns_alike;
             r->at = row_at + (size_t)ix * s->in_c;
-            r->at_wrap = (size_t)s->stride_h * s->in_w * s->in_c - (r->columns - 1) * r->at_step;
+            r->at_wrap = (size_t)s->stride_h * s->in_w * s->in_c - (columns_alike - 1) * r->at_step;
             r->rows = columns.count > 0 ? rows->count : 0;
             r->taps = columns.count;
             r->dy = dy;
@@ -624,7 +1030,10 @@ static void rows_of(const struct odl_conv2d_shape *s, struct region *r, const st
                 r->dy += ((size_t)rows->o_first * s->out_w + columns.o_first) * s->out_c;
                 r->w += ((size_t)rows->k_first * s->kernel_w + columns.k_first) * s->in_c;
             }
-            r->dy_wrap = (s->out_w - (r->columns - 1)) * r->dy_step;
+            r->dy_wrap = (s->out_w - (columns_alike - 1)) * r->dy_step;
+            if (r->dy_wrap == r->dy_step && r->at_wrap == r->at_step) {
+                r->columns = r->pixels; /* rows without gaps are one row */
+            }
             r->dy_jump = (s->out_w - r->taps) * r->dy_step;
             r->w_jump = (ptrdiff_t)(r->taps * s->stride_w * s->in_c) -
                         (ptrdiff_t)(s->stride_h * s->kernel_w * s->in_c);
@@ -637,7 +1046,7 @@ void odl_conv2d_input_gradient(const struct odl_conv2d_shape *s, const odl_f32 *
                                const odl_f32 *addend, const odl_f32 *mask, odl_f32 *dx, float low, float high,
                                uint32_t core, uint32_t cores) {
     const struct odl_share share =
-        odl_share_grid(s->batch * s->in_h, s->in_c, 2 * ODL_LANES_f32, core, cores);
+        odl_share_grid(s->batch * s->in_h, s->in_c, 4 * ODL_LANES_f32, core, cores);
     struct region region = {.addend = addend, .mask = mask, .dx = dx, .limits = odl_limits(low, high)};
     region.dy_step = s->out_c;
     region.at_step = (size_t)s->stride_w * s->in_c;

@@ -6,23 +6,42 @@
  * Implicit GEMM (Chetlur et al., "cuDNN: Efficient primitives for deep learning", arXiv 1410.0759, section
  * 3.3): in this layout a row of a window is one contiguous run of x and of w, so nothing is copied; at the
  * borders the run is clipped. Tiles are made of pixels whose windows are clipped alike.
- * Order of each sum: window rows from the top, the run in steps of a vector, then the lanes. A lane takes
- * 64 terms at most: then, before a row that would bring more, or within a longer row, the lanes are added to
- * the fp32 sum, which begins with the bias. The addend is added in fp32; the result is rounded once.
+ * Order of each sum: window rows from the top, the run in steps of a vector, then the lanes. The sum of a
+ * chunk is added to an fp32 sum, which begins with the bias: as many whole rows as bring each lane 64 terms
+ * at most, or such a piece of a longer row. The addend is added in fp32; the result is rounded once.
  */
 #include "odl_isa.h"
 
 #include "kernels.h"
 
 #ifdef ODL_PACKED_ASM
-/* 4 x 2: the products of `count` vectors, and the end of a chunk */
-#define DOT_4x2 \
+/* clang-format off */
+#define DOT_4x4 \
     do { \
-        uint32_t h_0 = count, h_1, h_2, h_3; \
+        uint32_t h_0, h_1, h_2, h_3; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(0, "%[h_0]", 14) \
+            ODL_ASM_CLEAR("%[acc_0_0]") \
+            ODL_ASM_CLEAR("%[acc_0_1]") \
+            ODL_ASM_CLEAR("%[acc_0_2]") \
+            ODL_ASM_CLEAR("%[acc_0_3]") \
+            ODL_ASM_CLEAR("%[acc_1_0]") \
+            ODL_ASM_CLEAR("%[acc_1_1]") \
+            ODL_ASM_CLEAR("%[acc_1_2]") \
+            ODL_ASM_CLEAR("%[acc_1_3]") \
+            ODL_ASM_CLEAR("%[acc_2_0]") \
+            ODL_ASM_CLEAR("%[acc_2_1]") \
+            ODL_ASM_CLEAR("%[acc_2_2]") \
+            ODL_ASM_CLEAR("%[acc_2_3]") \
+            ODL_ASM_CLEAR("%[acc_3_0]") \
+            ODL_ASM_CLEAR("%[acc_3_1]") \
+            ODL_ASM_CLEAR("%[acc_3_2]") \
+            ODL_ASM_CLEAR("%[acc_3_3]") \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 33) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 24) \
             ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
-            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_back]") \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_step]") \
             ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
             ODL_ASM_LW("%[h_1]", "%[x_1]", 4) \
             ODL_ASM_LW("%[h_2]", "%[x_2]", 4) \
@@ -31,36 +50,166 @@
             ODL_ASM_DOT_f16("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
             ODL_ASM_DOT_f16("%[acc_2_0]", "%[h_2]", ODL_ASM_SPARE_0) \
             ODL_ASM_DOT_f16("%[acc_3_0]", "%[h_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
             ODL_ASM_DOT_f16("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
             ODL_ASM_DOT_f16("%[acc_1_1]", "%[h_1]", ODL_ASM_SPARE_1) \
             ODL_ASM_DOT_f16("%[acc_2_1]", "%[h_2]", ODL_ASM_SPARE_1) \
             ODL_ASM_DOT_f16("%[acc_3_1]", "%[h_3]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_back]") \
+            ODL_ASM_DOT_f16("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_1_2]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_2_2]", "%[h_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_3_2]", "%[h_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_1_3]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_2_3]", "%[h_2]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_3_3]", "%[h_3]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_1]", "%[x_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_2]", "%[x_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_3]", "%[x_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LOAD_ONE("%[h_0]") \
+            ODL_ASM_CARRY_SUMS("%[acc_0_0]", "%[acc_0_1]", "%[sum]", 0, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_0_2]", "%[acc_0_3]", "%[sum]", 8, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_1_0]", "%[acc_1_1]", "%[sum]", 16, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_1_2]", "%[acc_1_3]", "%[sum]", 24, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_2_0]", "%[acc_2_1]", "%[sum]", 32, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_2_2]", "%[acc_2_3]", "%[sum]", 40, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_3_0]", "%[acc_3_1]", "%[sum]", 48, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_3_2]", "%[acc_3_3]", "%[sum]", 56, "%[h_0]", "%[h_1]") \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [acc_1_0] "+r"(acc_1_0), [acc_1_1] "+r"(acc_1_1), [acc_2_0] "+r"(acc_2_0), [acc_2_1] "+r"(acc_2_1), [acc_3_0] "+r"(acc_3_0), [acc_3_1] "+r"(acc_3_1),  \
-[w] "+r"(w), [x_0] "+r"(x_0), [x_1] "+r"(x_1), [x_2] "+r"(x_2), [x_3] "+r"(x_3), [h_0] "+r"(h_0), [h_1] "=&r"(h_1), [h_2] "=&r"(h_2), [h_3] "=&r"(h_3) \
-            : [w_step] "r"(w_step), [w_back] "r"(w_back)); \
+            : \
+ODL_ASM_W(acc_0_0), ODL_ASM_W(acc_0_1), ODL_ASM_W(acc_0_2), ODL_ASM_W(acc_0_3), \
+ODL_ASM_W(acc_1_0), ODL_ASM_W(acc_1_1), ODL_ASM_W(acc_1_2), ODL_ASM_W(acc_1_3), \
+ODL_ASM_W(acc_2_0), ODL_ASM_W(acc_2_1), ODL_ASM_W(acc_2_2), ODL_ASM_W(acc_2_3), \
+ODL_ASM_W(acc_3_0), ODL_ASM_W(acc_3_1), ODL_ASM_W(acc_3_2), ODL_ASM_W(acc_3_3), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), ODL_ASM_RW(x_1), ODL_ASM_RW(x_2), ODL_ASM_RW(x_3), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_W(h_2), ODL_ASM_W(h_3), ODL_ASM_RW_MEMORY(sum) \
+            : ODL_ASM_R(w_step), ODL_ASM_R(w_back), \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-#define CARRY_4x2 \
+#define DOT_4x4_TAIL \
     do { \
-        const uint32_t one = ODL_ONE_F16; \
-        uint32_t other; \
-        __asm__ volatile( \
-            ODL_ASM_CARRY_SUMS("%[acc_0_0]", "%[acc_0_1]", "%[sum]", 0, "%[one]", "%[other]") \
-            ODL_ASM_CARRY_SUMS("%[acc_1_0]", "%[acc_1_1]", "%[sum]", 8, "%[one]", "%[other]") \
-            ODL_ASM_CARRY_SUMS("%[acc_2_0]", "%[acc_2_1]", "%[sum]", 16, "%[one]", "%[other]") \
-            ODL_ASM_CARRY_SUMS("%[acc_3_0]", "%[acc_3_1]", "%[sum]", 24, "%[one]", "%[other]") \
-            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [acc_1_0] "+r"(acc_1_0), [acc_1_1] "+r"(acc_1_1), [acc_2_0] "+r"(acc_2_0), [acc_2_1] "+r"(acc_2_1), [acc_3_0] "+r"(acc_3_0), [acc_3_1] "+r"(acc_3_1), [other] "=&r"(other) \
-            : [sum] "r"(sum), [one] "r"(one) \
-            : "memory"); \
+        uint32_t h_0, h_1, h_2, h_3; \
+        __asm__ volatile(ODL_ASM_BEGIN \
+            ODL_ASM_CLEAR("%[acc_0_0]") \
+            ODL_ASM_CLEAR("%[acc_0_1]") \
+            ODL_ASM_CLEAR("%[acc_0_2]") \
+            ODL_ASM_CLEAR("%[acc_0_3]") \
+            ODL_ASM_CLEAR("%[acc_1_0]") \
+            ODL_ASM_CLEAR("%[acc_1_1]") \
+            ODL_ASM_CLEAR("%[acc_1_2]") \
+            ODL_ASM_CLEAR("%[acc_1_3]") \
+            ODL_ASM_CLEAR("%[acc_2_0]") \
+            ODL_ASM_CLEAR("%[acc_2_1]") \
+            ODL_ASM_CLEAR("%[acc_2_2]") \
+            ODL_ASM_CLEAR("%[acc_2_3]") \
+            ODL_ASM_CLEAR("%[acc_3_0]") \
+            ODL_ASM_CLEAR("%[acc_3_1]") \
+            ODL_ASM_CLEAR("%[acc_3_2]") \
+            ODL_ASM_CLEAR("%[acc_3_3]") \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 57) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 24) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_step]") \
+            ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
+            ODL_ASM_LW("%[h_1]", "%[x_1]", 4) \
+            ODL_ASM_LW("%[h_2]", "%[x_2]", 4) \
+            ODL_ASM_LW("%[h_3]", "%[x_3]", 4) \
+            ODL_ASM_DOT_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_2_0]", "%[h_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_3_0]", "%[h_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
+            ODL_ASM_DOT_f16("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_1_1]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_2_1]", "%[h_2]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_3_1]", "%[h_3]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_back]") \
+            ODL_ASM_DOT_f16("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_1_2]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_2_2]", "%[h_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_3_2]", "%[h_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_1_3]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_2_3]", "%[h_2]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_3_3]", "%[h_3]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LHU_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
+            ODL_ASM_LHU_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_step]") \
+            ODL_ASM_LHU("%[h_0]", "%[x_0]", 0) \
+            ODL_ASM_LHU("%[h_1]", "%[x_1]", 0) \
+            ODL_ASM_LHU("%[h_2]", "%[x_2]", 0) \
+            ODL_ASM_LHU("%[h_3]", "%[x_3]", 0) \
+            ODL_ASM_DOT_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_2_0]", "%[h_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_3_0]", "%[h_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LHU_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
+            ODL_ASM_DOT_f16("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_1_1]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_2_1]", "%[h_2]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_3_1]", "%[h_3]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LHU(ODL_ASM_SPARE_1, "%[w]", 0) \
+            ODL_ASM_DOT_f16("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_1_2]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_2_2]", "%[h_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_3_2]", "%[h_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_1_3]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_2_3]", "%[h_2]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_3_3]", "%[h_3]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_1]", "%[x_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_2]", "%[x_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_3]", "%[x_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LOAD_ONE("%[h_0]") \
+            ODL_ASM_CARRY_SUMS("%[acc_0_0]", "%[acc_0_1]", "%[sum]", 0, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_0_2]", "%[acc_0_3]", "%[sum]", 8, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_1_0]", "%[acc_1_1]", "%[sum]", 16, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_1_2]", "%[acc_1_3]", "%[sum]", 24, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_2_0]", "%[acc_2_1]", "%[sum]", 32, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_2_2]", "%[acc_2_3]", "%[sum]", 40, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_3_0]", "%[acc_3_1]", "%[sum]", 48, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_3_2]", "%[acc_3_3]", "%[sum]", 56, "%[h_0]", "%[h_1]") \
+            ODL_ASM_END \
+            : \
+ODL_ASM_W(acc_0_0), ODL_ASM_W(acc_0_1), ODL_ASM_W(acc_0_2), ODL_ASM_W(acc_0_3), \
+ODL_ASM_W(acc_1_0), ODL_ASM_W(acc_1_1), ODL_ASM_W(acc_1_2), ODL_ASM_W(acc_1_3), \
+ODL_ASM_W(acc_2_0), ODL_ASM_W(acc_2_1), ODL_ASM_W(acc_2_2), ODL_ASM_W(acc_2_3), \
+ODL_ASM_W(acc_3_0), ODL_ASM_W(acc_3_1), ODL_ASM_W(acc_3_2), ODL_ASM_W(acc_3_3), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), ODL_ASM_RW(x_1), ODL_ASM_RW(x_2), ODL_ASM_RW(x_3), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_W(h_2), ODL_ASM_W(h_3), ODL_ASM_RW_MEMORY(sum) \
+            : ODL_ASM_R(w_step), ODL_ASM_R(w_back), \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-/* 4 x 1: the products of `count` vectors, and the end of a chunk */
 #define DOT_4x1 \
     do { \
-        uint32_t h_0 = count, h_1, h_2, h_3; \
+        uint32_t h_0, h_1, h_2, h_3; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(0, "%[h_0]", 9) \
+            ODL_ASM_CLEAR("%[acc_0_0]") \
+            ODL_ASM_CLEAR("%[acc_1_0]") \
+            ODL_ASM_CLEAR("%[acc_2_0]") \
+            ODL_ASM_CLEAR("%[acc_3_0]") \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 18) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 9) \
             ODL_ASM_LW(ODL_ASM_SPARE_0, "%[w]", 4) \
             ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
             ODL_ASM_LW("%[h_1]", "%[x_1]", 4) \
@@ -70,138 +219,434 @@
             ODL_ASM_DOT_f16("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
             ODL_ASM_DOT_f16("%[acc_2_0]", "%[h_2]", ODL_ASM_SPARE_0) \
             ODL_ASM_DOT_f16("%[acc_3_0]", "%[h_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_1]", "%[x_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_2]", "%[x_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_3]", "%[x_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LOAD_ONE("%[h_0]") \
+            ODL_ASM_CARRY_SUMS("%[acc_0_0]", "%[acc_1_0]", "%[sum]", 0, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_2_0]", "%[acc_3_0]", "%[sum]", 8, "%[h_0]", "%[h_1]") \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0), [acc_1_0] "+r"(acc_1_0), [acc_2_0] "+r"(acc_2_0), [acc_3_0] "+r"(acc_3_0),  \
-[w] "+r"(w), [x_0] "+r"(x_0), [x_1] "+r"(x_1), [x_2] "+r"(x_2), [x_3] "+r"(x_3), [h_0] "+r"(h_0), [h_1] "=&r"(h_1), [h_2] "=&r"(h_2), [h_3] "=&r"(h_3) \
-            : ); \
+            : \
+ODL_ASM_W(acc_0_0), \
+ODL_ASM_W(acc_1_0), \
+ODL_ASM_W(acc_2_0), \
+ODL_ASM_W(acc_3_0), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), ODL_ASM_RW(x_1), ODL_ASM_RW(x_2), ODL_ASM_RW(x_3), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_W(h_2), ODL_ASM_W(h_3), ODL_ASM_RW_MEMORY(sum) \
+            : \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-#define CARRY_4x1 \
+#define DOT_4x1_TAIL \
     do { \
-        const uint32_t one = ODL_ONE_F16; \
-        uint32_t other; \
-        __asm__ volatile( \
-            ODL_ASM_CARRY_SUMS("%[acc_0_0]", "%[acc_1_0]", "%[sum]", 0, "%[one]", "%[other]") \
-            ODL_ASM_CARRY_SUMS("%[acc_2_0]", "%[acc_3_0]", "%[sum]", 8, "%[one]", "%[other]") \
-            : [acc_0_0] "+r"(acc_0_0), [acc_1_0] "+r"(acc_1_0), [acc_2_0] "+r"(acc_2_0), [acc_3_0] "+r"(acc_3_0), [other] "=&r"(other) \
-            : [sum] "r"(sum), [one] "r"(one) \
-            : "memory"); \
-    } while (0)
-
-/* 2 x 2: the products of `count` vectors, and the end of a chunk */
-#define DOT_2x2 \
-    do { \
-        uint32_t h_0 = count, h_1; \
+        uint32_t h_0, h_1, h_2, h_3; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(0, "%[h_0]", 8) \
+            ODL_ASM_CLEAR("%[acc_0_0]") \
+            ODL_ASM_CLEAR("%[acc_1_0]") \
+            ODL_ASM_CLEAR("%[acc_2_0]") \
+            ODL_ASM_CLEAR("%[acc_3_0]") \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 27) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 9) \
+            ODL_ASM_LW(ODL_ASM_SPARE_0, "%[w]", 4) \
+            ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
+            ODL_ASM_LW("%[h_1]", "%[x_1]", 4) \
+            ODL_ASM_LW("%[h_2]", "%[x_2]", 4) \
+            ODL_ASM_LW("%[h_3]", "%[x_3]", 4) \
+            ODL_ASM_DOT_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_2_0]", "%[h_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_3_0]", "%[h_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LHU(ODL_ASM_SPARE_0, "%[w]", 0) \
+            ODL_ASM_LHU("%[h_0]", "%[x_0]", 0) \
+            ODL_ASM_LHU("%[h_1]", "%[x_1]", 0) \
+            ODL_ASM_LHU("%[h_2]", "%[x_2]", 0) \
+            ODL_ASM_LHU("%[h_3]", "%[x_3]", 0) \
+            ODL_ASM_DOT_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_2_0]", "%[h_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_3_0]", "%[h_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_1]", "%[x_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_2]", "%[x_2]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_3]", "%[x_3]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LOAD_ONE("%[h_0]") \
+            ODL_ASM_CARRY_SUMS("%[acc_0_0]", "%[acc_1_0]", "%[sum]", 0, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_2_0]", "%[acc_3_0]", "%[sum]", 8, "%[h_0]", "%[h_1]") \
+            ODL_ASM_END \
+            : \
+ODL_ASM_W(acc_0_0), \
+ODL_ASM_W(acc_1_0), \
+ODL_ASM_W(acc_2_0), \
+ODL_ASM_W(acc_3_0), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), ODL_ASM_RW(x_1), ODL_ASM_RW(x_2), ODL_ASM_RW(x_3), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_W(h_2), ODL_ASM_W(h_3), ODL_ASM_RW_MEMORY(sum) \
+            : \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
+    } while (0)
+
+#define DOT_2x4 \
+    do { \
+        uint32_t h_0, h_1; \
+        __asm__ volatile(ODL_ASM_BEGIN \
+            ODL_ASM_CLEAR("%[acc_0_0]") \
+            ODL_ASM_CLEAR("%[acc_0_1]") \
+            ODL_ASM_CLEAR("%[acc_0_2]") \
+            ODL_ASM_CLEAR("%[acc_0_3]") \
+            ODL_ASM_CLEAR("%[acc_1_0]") \
+            ODL_ASM_CLEAR("%[acc_1_1]") \
+            ODL_ASM_CLEAR("%[acc_1_2]") \
+            ODL_ASM_CLEAR("%[acc_1_3]") \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 21) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 14) \
             ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
-            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_back]") \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_step]") \
             ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
             ODL_ASM_LW("%[h_1]", "%[x_1]", 4) \
             ODL_ASM_DOT_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
             ODL_ASM_DOT_f16("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
             ODL_ASM_DOT_f16("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
             ODL_ASM_DOT_f16("%[acc_1_1]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_back]") \
+            ODL_ASM_DOT_f16("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_1_2]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_1_3]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_1]", "%[x_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LOAD_ONE("%[h_0]") \
+            ODL_ASM_CARRY_SUMS("%[acc_0_0]", "%[acc_0_1]", "%[sum]", 0, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_0_2]", "%[acc_0_3]", "%[sum]", 8, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_1_0]", "%[acc_1_1]", "%[sum]", 16, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_1_2]", "%[acc_1_3]", "%[sum]", 24, "%[h_0]", "%[h_1]") \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [acc_1_0] "+r"(acc_1_0), [acc_1_1] "+r"(acc_1_1),  \
-[w] "+r"(w), [x_0] "+r"(x_0), [x_1] "+r"(x_1), [h_0] "+r"(h_0), [h_1] "=&r"(h_1) \
-            : [w_step] "r"(w_step), [w_back] "r"(w_back)); \
+            : \
+ODL_ASM_W(acc_0_0), ODL_ASM_W(acc_0_1), ODL_ASM_W(acc_0_2), ODL_ASM_W(acc_0_3), \
+ODL_ASM_W(acc_1_0), ODL_ASM_W(acc_1_1), ODL_ASM_W(acc_1_2), ODL_ASM_W(acc_1_3), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), ODL_ASM_RW(x_1), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_RW_MEMORY(sum) \
+            : ODL_ASM_R(w_step), ODL_ASM_R(w_back), \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-#define CARRY_2x2 \
+#define DOT_2x4_TAIL \
     do { \
-        const uint32_t one = ODL_ONE_F16; \
-        uint32_t other; \
-        __asm__ volatile( \
-            ODL_ASM_CARRY_SUMS("%[acc_0_0]", "%[acc_0_1]", "%[sum]", 0, "%[one]", "%[other]") \
-            ODL_ASM_CARRY_SUMS("%[acc_1_0]", "%[acc_1_1]", "%[sum]", 8, "%[one]", "%[other]") \
-            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [acc_1_0] "+r"(acc_1_0), [acc_1_1] "+r"(acc_1_1), [other] "=&r"(other) \
-            : [sum] "r"(sum), [one] "r"(one) \
-            : "memory"); \
+        uint32_t h_0, h_1; \
+        __asm__ volatile(ODL_ASM_BEGIN \
+            ODL_ASM_CLEAR("%[acc_0_0]") \
+            ODL_ASM_CLEAR("%[acc_0_1]") \
+            ODL_ASM_CLEAR("%[acc_0_2]") \
+            ODL_ASM_CLEAR("%[acc_0_3]") \
+            ODL_ASM_CLEAR("%[acc_1_0]") \
+            ODL_ASM_CLEAR("%[acc_1_1]") \
+            ODL_ASM_CLEAR("%[acc_1_2]") \
+            ODL_ASM_CLEAR("%[acc_1_3]") \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 35) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 14) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_step]") \
+            ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
+            ODL_ASM_LW("%[h_1]", "%[x_1]", 4) \
+            ODL_ASM_DOT_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
+            ODL_ASM_DOT_f16("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_1_1]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_back]") \
+            ODL_ASM_DOT_f16("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_1_2]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_1_3]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LHU_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
+            ODL_ASM_LHU_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_step]") \
+            ODL_ASM_LHU("%[h_0]", "%[x_0]", 0) \
+            ODL_ASM_LHU("%[h_1]", "%[x_1]", 0) \
+            ODL_ASM_DOT_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LHU_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
+            ODL_ASM_DOT_f16("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_1_1]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LHU(ODL_ASM_SPARE_1, "%[w]", 0) \
+            ODL_ASM_DOT_f16("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_1_2]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_DOT_f16("%[acc_1_3]", "%[h_1]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_1]", "%[x_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LOAD_ONE("%[h_0]") \
+            ODL_ASM_CARRY_SUMS("%[acc_0_0]", "%[acc_0_1]", "%[sum]", 0, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_0_2]", "%[acc_0_3]", "%[sum]", 8, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_1_0]", "%[acc_1_1]", "%[sum]", 16, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_1_2]", "%[acc_1_3]", "%[sum]", 24, "%[h_0]", "%[h_1]") \
+            ODL_ASM_END \
+            : \
+ODL_ASM_W(acc_0_0), ODL_ASM_W(acc_0_1), ODL_ASM_W(acc_0_2), ODL_ASM_W(acc_0_3), \
+ODL_ASM_W(acc_1_0), ODL_ASM_W(acc_1_1), ODL_ASM_W(acc_1_2), ODL_ASM_W(acc_1_3), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), ODL_ASM_RW(x_1), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_RW_MEMORY(sum) \
+            : ODL_ASM_R(w_step), ODL_ASM_R(w_back), \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-/* 2 x 1: the products of `count` vectors, and the end of a chunk */
 #define DOT_2x1 \
     do { \
-        uint32_t h_0 = count, h_1; \
+        uint32_t h_0, h_1; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(0, "%[h_0]", 5) \
+            ODL_ASM_CLEAR("%[acc_0_0]") \
+            ODL_ASM_CLEAR("%[acc_1_0]") \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 12) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 5) \
             ODL_ASM_LW(ODL_ASM_SPARE_0, "%[w]", 4) \
             ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
             ODL_ASM_LW("%[h_1]", "%[x_1]", 4) \
             ODL_ASM_DOT_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
             ODL_ASM_DOT_f16("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_1]", "%[x_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LOAD_ONE("%[h_0]") \
+            ODL_ASM_CARRY_SUMS("%[acc_0_0]", "%[acc_1_0]", "%[sum]", 0, "%[h_0]", "%[h_1]") \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0), [acc_1_0] "+r"(acc_1_0),  \
-[w] "+r"(w), [x_0] "+r"(x_0), [x_1] "+r"(x_1), [h_0] "+r"(h_0), [h_1] "=&r"(h_1) \
-            : ); \
+            : \
+ODL_ASM_W(acc_0_0), \
+ODL_ASM_W(acc_1_0), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), ODL_ASM_RW(x_1), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_RW_MEMORY(sum) \
+            : \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-#define CARRY_2x1 \
+#define DOT_2x1_TAIL \
     do { \
-        const uint32_t one = ODL_ONE_F16; \
-        uint32_t other; \
-        __asm__ volatile( \
-            ODL_ASM_CARRY_SUMS("%[acc_0_0]", "%[acc_1_0]", "%[sum]", 0, "%[one]", "%[other]") \
-            : [acc_0_0] "+r"(acc_0_0), [acc_1_0] "+r"(acc_1_0), [other] "=&r"(other) \
-            : [sum] "r"(sum), [one] "r"(one) \
-            : "memory"); \
-    } while (0)
-
-/* 1 x 2: the products of `count` vectors, and the end of a chunk */
-#define DOT_1x2 \
-    do { \
-        uint32_t h_0 = count; \
+        uint32_t h_0, h_1; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(0, "%[h_0]", 5) \
+            ODL_ASM_CLEAR("%[acc_0_0]") \
+            ODL_ASM_CLEAR("%[acc_1_0]") \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 17) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 5) \
+            ODL_ASM_LW(ODL_ASM_SPARE_0, "%[w]", 4) \
+            ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
+            ODL_ASM_LW("%[h_1]", "%[x_1]", 4) \
+            ODL_ASM_DOT_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LHU(ODL_ASM_SPARE_0, "%[w]", 0) \
+            ODL_ASM_LHU("%[h_0]", "%[x_0]", 0) \
+            ODL_ASM_LHU("%[h_1]", "%[x_1]", 0) \
+            ODL_ASM_DOT_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_1_0]", "%[h_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[x_1]", "%[x_1]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LOAD_ONE("%[h_0]") \
+            ODL_ASM_CARRY_SUMS("%[acc_0_0]", "%[acc_1_0]", "%[sum]", 0, "%[h_0]", "%[h_1]") \
+            ODL_ASM_END \
+            : \
+ODL_ASM_W(acc_0_0), \
+ODL_ASM_W(acc_1_0), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), ODL_ASM_RW(x_1), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_RW_MEMORY(sum) \
+            : \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
+    } while (0)
+
+#define DOT_1x4 \
+    do { \
+        uint32_t h_0, h_1; \
+        __asm__ volatile(ODL_ASM_BEGIN \
+            ODL_ASM_CLEAR("%[acc_0_0]") \
+            ODL_ASM_CLEAR("%[acc_0_1]") \
+            ODL_ASM_CLEAR("%[acc_0_2]") \
+            ODL_ASM_CLEAR("%[acc_0_3]") \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 15) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 9) \
             ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
             ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
-            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_back]") \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_step]") \
             ODL_ASM_DOT_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
             ODL_ASM_DOT_f16("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_back]") \
+            ODL_ASM_DOT_f16("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LOAD_ONE("%[h_0]") \
+            ODL_ASM_CARRY_SUMS("%[acc_0_0]", "%[acc_0_1]", "%[sum]", 0, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_0_2]", "%[acc_0_3]", "%[sum]", 8, "%[h_0]", "%[h_1]") \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1),  \
-[w] "+r"(w), [x_0] "+r"(x_0), [h_0] "+r"(h_0) \
-            : [w_step] "r"(w_step), [w_back] "r"(w_back)); \
+            : \
+ODL_ASM_W(acc_0_0), ODL_ASM_W(acc_0_1), ODL_ASM_W(acc_0_2), ODL_ASM_W(acc_0_3), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_RW_MEMORY(sum) \
+            : ODL_ASM_R(w_step), ODL_ASM_R(w_back), \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-#define CARRY_1x2 \
+#define DOT_1x4_TAIL \
     do { \
-        const uint32_t one = ODL_ONE_F16; \
-        uint32_t other; \
-        __asm__ volatile( \
-            ODL_ASM_CARRY_SUMS("%[acc_0_0]", "%[acc_0_1]", "%[sum]", 0, "%[one]", "%[other]") \
-            : [acc_0_0] "+r"(acc_0_0), [acc_0_1] "+r"(acc_0_1), [other] "=&r"(other) \
-            : [sum] "r"(sum), [one] "r"(one) \
-            : "memory"); \
+        uint32_t h_0, h_1; \
+        __asm__ volatile(ODL_ASM_BEGIN \
+            ODL_ASM_CLEAR("%[acc_0_0]") \
+            ODL_ASM_CLEAR("%[acc_0_1]") \
+            ODL_ASM_CLEAR("%[acc_0_2]") \
+            ODL_ASM_CLEAR("%[acc_0_3]") \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 24) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 9) \
+            ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_step]") \
+            ODL_ASM_DOT_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
+            ODL_ASM_DOT_f16("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_back]") \
+            ODL_ASM_DOT_f16("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LHU("%[h_0]", "%[x_0]", 0) \
+            ODL_ASM_LHU_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
+            ODL_ASM_LHU_BY(ODL_ASM_SPARE_1, "%[w]", "%[w_step]") \
+            ODL_ASM_DOT_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LHU_BY(ODL_ASM_SPARE_0, "%[w]", "%[w_step]") \
+            ODL_ASM_DOT_f16("%[acc_0_1]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LHU(ODL_ASM_SPARE_1, "%[w]", 0) \
+            ODL_ASM_DOT_f16("%[acc_0_2]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_DOT_f16("%[acc_0_3]", "%[h_0]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LOAD_ONE("%[h_0]") \
+            ODL_ASM_CARRY_SUMS("%[acc_0_0]", "%[acc_0_1]", "%[sum]", 0, "%[h_0]", "%[h_1]") \
+            ODL_ASM_CARRY_SUMS("%[acc_0_2]", "%[acc_0_3]", "%[sum]", 8, "%[h_0]", "%[h_1]") \
+            ODL_ASM_END \
+            : \
+ODL_ASM_W(acc_0_0), ODL_ASM_W(acc_0_1), ODL_ASM_W(acc_0_2), ODL_ASM_W(acc_0_3), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_RW_MEMORY(sum) \
+            : ODL_ASM_R(w_step), ODL_ASM_R(w_back), \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-/* 1 x 1: the products of `count` vectors, and the end of a chunk */
 #define DOT_1x1 \
     do { \
-        uint32_t h_0 = count; \
+        uint32_t h_0, h_1; \
         __asm__ volatile(ODL_ASM_BEGIN \
-            ODL_ASM_REPEAT(0, "%[h_0]", 3) \
+            ODL_ASM_CLEAR("%[acc_0_0]") \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 9) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 3) \
             ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
             ODL_ASM_LW(ODL_ASM_SPARE_0, "%[w]", 4) \
             ODL_ASM_DOT_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LOAD_ONE("%[h_0]") \
+            ODL_ASM_CARRY_SUM("%[acc_0_0]", "%[sum]", 0, "%[h_0]", "%[h_1]") \
             ODL_ASM_END \
-            : [acc_0_0] "+r"(acc_0_0),  \
-[w] "+r"(w), [x_0] "+r"(x_0), [h_0] "+r"(h_0) \
-            : ); \
+            : \
+ODL_ASM_W(acc_0_0), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_RW_MEMORY(sum) \
+            : \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
-#define CARRY_1x1 \
+#define DOT_1x1_TAIL \
     do { \
-        const uint32_t one = ODL_ONE_F16; \
-        uint32_t other; \
-        __asm__ volatile( \
-            ODL_ASM_CARRY_SUM("%[acc_0_0]", "%[sum]", 0, "%[one]", "%[other]") \
-            : [acc_0_0] "+r"(acc_0_0), [other] "=&r"(other) \
-            : [sum] "r"(sum), [one] "r"(one) \
-            : "memory"); \
+        uint32_t h_0, h_1; \
+        __asm__ volatile(ODL_ASM_BEGIN \
+            ODL_ASM_CLEAR("%[acc_0_0]") \
+            ODL_ASM_LW_MEMORY("%[h_0]", "%[runs]") \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_REPEAT(1, "%[h_0]", 12) \
+            ODL_ASM_REPEAT(0, "%[h_1]", 3) \
+            ODL_ASM_LW("%[h_0]", "%[x_0]", 4) \
+            ODL_ASM_LW(ODL_ASM_SPARE_0, "%[w]", 4) \
+            ODL_ASM_DOT_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LHU("%[h_0]", "%[x_0]", 0) \
+            ODL_ASM_LHU(ODL_ASM_SPARE_0, "%[w]", 0) \
+            ODL_ASM_DOT_f16("%[acc_0_0]", "%[h_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_LW_MEMORY("%[h_1]", "%[count]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_0, "%[x_bytes]") \
+            ODL_ASM_LW_MEMORY(ODL_ASM_SPARE_1, "%[w_bytes]") \
+            ODL_ASM_ADD("%[x_0]", "%[x_0]", ODL_ASM_SPARE_0) \
+            ODL_ASM_ADD("%[w]", "%[w]", ODL_ASM_SPARE_1) \
+            ODL_ASM_LOAD_ONE("%[h_0]") \
+            ODL_ASM_CARRY_SUM("%[acc_0_0]", "%[sum]", 0, "%[h_0]", "%[h_1]") \
+            ODL_ASM_END \
+            : \
+ODL_ASM_W(acc_0_0), \
+ODL_ASM_RW(w), ODL_ASM_RW(x_0), \
+ODL_ASM_W(h_0), ODL_ASM_W(h_1), ODL_ASM_RW_MEMORY(sum) \
+            : \
+              ODL_ASM_R_MEMORY(runs), ODL_ASM_R_MEMORY(count), \
+ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
+            ); \
     } while (0)
 
+/* clang-format on */
 #endif
 
 /* Outputs of one dimension whose windows are clipped alike: `count` from a given one, with the taps [first,
@@ -232,113 +677,195 @@ struct region {
     const odl_f32 *bias;
     const odl_f16 *addend;
     odl_f16 *y;
-    size_t at;                /* of the pixel in addend and y */
-    uint32_t pixels;          /* still to do */
-    uint32_t column, columns; /* of the pixel, and of the region */
-    size_t x_step, at_step;   /* to the next pixel in the row */
-    size_t x_wrap, at_wrap;   /* to the first one in the next row */
-    uint32_t rows;            /* of the window */
-    uint32_t vectors, tail;   /* whole vectors and further elements in a row of it */
-    uint32_t terms;           /* of a lane in such a row */
-    size_t x_jump, w_jump;    /* from behind the vectors of a row to the next row */
-    size_t channel_step;      /* in w */
+    size_t at;                      /* of the pixel in addend and y */
+    uint32_t pixels;                /* still to do */
+    uint32_t column, columns;       /* of the pixel, and of the region */
+    size_t x_step, at_step;         /* to the next pixel in the row */
+    size_t x_wrap, at_wrap;         /* to the first one in the next row */
+    uint32_t rows;                  /* of the window */
+    uint32_t vectors, tail;         /* whole vectors and further elements in a row of it */
+    uint32_t terms, rows_per_chunk; /* terms of a lane in such a row */
+    size_t x_jump, w_jump;          /* from behind the vectors of a row to the next row */
+    size_t channel_step;            /* in w */
     struct odl_limits limits;
 };
 
-static inline void next_pixel(struct region *r) {
-    if (++r->column < r->columns) {
-        r->x += r->x_step;
-        r->at += r->at_step;
+/* One step along the pixels of a region; `x` belongs to pixel `at`. */
+static inline void next_pixel(const struct region *r, uint32_t *column, const odl_f16 **x, size_t *at) {
+    if (++*column < r->columns) {
+        *x += r->x_step;
+        *at += r->at_step;
     } else {
-        r->column = 0;
-        r->x += r->x_wrap;
-        r->at += r->at_wrap;
+        *column = 0;
+        *x += r->x_wrap;
+        *at += r->at_wrap;
     }
 }
 
-/* What follows the sums of a pixel's channels. */
-static inline void store_pair(const struct region *r, size_t at, float a, float b) {
-    if (r->addend != NULL) {
-        a += odl_load_f16(r->addend + at);
-        b += odl_load_f16(r->addend + at + 1);
+/* What follows the sums of 4 channels of a pixel. */
+static inline void store_4(const odl_f16 *addend, odl_f16 *y, const struct odl_limits *limits, float sum_0,
+                           float sum_1, float sum_2, float sum_3) {
+    if (addend != NULL) {
+        sum_0 += odl_load_f16(addend);
+        sum_1 += odl_load_f16(addend + 1);
+        sum_2 += odl_load_f16(addend + 2);
+        sum_3 += odl_load_f16(addend + 3);
     }
-    odl_pair_store_f16(r->y + at, odl_pair_limit_f16(odl_pair_of_f16(a, b), &r->limits));
+    const odl_pair_f16 v_0 = odl_pair_of_f16(sum_0, sum_1);
+    const odl_pair_f16 v_2 = odl_pair_of_f16(sum_2, sum_3);
+    odl_pair_store_f16(y, odl_pair_limit_f16(v_0, limits));
+    odl_pair_store_f16(y + 2, odl_pair_limit_f16(v_2, limits));
 }
 
-static inline void store_one(const struct region *r, size_t at, float sum) {
-    if (r->addend != NULL) {
-        sum += odl_load_f16(r->addend + at);
+/* What follows the sums of 1 channel of a pixel. */
+static inline void store_1(const odl_f16 *addend, odl_f16 *y, const struct odl_limits *limits, float sum_0) {
+    if (addend != NULL) {
+        sum_0 += odl_load_f16(addend);
     }
-    odl_store_f16(r->y + at, odl_limited(sum, &r->limits));
+    const float v_0 = sum_0;
+    odl_store_f16(y, odl_limited(v_0, limits));
 }
 
-/* 4 pixels x 2 channels at a time, as long as there are as many pixels. */
-static void tiles_4x2(struct region *r) {
+#ifdef ODL_PACKED_ASM
+ODL_RARELY void tail_chunk_4(const struct region *r, const odl_f16 *x, const odl_f16 *w, float *sum) {
+    const odl_vec_f16 a = odl_vload_tail_f16(x, r->tail);
+    for (uint32_t c = 0; c < 4; c++) {
+        const odl_vec_f16 b = odl_vload_tail_f16(w + c * r->channel_step, r->tail);
+        sum[c] += odl_vsum_f16(odl_vmac_f16(odl_vzero_f16(), a, b));
+    }
+}
+
+ODL_RARELY void tail_chunk_1(const struct region *r, const odl_f16 *x, const odl_f16 *w, float *sum) {
+    const odl_vec_f16 a = odl_vload_tail_f16(x, r->tail);
+    for (uint32_t c = 0; c < 1; c++) {
+        const odl_vec_f16 b = odl_vload_tail_f16(w + c * r->channel_step, r->tail);
+        sum[c] += odl_vsum_f16(odl_vmac_f16(odl_vzero_f16(), a, b));
+    }
+}
+
+#endif
+
+/* 4 pixels x 4 channels at a time, as long as there are as many pixels. */
+ODL_TILE tiles_4x4(struct region *r) {
     const size_t channel_step = r->channel_step;
 #ifdef ODL_PACKED_ASM
-    const size_t w_step = channel_step * sizeof *r->w, w_back = 4 - 1 * w_step;
+    const size_t w_step = channel_step * sizeof *r->w, w_back = 4 - 3 * w_step;
 #endif
-    for (; r->pixels >= 4; r->pixels -= 4) {
-        const odl_f16 *x_0 = r->x;
-        const size_t at_0 = r->at;
-        next_pixel(r);
-        const odl_f16 *x_1 = r->x;
-        const size_t at_1 = r->at;
-        next_pixel(r);
-        const odl_f16 *x_2 = r->x;
-        const size_t at_2 = r->at;
-        next_pixel(r);
-        const odl_f16 *x_3 = r->x;
-        const size_t at_3 = r->at;
-        next_pixel(r);
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *bias = r->bias;
+    const odl_f16 *addend = r->addend, *x = r->x;
+    odl_f16 *y = r->y;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    for (; pixels >= 4; pixels -= 4) {
+        const odl_f16 *x_0 = x;
+        const size_t at_0 = at;
+        const odl_f16 *x_1, *x_2, *x_3;
+        size_t at_1, at_2, at_3;
+        if (ODL_LIKELY(r->columns - column >= 4)) { /* in one row */
+            x_1 = x_0 + r->x_step;
+            at_1 = at_0 + r->at_step;
+            x_2 = x_1 + r->x_step;
+            at_2 = at_1 + r->at_step;
+            x_3 = x_2 + r->x_step;
+            at_3 = at_2 + r->at_step;
+            column += 3;
+        } else {
+            next_pixel(r, &column, &x, &at);
+            x_1 = x;
+            at_1 = at;
+            next_pixel(r, &column, &x, &at);
+            x_2 = x;
+            at_2 = at;
+            next_pixel(r, &column, &x, &at);
+            x_3 = x;
+            at_3 = at;
+        }
+        x = x_3;
+        at = at_3;
+        next_pixel(r, &column, &x, &at);
         const odl_f16 *w = r->w;
-        const float bias_0 = r->bias != NULL ? odl_load_f32(r->bias) : 0.0f;
-        const float bias_1 = r->bias != NULL ? odl_load_f32(r->bias + 1) : 0.0f;
-        odl_vec_f16 acc_0_0 = odl_vzero_f16();
-        odl_vec_f16 acc_0_1 = odl_vzero_f16();
-        odl_vec_f16 acc_1_0 = odl_vzero_f16();
-        odl_vec_f16 acc_1_1 = odl_vzero_f16();
-        odl_vec_f16 acc_2_0 = odl_vzero_f16();
-        odl_vec_f16 acc_2_1 = odl_vzero_f16();
-        odl_vec_f16 acc_3_0 = odl_vzero_f16();
-        odl_vec_f16 acc_3_1 = odl_vzero_f16();
-        float sum[8] = {bias_0, bias_1, bias_0, bias_1, bias_0, bias_1, bias_0, bias_1};
-        uint32_t room = 64;
-        for (uint32_t row = r->rows; row > 0; row--) {
-            for (uint32_t left = r->terms; left > 0;) {
-                const uint32_t terms = left < 64 ? left : 64;
-                if (terms > room) {
+        const float bias_0 = bias != NULL ? odl_load_f32(bias) : 0.0f;
+        const float bias_1 = bias != NULL ? odl_load_f32(bias + 1) : 0.0f;
+        const float bias_2 = bias != NULL ? odl_load_f32(bias + 2) : 0.0f;
+        const float bias_3 = bias != NULL ? odl_load_f32(bias + 3) : 0.0f;
+        odl_vec_f16 acc_0_0, acc_0_1, acc_0_2, acc_0_3;
+        odl_vec_f16 acc_1_0, acc_1_1, acc_1_2, acc_1_3;
+        odl_vec_f16 acc_2_0, acc_2_1, acc_2_2, acc_2_3;
+        odl_vec_f16 acc_3_0, acc_3_1, acc_3_2, acc_3_3;
+        float sum[16];
+        sum[0] = bias_0;
+        sum[1] = bias_1;
+        sum[2] = bias_2;
+        sum[3] = bias_3;
+        sum[4] = bias_0;
+        sum[5] = bias_1;
+        sum[6] = bias_2;
+        sum[7] = bias_3;
+        sum[8] = bias_0;
+        sum[9] = bias_1;
+        sum[10] = bias_2;
+        sum[11] = bias_3;
+        sum[12] = bias_0;
+        sum[13] = bias_1;
+        sum[14] = bias_2;
+        sum[15] = bias_3;
+        for (uint32_t left = r->rows, begin = 0; left > 0;) {
+            /* One chunk: as many whole rows as fit, or a piece of a long one. */
+            uint32_t runs = 1, count = r->vectors;
+            size_t x_jump = r->x_jump, w_jump = r->w_jump;
+            bool has_tail = r->tail > 0;
+            if (r->terms <= 64) {
+                runs = r->rows_per_chunk < left ? r->rows_per_chunk : left;
+                left -= runs;
+            } else if (r->terms - begin <= 64) {
+                count -= begin;
+                begin = 0;
+                left--;
+            } else {
+                count = 64;
+                begin += 64;
+                has_tail = false;
+                x_jump = w_jump = 0;
+            }
 #ifdef ODL_PACKED_ASM
-                    CARRY_4x2;
+            if (count == 0) {
+                tail_chunk_4(r, x_0, w, sum);
+                tail_chunk_4(r, x_1, w, sum + 4);
+                tail_chunk_4(r, x_2, w, sum + 8);
+                tail_chunk_4(r, x_3, w, sum + 12);
+                x_0 += x_jump;
+                x_1 += x_jump;
+                x_2 += x_jump;
+                x_3 += x_jump;
+                w += w_jump;
+                continue;
+            }
+            const size_t x_bytes = x_jump * sizeof *r->x;
+            const size_t w_bytes = w_jump * sizeof *r->w - (has_tail ? 3 * w_step : 0);
+            if (ODL_LIKELY(!has_tail)) {
+                DOT_4x4;
+            } else {
+                DOT_4x4_TAIL;
+            }
 #else
-                    sum[0] += odl_vsum_f16(acc_0_0);
-                    acc_0_0 = odl_vzero_f16();
-                    sum[1] += odl_vsum_f16(acc_0_1);
-                    acc_0_1 = odl_vzero_f16();
-                    sum[2] += odl_vsum_f16(acc_1_0);
-                    acc_1_0 = odl_vzero_f16();
-                    sum[3] += odl_vsum_f16(acc_1_1);
-                    acc_1_1 = odl_vzero_f16();
-                    sum[4] += odl_vsum_f16(acc_2_0);
-                    acc_2_0 = odl_vzero_f16();
-                    sum[5] += odl_vsum_f16(acc_2_1);
-                    acc_2_1 = odl_vzero_f16();
-                    sum[6] += odl_vsum_f16(acc_3_0);
-                    acc_3_0 = odl_vzero_f16();
-                    sum[7] += odl_vsum_f16(acc_3_1);
-                    acc_3_1 = odl_vzero_f16();
-#endif
-                    room = 64;
-                }
-                room -= terms;
-                left -= terms;
-                const bool ends = left == 0 && r->tail > 0;
-                const uint32_t count = terms - (ends ? 1 : 0);
-#ifdef ODL_PACKED_ASM
-                if (count > 0) {
-                    DOT_4x2;
-                }
-#else
+            acc_0_0 = odl_vzero_f16();
+            acc_0_1 = odl_vzero_f16();
+            acc_0_2 = odl_vzero_f16();
+            acc_0_3 = odl_vzero_f16();
+            acc_1_0 = odl_vzero_f16();
+            acc_1_1 = odl_vzero_f16();
+            acc_1_2 = odl_vzero_f16();
+            acc_1_3 = odl_vzero_f16();
+            acc_2_0 = odl_vzero_f16();
+            acc_2_1 = odl_vzero_f16();
+            acc_2_2 = odl_vzero_f16();
+            acc_2_3 = odl_vzero_f16();
+            acc_3_0 = odl_vzero_f16();
+            acc_3_1 = odl_vzero_f16();
+            acc_3_2 = odl_vzero_f16();
+            acc_3_3 = odl_vzero_f16();
+            for (uint32_t row = 0; row < runs; row++) {
                 for (uint32_t i = 0; i < count; i++) {
                     const odl_vec_f16 a_0 = odl_vload_f16(x_0);
                     const odl_vec_f16 a_1 = odl_vload_f16(x_1);
@@ -346,289 +873,470 @@ static void tiles_4x2(struct region *r) {
                     const odl_vec_f16 a_3 = odl_vload_f16(x_3);
                     const odl_vec_f16 b_0 = odl_vload_f16(w);
                     const odl_vec_f16 b_1 = odl_vload_f16(w + channel_step);
+                    const odl_vec_f16 b_2 = odl_vload_f16(w + 2 * channel_step);
+                    const odl_vec_f16 b_3 = odl_vload_f16(w + 3 * channel_step);
                     acc_0_0 = odl_vmac_f16(acc_0_0, a_0, b_0);
                     acc_0_1 = odl_vmac_f16(acc_0_1, a_0, b_1);
+                    acc_0_2 = odl_vmac_f16(acc_0_2, a_0, b_2);
+                    acc_0_3 = odl_vmac_f16(acc_0_3, a_0, b_3);
                     acc_1_0 = odl_vmac_f16(acc_1_0, a_1, b_0);
                     acc_1_1 = odl_vmac_f16(acc_1_1, a_1, b_1);
+                    acc_1_2 = odl_vmac_f16(acc_1_2, a_1, b_2);
+                    acc_1_3 = odl_vmac_f16(acc_1_3, a_1, b_3);
                     acc_2_0 = odl_vmac_f16(acc_2_0, a_2, b_0);
                     acc_2_1 = odl_vmac_f16(acc_2_1, a_2, b_1);
+                    acc_2_2 = odl_vmac_f16(acc_2_2, a_2, b_2);
+                    acc_2_3 = odl_vmac_f16(acc_2_3, a_2, b_3);
                     acc_3_0 = odl_vmac_f16(acc_3_0, a_3, b_0);
                     acc_3_1 = odl_vmac_f16(acc_3_1, a_3, b_1);
+                    acc_3_2 = odl_vmac_f16(acc_3_2, a_3, b_2);
+                    acc_3_3 = odl_vmac_f16(acc_3_3, a_3, b_3);
                     x_0 += ODL_LANES_f16;
                     x_1 += ODL_LANES_f16;
                     x_2 += ODL_LANES_f16;
                     x_3 += ODL_LANES_f16;
                     w += ODL_LANES_f16;
                 }
-#endif
-                if (ends) {
+                if (has_tail) {
                     const odl_vec_f16 a_0 = odl_vload_tail_f16(x_0, r->tail);
                     const odl_vec_f16 a_1 = odl_vload_tail_f16(x_1, r->tail);
                     const odl_vec_f16 a_2 = odl_vload_tail_f16(x_2, r->tail);
                     const odl_vec_f16 a_3 = odl_vload_tail_f16(x_3, r->tail);
                     const odl_vec_f16 b_0 = odl_vload_tail_f16(w, r->tail);
                     const odl_vec_f16 b_1 = odl_vload_tail_f16(w + channel_step, r->tail);
+                    const odl_vec_f16 b_2 = odl_vload_tail_f16(w + 2 * channel_step, r->tail);
+                    const odl_vec_f16 b_3 = odl_vload_tail_f16(w + 3 * channel_step, r->tail);
                     acc_0_0 = odl_vmac_f16(acc_0_0, a_0, b_0);
                     acc_0_1 = odl_vmac_f16(acc_0_1, a_0, b_1);
+                    acc_0_2 = odl_vmac_f16(acc_0_2, a_0, b_2);
+                    acc_0_3 = odl_vmac_f16(acc_0_3, a_0, b_3);
                     acc_1_0 = odl_vmac_f16(acc_1_0, a_1, b_0);
                     acc_1_1 = odl_vmac_f16(acc_1_1, a_1, b_1);
+                    acc_1_2 = odl_vmac_f16(acc_1_2, a_1, b_2);
+                    acc_1_3 = odl_vmac_f16(acc_1_3, a_1, b_3);
                     acc_2_0 = odl_vmac_f16(acc_2_0, a_2, b_0);
                     acc_2_1 = odl_vmac_f16(acc_2_1, a_2, b_1);
+                    acc_2_2 = odl_vmac_f16(acc_2_2, a_2, b_2);
+                    acc_2_3 = odl_vmac_f16(acc_2_3, a_2, b_3);
                     acc_3_0 = odl_vmac_f16(acc_3_0, a_3, b_0);
                     acc_3_1 = odl_vmac_f16(acc_3_1, a_3, b_1);
+                    acc_3_2 = odl_vmac_f16(acc_3_2, a_3, b_2);
+                    acc_3_3 = odl_vmac_f16(acc_3_3, a_3, b_3);
                 }
+                x_0 += x_jump;
+                x_1 += x_jump;
+                x_2 += x_jump;
+                x_3 += x_jump;
+                w += w_jump;
             }
-            x_0 += r->x_jump;
-            x_1 += r->x_jump;
-            x_2 += r->x_jump;
-            x_3 += r->x_jump;
-            w += r->w_jump;
-        }
-#ifdef ODL_PACKED_ASM
-        CARRY_4x2;
-#else
-        sum[0] += odl_vsum_f16(acc_0_0);
-        acc_0_0 = odl_vzero_f16();
-        sum[1] += odl_vsum_f16(acc_0_1);
-        acc_0_1 = odl_vzero_f16();
-        sum[2] += odl_vsum_f16(acc_1_0);
-        acc_1_0 = odl_vzero_f16();
-        sum[3] += odl_vsum_f16(acc_1_1);
-        acc_1_1 = odl_vzero_f16();
-        sum[4] += odl_vsum_f16(acc_2_0);
-        acc_2_0 = odl_vzero_f16();
-        sum[5] += odl_vsum_f16(acc_2_1);
-        acc_2_1 = odl_vzero_f16();
-        sum[6] += odl_vsum_f16(acc_3_0);
-        acc_3_0 = odl_vzero_f16();
-        sum[7] += odl_vsum_f16(acc_3_1);
-        acc_3_1 = odl_vzero_f16();
+            sum[0] += odl_vsum_f16(acc_0_0);
+            sum[1] += odl_vsum_f16(acc_0_1);
+            sum[2] += odl_vsum_f16(acc_0_2);
+            sum[3] += odl_vsum_f16(acc_0_3);
+            sum[4] += odl_vsum_f16(acc_1_0);
+            sum[5] += odl_vsum_f16(acc_1_1);
+            sum[6] += odl_vsum_f16(acc_1_2);
+            sum[7] += odl_vsum_f16(acc_1_3);
+            sum[8] += odl_vsum_f16(acc_2_0);
+            sum[9] += odl_vsum_f16(acc_2_1);
+            sum[10] += odl_vsum_f16(acc_2_2);
+            sum[11] += odl_vsum_f16(acc_2_3);
+            sum[12] += odl_vsum_f16(acc_3_0);
+            sum[13] += odl_vsum_f16(acc_3_1);
+            sum[14] += odl_vsum_f16(acc_3_2);
+            sum[15] += odl_vsum_f16(acc_3_3);
 #endif
-        store_pair(r, at_0, sum[0], sum[1]);
-        store_pair(r, at_1, sum[2], sum[3]);
-        store_pair(r, at_2, sum[4], sum[5]);
-        store_pair(r, at_3, sum[6], sum[7]);
+        }
+        if (ODL_LIKELY(addend == NULL && limits.plain)) { /* all at once */
+            odl_f16 *y_0 = y + at_0;
+            odl_f16 *y_1 = y + at_1;
+            odl_f16 *y_2 = y + at_2;
+            odl_f16 *y_3 = y + at_3;
+            const odl_pair_f16 v_0_0 = odl_pair_of_f16(sum[0], sum[1]);
+            const odl_pair_f16 v_0_2 = odl_pair_of_f16(sum[2], sum[3]);
+            const odl_pair_f16 v_1_0 = odl_pair_of_f16(sum[4], sum[5]);
+            const odl_pair_f16 v_1_2 = odl_pair_of_f16(sum[6], sum[7]);
+            const odl_pair_f16 v_2_0 = odl_pair_of_f16(sum[8], sum[9]);
+            const odl_pair_f16 v_2_2 = odl_pair_of_f16(sum[10], sum[11]);
+            const odl_pair_f16 v_3_0 = odl_pair_of_f16(sum[12], sum[13]);
+            const odl_pair_f16 v_3_2 = odl_pair_of_f16(sum[14], sum[15]);
+            odl_pair_store_f16(y_0, odl_pair_limit_f16(v_0_0, &limits));
+            odl_pair_store_f16(y_0 + 2, odl_pair_limit_f16(v_0_2, &limits));
+            odl_pair_store_f16(y_1, odl_pair_limit_f16(v_1_0, &limits));
+            odl_pair_store_f16(y_1 + 2, odl_pair_limit_f16(v_1_2, &limits));
+            odl_pair_store_f16(y_2, odl_pair_limit_f16(v_2_0, &limits));
+            odl_pair_store_f16(y_2 + 2, odl_pair_limit_f16(v_2_2, &limits));
+            odl_pair_store_f16(y_3, odl_pair_limit_f16(v_3_0, &limits));
+            odl_pair_store_f16(y_3 + 2, odl_pair_limit_f16(v_3_2, &limits));
+            continue;
+        }
+        store_4(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, sum[0], sum[1], sum[2], sum[3]);
+        store_4(addend != NULL ? addend + at_1 : NULL, y + at_1, &limits, sum[4], sum[5], sum[6], sum[7]);
+        store_4(addend != NULL ? addend + at_2 : NULL, y + at_2, &limits, sum[8], sum[9], sum[10], sum[11]);
+        store_4(addend != NULL ? addend + at_3 : NULL, y + at_3, &limits, sum[12], sum[13], sum[14], sum[15]);
     }
+    r->x = x;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
 
-/* 2 pixels x 2 channels at a time, as long as there are as many pixels. */
-static void tiles_2x2(struct region *r) {
+/* 2 pixels x 4 channels at a time, as long as there are as many pixels. */
+ODL_TILE tiles_2x4(struct region *r) {
     const size_t channel_step = r->channel_step;
 #ifdef ODL_PACKED_ASM
-    const size_t w_step = channel_step * sizeof *r->w, w_back = 4 - 1 * w_step;
+    const size_t w_step = channel_step * sizeof *r->w, w_back = 4 - 3 * w_step;
 #endif
-    for (; r->pixels >= 2; r->pixels -= 2) {
-        const odl_f16 *x_0 = r->x;
-        const size_t at_0 = r->at;
-        next_pixel(r);
-        const odl_f16 *x_1 = r->x;
-        const size_t at_1 = r->at;
-        next_pixel(r);
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *bias = r->bias;
+    const odl_f16 *addend = r->addend, *x = r->x;
+    odl_f16 *y = r->y;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    for (; pixels >= 2; pixels -= 2) {
+        const odl_f16 *x_0 = x;
+        const size_t at_0 = at;
+        const odl_f16 *x_1;
+        size_t at_1;
+        if (ODL_LIKELY(r->columns - column >= 2)) { /* in one row */
+            x_1 = x_0 + r->x_step;
+            at_1 = at_0 + r->at_step;
+            column += 1;
+        } else {
+            next_pixel(r, &column, &x, &at);
+            x_1 = x;
+            at_1 = at;
+        }
+        x = x_1;
+        at = at_1;
+        next_pixel(r, &column, &x, &at);
         const odl_f16 *w = r->w;
-        const float bias_0 = r->bias != NULL ? odl_load_f32(r->bias) : 0.0f;
-        const float bias_1 = r->bias != NULL ? odl_load_f32(r->bias + 1) : 0.0f;
-        odl_vec_f16 acc_0_0 = odl_vzero_f16();
-        odl_vec_f16 acc_0_1 = odl_vzero_f16();
-        odl_vec_f16 acc_1_0 = odl_vzero_f16();
-        odl_vec_f16 acc_1_1 = odl_vzero_f16();
-        float sum[4] = {bias_0, bias_1, bias_0, bias_1};
-        uint32_t room = 64;
-        for (uint32_t row = r->rows; row > 0; row--) {
-            for (uint32_t left = r->terms; left > 0;) {
-                const uint32_t terms = left < 64 ? left : 64;
-                if (terms > room) {
+        const float bias_0 = bias != NULL ? odl_load_f32(bias) : 0.0f;
+        const float bias_1 = bias != NULL ? odl_load_f32(bias + 1) : 0.0f;
+        const float bias_2 = bias != NULL ? odl_load_f32(bias + 2) : 0.0f;
+        const float bias_3 = bias != NULL ? odl_load_f32(bias + 3) : 0.0f;
+        odl_vec_f16 acc_0_0, acc_0_1, acc_0_2, acc_0_3;
+        odl_vec_f16 acc_1_0, acc_1_1, acc_1_2, acc_1_3;
+        float sum[8];
+        sum[0] = bias_0;
+        sum[1] = bias_1;
+        sum[2] = bias_2;
+        sum[3] = bias_3;
+        sum[4] = bias_0;
+        sum[5] = bias_1;
+        sum[6] = bias_2;
+        sum[7] = bias_3;
+        for (uint32_t left = r->rows, begin = 0; left > 0;) {
+            /* One chunk: as many whole rows as fit, or a piece of a long one. */
+            uint32_t runs = 1, count = r->vectors;
+            size_t x_jump = r->x_jump, w_jump = r->w_jump;
+            bool has_tail = r->tail > 0;
+            if (r->terms <= 64) {
+                runs = r->rows_per_chunk < left ? r->rows_per_chunk : left;
+                left -= runs;
+            } else if (r->terms - begin <= 64) {
+                count -= begin;
+                begin = 0;
+                left--;
+            } else {
+                count = 64;
+                begin += 64;
+                has_tail = false;
+                x_jump = w_jump = 0;
+            }
 #ifdef ODL_PACKED_ASM
-                    CARRY_2x2;
+            if (count == 0) {
+                tail_chunk_4(r, x_0, w, sum);
+                tail_chunk_4(r, x_1, w, sum + 4);
+                x_0 += x_jump;
+                x_1 += x_jump;
+                w += w_jump;
+                continue;
+            }
+            const size_t x_bytes = x_jump * sizeof *r->x;
+            const size_t w_bytes = w_jump * sizeof *r->w - (has_tail ? 3 * w_step : 0);
+            if (ODL_LIKELY(!has_tail)) {
+                DOT_2x4;
+            } else {
+                DOT_2x4_TAIL;
+            }
 #else
-                    sum[0] += odl_vsum_f16(acc_0_0);
-                    acc_0_0 = odl_vzero_f16();
-                    sum[1] += odl_vsum_f16(acc_0_1);
-                    acc_0_1 = odl_vzero_f16();
-                    sum[2] += odl_vsum_f16(acc_1_0);
-                    acc_1_0 = odl_vzero_f16();
-                    sum[3] += odl_vsum_f16(acc_1_1);
-                    acc_1_1 = odl_vzero_f16();
-#endif
-                    room = 64;
-                }
-                room -= terms;
-                left -= terms;
-                const bool ends = left == 0 && r->tail > 0;
-                const uint32_t count = terms - (ends ? 1 : 0);
-#ifdef ODL_PACKED_ASM
-                if (count > 0) {
-                    DOT_2x2;
-                }
-#else
+            acc_0_0 = odl_vzero_f16();
+            acc_0_1 = odl_vzero_f16();
+            acc_0_2 = odl_vzero_f16();
+            acc_0_3 = odl_vzero_f16();
+            acc_1_0 = odl_vzero_f16();
+            acc_1_1 = odl_vzero_f16();
+            acc_1_2 = odl_vzero_f16();
+            acc_1_3 = odl_vzero_f16();
+            for (uint32_t row = 0; row < runs; row++) {
                 for (uint32_t i = 0; i < count; i++) {
                     const odl_vec_f16 a_0 = odl_vload_f16(x_0);
                     const odl_vec_f16 a_1 = odl_vload_f16(x_1);
                     const odl_vec_f16 b_0 = odl_vload_f16(w);
                     const odl_vec_f16 b_1 = odl_vload_f16(w + channel_step);
+                    const odl_vec_f16 b_2 = odl_vload_f16(w + 2 * channel_step);
+                    const odl_vec_f16 b_3 = odl_vload_f16(w + 3 * channel_step);
                     acc_0_0 = odl_vmac_f16(acc_0_0, a_0, b_0);
                     acc_0_1 = odl_vmac_f16(acc_0_1, a_0, b_1);
+                    acc_0_2 = odl_vmac_f16(acc_0_2, a_0, b_2);
+                    acc_0_3 = odl_vmac_f16(acc_0_3, a_0, b_3);
                     acc_1_0 = odl_vmac_f16(acc_1_0, a_1, b_0);
                     acc_1_1 = odl_vmac_f16(acc_1_1, a_1, b_1);
+                    acc_1_2 = odl_vmac_f16(acc_1_2, a_1, b_2);
+                    acc_1_3 = odl_vmac_f16(acc_1_3, a_1, b_3);
                     x_0 += ODL_LANES_f16;
                     x_1 += ODL_LANES_f16;
                     w += ODL_LANES_f16;
                 }
-#endif
-                if (ends) {
+                if (has_tail) {
                     const odl_vec_f16 a_0 = odl_vload_tail_f16(x_0, r->tail);
                     const odl_vec_f16 a_1 = odl_vload_tail_f16(x_1, r->tail);
                     const odl_vec_f16 b_0 = odl_vload_tail_f16(w, r->tail);
                     const odl_vec_f16 b_1 = odl_vload_tail_f16(w + channel_step, r->tail);
+                    const odl_vec_f16 b_2 = odl_vload_tail_f16(w + 2 * channel_step, r->tail);
+                    const odl_vec_f16 b_3 = odl_vload_tail_f16(w + 3 * channel_step, r->tail);
                     acc_0_0 = odl_vmac_f16(acc_0_0, a_0, b_0);
                     acc_0_1 = odl_vmac_f16(acc_0_1, a_0, b_1);
+                    acc_0_2 = odl_vmac_f16(acc_0_2, a_0, b_2);
+                    acc_0_3 = odl_vmac_f16(acc_0_3, a_0, b_3);
                     acc_1_0 = odl_vmac_f16(acc_1_0, a_1, b_0);
                     acc_1_1 = odl_vmac_f16(acc_1_1, a_1, b_1);
+                    acc_1_2 = odl_vmac_f16(acc_1_2, a_1, b_2);
+                    acc_1_3 = odl_vmac_f16(acc_1_3, a_1, b_3);
                 }
+                x_0 += x_jump;
+                x_1 += x_jump;
+                w += w_jump;
             }
-            x_0 += r->x_jump;
-            x_1 += r->x_jump;
-            w += r->w_jump;
-        }
-#ifdef ODL_PACKED_ASM
-        CARRY_2x2;
-#else
-        sum[0] += odl_vsum_f16(acc_0_0);
-        acc_0_0 = odl_vzero_f16();
-        sum[1] += odl_vsum_f16(acc_0_1);
-        acc_0_1 = odl_vzero_f16();
-        sum[2] += odl_vsum_f16(acc_1_0);
-        acc_1_0 = odl_vzero_f16();
-        sum[3] += odl_vsum_f16(acc_1_1);
-        acc_1_1 = odl_vzero_f16();
+            sum[0] += odl_vsum_f16(acc_0_0);
+            sum[1] += odl_vsum_f16(acc_0_1);
+            sum[2] += odl_vsum_f16(acc_0_2);
+            sum[3] += odl_vsum_f16(acc_0_3);
+            sum[4] += odl_vsum_f16(acc_1_0);
+            sum[5] += odl_vsum_f16(acc_1_1);
+            sum[6] += odl_vsum_f16(acc_1_2);
+            sum[7] += odl_vsum_f16(acc_1_3);
 #endif
-        store_pair(r, at_0, sum[0], sum[1]);
-        store_pair(r, at_1, sum[2], sum[3]);
+        }
+        if (ODL_LIKELY(addend == NULL && limits.plain)) { /* all at once */
+            odl_f16 *y_0 = y + at_0;
+            odl_f16 *y_1 = y + at_1;
+            const odl_pair_f16 v_0_0 = odl_pair_of_f16(sum[0], sum[1]);
+            const odl_pair_f16 v_0_2 = odl_pair_of_f16(sum[2], sum[3]);
+            const odl_pair_f16 v_1_0 = odl_pair_of_f16(sum[4], sum[5]);
+            const odl_pair_f16 v_1_2 = odl_pair_of_f16(sum[6], sum[7]);
+            odl_pair_store_f16(y_0, odl_pair_limit_f16(v_0_0, &limits));
+            odl_pair_store_f16(y_0 + 2, odl_pair_limit_f16(v_0_2, &limits));
+            odl_pair_store_f16(y_1, odl_pair_limit_f16(v_1_0, &limits));
+            odl_pair_store_f16(y_1 + 2, odl_pair_limit_f16(v_1_2, &limits));
+            continue;
+        }
+        store_4(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, sum[0], sum[1], sum[2], sum[3]);
+        store_4(addend != NULL ? addend + at_1 : NULL, y + at_1, &limits, sum[4], sum[5], sum[6], sum[7]);
     }
+    r->x = x;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
 
-/* 1 pixel x 2 channels at a time, as long as there are as many pixels. */
-static void tiles_1x2(struct region *r) {
+/* 1 pixel x 4 channels at a time, as long as there are as many pixels. */
+ODL_TILE tiles_1x4(struct region *r) {
     const size_t channel_step = r->channel_step;
 #ifdef ODL_PACKED_ASM
-    const size_t w_step = channel_step * sizeof *r->w, w_back = 4 - 1 * w_step;
+    const size_t w_step = channel_step * sizeof *r->w, w_back = 4 - 3 * w_step;
 #endif
-    for (; r->pixels >= 1; r->pixels -= 1) {
-        const odl_f16 *x_0 = r->x;
-        const size_t at_0 = r->at;
-        next_pixel(r);
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *bias = r->bias;
+    const odl_f16 *addend = r->addend, *x = r->x;
+    odl_f16 *y = r->y;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    for (; pixels >= 1; pixels -= 1) {
+        const odl_f16 *x_0 = x;
+        const size_t at_0 = at;
+        next_pixel(r, &column, &x, &at);
         const odl_f16 *w = r->w;
-        const float bias_0 = r->bias != NULL ? odl_load_f32(r->bias) : 0.0f;
-        const float bias_1 = r->bias != NULL ? odl_load_f32(r->bias + 1) : 0.0f;
-        odl_vec_f16 acc_0_0 = odl_vzero_f16();
-        odl_vec_f16 acc_0_1 = odl_vzero_f16();
-        float sum[2] = {bias_0, bias_1};
-        uint32_t room = 64;
-        for (uint32_t row = r->rows; row > 0; row--) {
-            for (uint32_t left = r->terms; left > 0;) {
-                const uint32_t terms = left < 64 ? left : 64;
-                if (terms > room) {
+        const float bias_0 = bias != NULL ? odl_load_f32(bias) : 0.0f;
+        const float bias_1 = bias != NULL ? odl_load_f32(bias + 1) : 0.0f;
+        const float bias_2 = bias != NULL ? odl_load_f32(bias + 2) : 0.0f;
+        const float bias_3 = bias != NULL ? odl_load_f32(bias + 3) : 0.0f;
+        odl_vec_f16 acc_0_0, acc_0_1, acc_0_2, acc_0_3;
+        float sum[4];
+        sum[0] = bias_0;
+        sum[1] = bias_1;
+        sum[2] = bias_2;
+        sum[3] = bias_3;
+        for (uint32_t left = r->rows, begin = 0; left > 0;) {
+            /* One chunk: as many whole rows as fit, or a piece of a long one. */
+            uint32_t runs = 1, count = r->vectors;
+            size_t x_jump = r->x_jump, w_jump = r->w_jump;
+            bool has_tail = r->tail > 0;
+            if (r->terms <= 64) {
+                runs = r->rows_per_chunk < left ? r->rows_per_chunk : left;
+                left -= runs;
+            } else if (r->terms - begin <= 64) {
+                count -= begin;
+                begin = 0;
+                left--;
+            } else {
+                count = 64;
+                begin += 64;
+                has_tail = false;
+                x_jump = w_jump = 0;
+            }
 #ifdef ODL_PACKED_ASM
-                    CARRY_1x2;
+            if (count == 0) {
+                tail_chunk_4(r, x_0, w, sum);
+                x_0 += x_jump;
+                w += w_jump;
+                continue;
+            }
+            const size_t x_bytes = x_jump * sizeof *r->x;
+            const size_t w_bytes = w_jump * sizeof *r->w - (has_tail ? 3 * w_step : 0);
+            if (ODL_LIKELY(!has_tail)) {
+                DOT_1x4;
+            } else {
+                DOT_1x4_TAIL;
+            }
 #else
-                    sum[0] += odl_vsum_f16(acc_0_0);
-                    acc_0_0 = odl_vzero_f16();
-                    sum[1] += odl_vsum_f16(acc_0_1);
-                    acc_0_1 = odl_vzero_f16();
-#endif
-                    room = 64;
-                }
-                room -= terms;
-                left -= terms;
-                const bool ends = left == 0 && r->tail > 0;
-                const uint32_t count = terms - (ends ? 1 : 0);
-#ifdef ODL_PACKED_ASM
-                if (count > 0) {
-                    DOT_1x2;
-                }
-#else
+            acc_0_0 = odl_vzero_f16();
+            acc_0_1 = odl_vzero_f16();
+            acc_0_2 = odl_vzero_f16();
+            acc_0_3 = odl_vzero_f16();
+            for (uint32_t row = 0; row < runs; row++) {
                 for (uint32_t i = 0; i < count; i++) {
                     const odl_vec_f16 a_0 = odl_vload_f16(x_0);
                     const odl_vec_f16 b_0 = odl_vload_f16(w);
                     const odl_vec_f16 b_1 = odl_vload_f16(w + channel_step);
+                    const odl_vec_f16 b_2 = odl_vload_f16(w + 2 * channel_step);
+                    const odl_vec_f16 b_3 = odl_vload_f16(w + 3 * channel_step);
                     acc_0_0 = odl_vmac_f16(acc_0_0, a_0, b_0);
                     acc_0_1 = odl_vmac_f16(acc_0_1, a_0, b_1);
+                    acc_0_2 = odl_vmac_f16(acc_0_2, a_0, b_2);
+                    acc_0_3 = odl_vmac_f16(acc_0_3, a_0, b_3);
                     x_0 += ODL_LANES_f16;
                     w += ODL_LANES_f16;
                 }
-#endif
-                if (ends) {
+                if (has_tail) {
                     const odl_vec_f16 a_0 = odl_vload_tail_f16(x_0, r->tail);
                     const odl_vec_f16 b_0 = odl_vload_tail_f16(w, r->tail);
                     const odl_vec_f16 b_1 = odl_vload_tail_f16(w + channel_step, r->tail);
+                    const odl_vec_f16 b_2 = odl_vload_tail_f16(w + 2 * channel_step, r->tail);
+                    const odl_vec_f16 b_3 = odl_vload_tail_f16(w + 3 * channel_step, r->tail);
                     acc_0_0 = odl_vmac_f16(acc_0_0, a_0, b_0);
                     acc_0_1 = odl_vmac_f16(acc_0_1, a_0, b_1);
+                    acc_0_2 = odl_vmac_f16(acc_0_2, a_0, b_2);
+                    acc_0_3 = odl_vmac_f16(acc_0_3, a_0, b_3);
                 }
+                x_0 += x_jump;
+                w += w_jump;
             }
-            x_0 += r->x_jump;
-            w += r->w_jump;
-        }
-#ifdef ODL_PACKED_ASM
-        CARRY_1x2;
-#else
-        sum[0] += odl_vsum_f16(acc_0_0);
-        acc_0_0 = odl_vzero_f16();
-        sum[1] += odl_vsum_f16(acc_0_1);
-        acc_0_1 = odl_vzero_f16();
+            sum[0] += odl_vsum_f16(acc_0_0);
+            sum[1] += odl_vsum_f16(acc_0_1);
+            sum[2] += odl_vsum_f16(acc_0_2);
+            sum[3] += odl_vsum_f16(acc_0_3);
 #endif
-        store_pair(r, at_0, sum[0], sum[1]);
+        }
+        store_4(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, sum[0], sum[1], sum[2], sum[3]);
     }
+    r->x = x;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
 
 /* 4 pixels x 1 channel at a time, as long as there are as many pixels. */
-static void tiles_4x1(struct region *r) {
-    for (; r->pixels >= 4; r->pixels -= 4) {
-        const odl_f16 *x_0 = r->x;
-        const size_t at_0 = r->at;
-        next_pixel(r);
-        const odl_f16 *x_1 = r->x;
-        const size_t at_1 = r->at;
-        next_pixel(r);
-        const odl_f16 *x_2 = r->x;
-        const size_t at_2 = r->at;
-        next_pixel(r);
-        const odl_f16 *x_3 = r->x;
-        const size_t at_3 = r->at;
-        next_pixel(r);
+ODL_TILE tiles_4x1(struct region *r) {
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *bias = r->bias;
+    const odl_f16 *addend = r->addend, *x = r->x;
+    odl_f16 *y = r->y;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    for (; pixels >= 4; pixels -= 4) {
+        const odl_f16 *x_0 = x;
+        const size_t at_0 = at;
+        const odl_f16 *x_1, *x_2, *x_3;
+        size_t at_1, at_2, at_3;
+        if (ODL_LIKELY(r->columns - column >= 4)) { /* in one row */
+            x_1 = x_0 + r->x_step;
+            at_1 = at_0 + r->at_step;
+            x_2 = x_1 + r->x_step;
+            at_2 = at_1 + r->at_step;
+            x_3 = x_2 + r->x_step;
+            at_3 = at_2 + r->at_step;
+            column += 3;
+        } else {
+            next_pixel(r, &column, &x, &at);
+            x_1 = x;
+            at_1 = at;
+            next_pixel(r, &column, &x, &at);
+            x_2 = x;
+            at_2 = at;
+            next_pixel(r, &column, &x, &at);
+            x_3 = x;
+            at_3 = at;
+        }
+        x = x_3;
+        at = at_3;
+        next_pixel(r, &column, &x, &at);
         const odl_f16 *w = r->w;
-        const float bias_0 = r->bias != NULL ? odl_load_f32(r->bias) : 0.0f;
-        odl_vec_f16 acc_0_0 = odl_vzero_f16();
-        odl_vec_f16 acc_1_0 = odl_vzero_f16();
-        odl_vec_f16 acc_2_0 = odl_vzero_f16();
-        odl_vec_f16 acc_3_0 = odl_vzero_f16();
-        float sum[4] = {bias_0, bias_0, bias_0, bias_0};
-        uint32_t room = 64;
-        for (uint32_t row = r->rows; row > 0; row--) {
-            for (uint32_t left = r->terms; left > 0;) {
-                const uint32_t terms = left < 64 ? left : 64;
-                if (terms > room) {
+        const float bias_0 = bias != NULL ? odl_load_f32(bias) : 0.0f;
+        odl_vec_f16 acc_0_0;
+        odl_vec_f16 acc_1_0;
+        odl_vec_f16 acc_2_0;
+        odl_vec_f16 acc_3_0;
+        float sum[4];
+        sum[0] = bias_0;
+        sum[1] = bias_0;
+        sum[2] = bias_0;
+        sum[3] = bias_0;
+        for (uint32_t left = r->rows, begin = 0; left > 0;) {
+            /* One chunk: as many whole rows as fit, or a piece of a long one. */
+            uint32_t runs = 1, count = r->vectors;
+            size_t x_jump = r->x_jump, w_jump = r->w_jump;
+            bool has_tail = r->tail > 0;
+            if (r->terms <= 64) {
+                runs = r->rows_per_chunk < left ? r->rows_per_chunk : left;
+                left -= runs;
+            } else if (r->terms - begin <= 64) {
+                count -= begin;
+                begin = 0;
+                left--;
+            } else {
+                count = 64;
+                begin += 64;
+                has_tail = false;
+                x_jump = w_jump = 0;
+            }
 #ifdef ODL_PACKED_ASM
-                    CARRY_4x1;
+            if (count == 0) {
+                tail_chunk_1(r, x_0, w, sum);
+                tail_chunk_1(r, x_1, w, sum + 1);
+                tail_chunk_1(r, x_2, w, sum + 2);
+                tail_chunk_1(r, x_3, w, sum + 3);
+                x_0 += x_jump;
+                x_1 += x_jump;
+                x_2 += x_jump;
+                x_3 += x_jump;
+                w += w_jump;
+                continue;
+            }
+            const size_t x_bytes = x_jump * sizeof *r->x;
+            const size_t w_bytes = w_jump * sizeof *r->w;
+            if (ODL_LIKELY(!has_tail)) {
+                DOT_4x1;
+            } else {
+                DOT_4x1_TAIL;
+            }
 #else
-                    sum[0] += odl_vsum_f16(acc_0_0);
-                    acc_0_0 = odl_vzero_f16();
-                    sum[1] += odl_vsum_f16(acc_1_0);
-                    acc_1_0 = odl_vzero_f16();
-                    sum[2] += odl_vsum_f16(acc_2_0);
-                    acc_2_0 = odl_vzero_f16();
-                    sum[3] += odl_vsum_f16(acc_3_0);
-                    acc_3_0 = odl_vzero_f16();
-#endif
-                    room = 64;
-                }
-                room -= terms;
-                left -= terms;
-                const bool ends = left == 0 && r->tail > 0;
-                const uint32_t count = terms - (ends ? 1 : 0);
-#ifdef ODL_PACKED_ASM
-                if (count > 0) {
-                    DOT_4x1;
-                }
-#else
+            acc_0_0 = odl_vzero_f16();
+            acc_1_0 = odl_vzero_f16();
+            acc_2_0 = odl_vzero_f16();
+            acc_3_0 = odl_vzero_f16();
+            for (uint32_t row = 0; row < runs; row++) {
                 for (uint32_t i = 0; i < count; i++) {
                     const odl_vec_f16 a_0 = odl_vload_f16(x_0);
                     const odl_vec_f16 a_1 = odl_vload_f16(x_1);
@@ -645,8 +1353,7 @@ static void tiles_4x1(struct region *r) {
                     x_3 += ODL_LANES_f16;
                     w += ODL_LANES_f16;
                 }
-#endif
-                if (ends) {
+                if (has_tail) {
                     const odl_vec_f16 a_0 = odl_vload_tail_f16(x_0, r->tail);
                     const odl_vec_f16 a_1 = odl_vload_tail_f16(x_1, r->tail);
                     const odl_vec_f16 a_2 = odl_vload_tail_f16(x_2, r->tail);
@@ -657,70 +1364,99 @@ static void tiles_4x1(struct region *r) {
                     acc_2_0 = odl_vmac_f16(acc_2_0, a_2, b_0);
                     acc_3_0 = odl_vmac_f16(acc_3_0, a_3, b_0);
                 }
+                x_0 += x_jump;
+                x_1 += x_jump;
+                x_2 += x_jump;
+                x_3 += x_jump;
+                w += w_jump;
             }
-            x_0 += r->x_jump;
-            x_1 += r->x_jump;
-            x_2 += r->x_jump;
-            x_3 += r->x_jump;
-            w += r->w_jump;
-        }
-#ifdef ODL_PACKED_ASM
-        CARRY_4x1;
-#else
-        sum[0] += odl_vsum_f16(acc_0_0);
-        acc_0_0 = odl_vzero_f16();
-        sum[1] += odl_vsum_f16(acc_1_0);
-        acc_1_0 = odl_vzero_f16();
-        sum[2] += odl_vsum_f16(acc_2_0);
-        acc_2_0 = odl_vzero_f16();
-        sum[3] += odl_vsum_f16(acc_3_0);
-        acc_3_0 = odl_vzero_f16();
+            sum[0] += odl_vsum_f16(acc_0_0);
+            sum[1] += odl_vsum_f16(acc_1_0);
+            sum[2] += odl_vsum_f16(acc_2_0);
+            sum[3] += odl_vsum_f16(acc_3_0);
 #endif
-        store_one(r, at_0, sum[0]);
-        store_one(r, at_1, sum[1]);
-        store_one(r, at_2, sum[2]);
-        store_one(r, at_3, sum[3]);
+        }
+        store_1(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, sum[0]);
+        store_1(addend != NULL ? addend + at_1 : NULL, y + at_1, &limits, sum[1]);
+        store_1(addend != NULL ? addend + at_2 : NULL, y + at_2, &limits, sum[2]);
+        store_1(addend != NULL ? addend + at_3 : NULL, y + at_3, &limits, sum[3]);
     }
+    r->x = x;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
 
 /* 2 pixels x 1 channel at a time, as long as there are as many pixels. */
-static void tiles_2x1(struct region *r) {
-    for (; r->pixels >= 2; r->pixels -= 2) {
-        const odl_f16 *x_0 = r->x;
-        const size_t at_0 = r->at;
-        next_pixel(r);
-        const odl_f16 *x_1 = r->x;
-        const size_t at_1 = r->at;
-        next_pixel(r);
+ODL_TILE tiles_2x1(struct region *r) {
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *bias = r->bias;
+    const odl_f16 *addend = r->addend, *x = r->x;
+    odl_f16 *y = r->y;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    for (; pixels >= 2; pixels -= 2) {
+        const odl_f16 *x_0 = x;
+        const size_t at_0 = at;
+        const odl_f16 *x_1;
+        size_t at_1;
+        if (ODL_LIKELY(r->columns - column >= 2)) { /* in one row */
+            x_1 = x_0 + r->x_step;
+            at_1 = at_0 + r->at_step;
+            column += 1;
+        } else {
+            next_pixel(r, &column, &x, &at);
+            x_1 = x;
+            at_1 = at;
+        }
+        x = x_1;
+        at = at_1;
+        next_pixel(r, &column, &x, &at);
         const odl_f16 *w = r->w;
-        const float bias_0 = r->bias != NULL ? odl_load_f32(r->bias) : 0.0f;
-        odl_vec_f16 acc_0_0 = odl_vzero_f16();
-        odl_vec_f16 acc_1_0 = odl_vzero_f16();
-        float sum[2] = {bias_0, bias_0};
-        uint32_t room = 64;
-        for (uint32_t row = r->rows; row > 0; row--) {
-            for (uint32_t left = r->terms; left > 0;) {
-                const uint32_t terms = left < 64 ? left : 64;
-                if (terms > room) {
+        const float bias_0 = bias != NULL ? odl_load_f32(bias) : 0.0f;
+        odl_vec_f16 acc_0_0;
+        odl_vec_f16 acc_1_0;
+        float sum[2];
+        sum[0] = bias_0;
+        sum[1] = bias_0;
+        for (uint32_t left = r->rows, begin = 0; left > 0;) {
+            /* One chunk: as many whole rows as fit, or a piece of a long one. */
+            uint32_t runs = 1, count = r->vectors;
+            size_t x_jump = r->x_jump, w_jump = r->w_jump;
+            bool has_tail = r->tail > 0;
+            if (r->terms <= 64) {
+                runs = r->rows_per_chunk < left ? r->rows_per_chunk : left;
+                left -= runs;
+            } else if (r->terms - begin <= 64) {
+                count -= begin;
+                begin = 0;
+                left--;
+            } else {
+                count = 64;
+                begin += 64;
+                has_tail = false;
+                x_jump = w_jump = 0;
+            }
 #ifdef ODL_PACKED_ASM
-                    CARRY_2x1;
+            if (count == 0) {
+                tail_chunk_1(r, x_0, w, sum);
+                tail_chunk_1(r, x_1, w, sum + 1);
+                x_0 += x_jump;
+                x_1 += x_jump;
+                w += w_jump;
+                continue;
+            }
+            const size_t x_bytes = x_jump * sizeof *r->x;
+            const size_t w_bytes = w_jump * sizeof *r->w;
+            if (ODL_LIKELY(!has_tail)) {
+                DOT_2x1;
+            } else {
+                DOT_2x1_TAIL;
+            }
 #else
-                    sum[0] += odl_vsum_f16(acc_0_0);
-                    acc_0_0 = odl_vzero_f16();
-                    sum[1] += odl_vsum_f16(acc_1_0);
-                    acc_1_0 = odl_vzero_f16();
-#endif
-                    room = 64;
-                }
-                room -= terms;
-                left -= terms;
-                const bool ends = left == 0 && r->tail > 0;
-                const uint32_t count = terms - (ends ? 1 : 0);
-#ifdef ODL_PACKED_ASM
-                if (count > 0) {
-                    DOT_2x1;
-                }
-#else
+            acc_0_0 = odl_vzero_f16();
+            acc_1_0 = odl_vzero_f16();
+            for (uint32_t row = 0; row < runs; row++) {
                 for (uint32_t i = 0; i < count; i++) {
                     const odl_vec_f16 a_0 = odl_vload_f16(x_0);
                     const odl_vec_f16 a_1 = odl_vload_f16(x_1);
@@ -731,64 +1467,82 @@ static void tiles_2x1(struct region *r) {
                     x_1 += ODL_LANES_f16;
                     w += ODL_LANES_f16;
                 }
-#endif
-                if (ends) {
+                if (has_tail) {
                     const odl_vec_f16 a_0 = odl_vload_tail_f16(x_0, r->tail);
                     const odl_vec_f16 a_1 = odl_vload_tail_f16(x_1, r->tail);
                     const odl_vec_f16 b_0 = odl_vload_tail_f16(w, r->tail);
                     acc_0_0 = odl_vmac_f16(acc_0_0, a_0, b_0);
                     acc_1_0 = odl_vmac_f16(acc_1_0, a_1, b_0);
                 }
+                x_0 += x_jump;
+                x_1 += x_jump;
+                w += w_jump;
             }
-            x_0 += r->x_jump;
-            x_1 += r->x_jump;
-            w += r->w_jump;
-        }
-#ifdef ODL_PACKED_ASM
-        CARRY_2x1;
-#else
-        sum[0] += odl_vsum_f16(acc_0_0);
-        acc_0_0 = odl_vzero_f16();
-        sum[1] += odl_vsum_f16(acc_1_0);
-        acc_1_0 = odl_vzero_f16();
+            sum[0] += odl_vsum_f16(acc_0_0);
+            sum[1] += odl_vsum_f16(acc_1_0);
 #endif
-        store_one(r, at_0, sum[0]);
-        store_one(r, at_1, sum[1]);
+        }
+        store_1(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, sum[0]);
+        store_1(addend != NULL ? addend + at_1 : NULL, y + at_1, &limits, sum[1]);
     }
+    r->x = x;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
 
 /* 1 pixel x 1 channel at a time, as long as there are as many pixels. */
-static void tiles_1x1(struct region *r) {
-    for (; r->pixels >= 1; r->pixels -= 1) {
-        const odl_f16 *x_0 = r->x;
-        const size_t at_0 = r->at;
-        next_pixel(r);
+ODL_TILE tiles_1x1(struct region *r) {
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *bias = r->bias;
+    const odl_f16 *addend = r->addend, *x = r->x;
+    odl_f16 *y = r->y;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    for (; pixels >= 1; pixels -= 1) {
+        const odl_f16 *x_0 = x;
+        const size_t at_0 = at;
+        next_pixel(r, &column, &x, &at);
         const odl_f16 *w = r->w;
-        const float bias_0 = r->bias != NULL ? odl_load_f32(r->bias) : 0.0f;
-        odl_vec_f16 acc_0_0 = odl_vzero_f16();
-        float sum[1] = {bias_0};
-        uint32_t room = 64;
-        for (uint32_t row = r->rows; row > 0; row--) {
-            for (uint32_t left = r->terms; left > 0;) {
-                const uint32_t terms = left < 64 ? left : 64;
-                if (terms > room) {
+        const float bias_0 = bias != NULL ? odl_load_f32(bias) : 0.0f;
+        odl_vec_f16 acc_0_0;
+        float sum[1];
+        sum[0] = bias_0;
+        for (uint32_t left = r->rows, begin = 0; left > 0;) {
+            /* One chunk: as many whole rows as fit, or a piece of a long one. */
+            uint32_t runs = 1, count = r->vectors;
+            size_t x_jump = r->x_jump, w_jump = r->w_jump;
+            bool has_tail = r->tail > 0;
+            if (r->terms <= 64) {
+                runs = r->rows_per_chunk < left ? r->rows_per_chunk : left;
+                left -= runs;
+            } else if (r->terms - begin <= 64) {
+                count -= begin;
+                begin = 0;
+                left--;
+            } else {
+                count = 64;
+                begin += 64;
+                has_tail = false;
+                x_jump = w_jump = 0;
+            }
 #ifdef ODL_PACKED_ASM
-                    CARRY_1x1;
+            if (count == 0) {
+                tail_chunk_1(r, x_0, w, sum);
+                x_0 += x_jump;
+                w += w_jump;
+                continue;
+            }
+            const size_t x_bytes = x_jump * sizeof *r->x;
+            const size_t w_bytes = w_jump * sizeof *r->w;
+            if (ODL_LIKELY(!has_tail)) {
+                DOT_1x1;
+            } else {
+                DOT_1x1_TAIL;
+            }
 #else
-                    sum[0] += odl_vsum_f16(acc_0_0);
-                    acc_0_0 = odl_vzero_f16();
-#endif
-                    room = 64;
-                }
-                room -= terms;
-                left -= terms;
-                const bool ends = left == 0 && r->tail > 0;
-                const uint32_t count = terms - (ends ? 1 : 0);
-#ifdef ODL_PACKED_ASM
-                if (count > 0) {
-                    DOT_1x1;
-                }
-#else
+            acc_0_0 = odl_vzero_f16();
+            for (uint32_t row = 0; row < runs; row++) {
                 for (uint32_t i = 0; i < count; i++) {
                     const odl_vec_f16 a_0 = odl_vload_f16(x_0);
                     const odl_vec_f16 b_0 = odl_vload_f16(w);
@@ -796,25 +1550,89 @@ static void tiles_1x1(struct region *r) {
                     x_0 += ODL_LANES_f16;
                     w += ODL_LANES_f16;
                 }
-#endif
-                if (ends) {
+                if (has_tail) {
                     const odl_vec_f16 a_0 = odl_vload_tail_f16(x_0, r->tail);
                     const odl_vec_f16 b_0 = odl_vload_tail_f16(w, r->tail);
                     acc_0_0 = odl_vmac_f16(acc_0_0, a_0, b_0);
                 }
+                x_0 += x_jump;
+                w += w_jump;
             }
-            x_0 += r->x_jump;
-            w += r->w_jump;
-        }
-#ifdef ODL_PACKED_ASM
-        CARRY_1x1;
-#else
-        sum[0] += odl_vsum_f16(acc_0_0);
-        acc_0_0 = odl_vzero_f16();
+            sum[0] += odl_vsum_f16(acc_0_0);
 #endif
-        store_one(r, at_0, sum[0]);
+        }
+        store_1(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, sum[0]);
     }
+    r->x = x;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
 }
+
+#ifdef ODL_PACKED_ASM
+/* 1 pixel x 1 channel at a time, as long as there are as many pixels. */
+ODL_TILE tiles_plain(struct region *r) {
+    const struct odl_limits limits = r->limits;
+    const odl_f32 *bias = r->bias;
+    const odl_f16 *addend = r->addend, *x = r->x;
+    odl_f16 *y = r->y;
+    uint32_t column = r->column, pixels = r->pixels;
+    size_t at = r->at;
+    for (; pixels >= 1; pixels -= 1) {
+        const odl_f16 *x_0 = x;
+        const size_t at_0 = at;
+        next_pixel(r, &column, &x, &at);
+        const odl_f16 *w = r->w;
+        const float bias_0 = bias != NULL ? odl_load_f32(bias) : 0.0f;
+        odl_vec_f16 acc_0_0;
+        float sum[1];
+        sum[0] = bias_0;
+        for (uint32_t left = r->rows, begin = 0; left > 0;) {
+            /* One chunk: as many whole rows as fit, or a piece of a long one. */
+            uint32_t runs = 1, count = r->vectors;
+            size_t x_jump = r->x_jump, w_jump = r->w_jump;
+            bool has_tail = r->tail > 0;
+            if (r->terms <= 64) {
+                runs = r->rows_per_chunk < left ? r->rows_per_chunk : left;
+                left -= runs;
+            } else if (r->terms - begin <= 64) {
+                count -= begin;
+                begin = 0;
+                left--;
+            } else {
+                count = 64;
+                begin += 64;
+                has_tail = false;
+                x_jump = w_jump = 0;
+            }
+            acc_0_0 = odl_vzero_f16();
+            for (uint32_t row = 0; row < runs; row++) {
+                for (uint32_t i = 0; i < count; i++) {
+                    const odl_vec_f16 a_0 = odl_vload_f16(x_0);
+                    const odl_vec_f16 b_0 = odl_vload_f16(w);
+                    acc_0_0 = odl_vmac_f16(acc_0_0, a_0, b_0);
+                    x_0 += ODL_LANES_f16;
+                    w += ODL_LANES_f16;
+                }
+                if (has_tail) {
+                    const odl_vec_f16 a_0 = odl_vload_tail_f16(x_0, r->tail);
+                    const odl_vec_f16 b_0 = odl_vload_tail_f16(w, r->tail);
+                    acc_0_0 = odl_vmac_f16(acc_0_0, a_0, b_0);
+                }
+                x_0 += x_jump;
+                w += w_jump;
+            }
+            sum[0] += odl_vsum_f16(acc_0_0);
+        }
+        store_1(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, sum[0]);
+    }
+    r->x = x;
+    r->at = at;
+    r->column = column;
+    r->pixels = pixels;
+}
+
+#endif
 
 /* All pixels of a region, channels [begin, end); w, bias, addend and y at channel 0. */
 static void channels_of(const struct region *region, size_t filter, uint32_t begin, uint32_t end) {
@@ -825,11 +1643,18 @@ static void channels_of(const struct region *region, size_t filter, uint32_t beg
         r.bias = r.bias != NULL ? r.bias + c : NULL;
         r.addend = r.addend != NULL ? r.addend + c : NULL;
         r.y += c;
-        if (end - c >= 2) {
-            channels = 2;
-            tiles_4x2(&r);
-            tiles_2x2(&r);
-            tiles_1x2(&r);
+#ifdef ODL_PACKED_ASM
+        if (r.rows == 0 || r.vectors == 0) { /* no loop at all, or none of vectors */
+            channels = 1;
+            tiles_plain(&r);
+            continue;
+        }
+#endif
+        if (end - c >= 4) {
+            channels = 4;
+            tiles_4x4(&r);
+            tiles_2x4(&r);
+            tiles_1x4(&r);
             continue;
         }
         channels = 1;
@@ -842,7 +1667,7 @@ static void channels_of(const struct region *region, size_t filter, uint32_t beg
 void odl_conv2d_forward(const struct odl_conv2d_shape *s, const odl_f16 *x, const odl_f16 *w,
                         const odl_f32 *bias, const odl_f16 *addend, odl_f16 *y, float low, float high,
                         uint32_t core, uint32_t cores) {
-    const struct odl_share share = odl_share_grid(s->batch * s->out_h, s->out_c, 2, core, cores);
+    const struct odl_share share = odl_share_grid(s->batch * s->out_h, s->out_c, 4, core, cores);
     const size_t x_row = (size_t)s->in_w * s->in_c, w_row = (size_t)s->kernel_w * s->in_c;
     const size_t y_row = (size_t)s->out_w * s->out_c;
     struct region region = {.bias = bias, .addend = addend, .y = y, .limits = odl_limits(low, high)};
@@ -861,6 +1686,7 @@ void odl_conv2d_forward(const struct odl_conv2d_shape *s, const odl_f16 *x, cons
             region.vectors = run / ODL_LANES_f16;
             region.tail = run % ODL_LANES_f16;
             region.terms = region.vectors + (region.tail > 0 ? 1 : 0);
+            region.rows_per_chunk = region.terms > 0 ? 64 / region.terms : 0;
             region.x_jump = x_row - (run - region.tail);
             region.w_jump = w_row - (run - region.tail);
             region.x = x;
@@ -876,6 +1702,9 @@ void odl_conv2d_forward(const struct odl_conv2d_shape *s, const odl_f16 *x, cons
             region.pixels = rows.count * columns.count;
             region.x_wrap = s->stride_h * x_row - (columns.count - 1) * region.x_step;
             region.at_wrap = y_row - (columns.count - 1) * region.at_step;
+            if (region.x_wrap == region.x_step && region.at_wrap == region.at_step) {
+                region.columns = region.pixels; /* rows without gaps are one row */
+            }
             channels_of(&region, region.channel_step, share.column_begin, share.column_end);
         }
     }

@@ -48,9 +48,13 @@ void odl_cross_entropy(const struct odl_classes_shape *s, const odl_f16 *logits,
             sum = __builtin_fmaf(weight[n], sample_loss(logits + row, target + row, s->classes), sum);
         }
         *loss = sum / (float)s->batch;
+        if (cores > 1) {
+            return; /* the others share the gradient */
+        }
     }
-    const uint32_t end = odl_share_begin(s->batch, core + 1, cores);
-    for (uint32_t n = odl_share_begin(s->batch, core, cores); n < end; n++) {
+    const uint32_t others = cores > 1 ? cores - 1 : 1, other = cores > 1 ? core - 1 : 0;
+    const uint32_t end = odl_share_begin(s->batch, other + 1, others);
+    for (uint32_t n = odl_share_begin(s->batch, other, others); n < end; n++) {
         const size_t row = (size_t)n * s->classes;
         float largest, sum, mass = 0.0f;
         normaliser(logits + row, s->classes, &largest, &sum);

@@ -10,7 +10,11 @@
 
 static inline float sqrtf(float x) {
     float root;
+#if defined(__riscv_zfinx)
     __asm__("fsqrt.s %0, %1" : "=r"(root) : "r"(x));
+#else
+    __asm__("fsqrt.s %0, %1" : "=f"(root) : "f"(x));
+#endif
     return root;
 }
 

@@ -1,0 +1,191 @@
+"""One model on several targets at once: `odl verify --target`.
+
+Targets whose vectors have equally many lanes must show the same bits as the host's exact build with that many lanes;
+between different widths the order of sums differs, and each keeps to its bound against float64 PyTorch by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from odl.build import Build, compile
+from odl.check.project import optimizer_from_manifest
+from odl.check.verify import Key, Report, Row, verify
+from odl.codegen.manifest import read_manifest
+from odl.errors import InputError, MissingToolError
+from odl.models import resolve
+from odl.run.net import Net
+
+#: What a caller makes a build with: the target and its instruction set.
+Compile = Callable[[str, str | None], Build]
+#: Told which column is being worked on.
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A column of the table: where the network runs, as which build, and elements of fp16 in a vector there."""
+
+    title: str
+    target: str
+    isa: str | None
+    build: str | None
+    vlen: int | None
+    lanes: int
+
+
+#: For each width the host comes first, and the others must have its bits.
+PLACES = (
+    Place("host, 2 lanes", "host", None, "exact", None, 2),
+    Place("cv32e40p", "cv32e40p", None, None, None, 2),
+    Place("gvsoc", "gvsoc", None, None, None, 2),
+    Place("qemu, zfh", "qemu", "zfh", None, None, 2),
+    Place("host, 8 lanes", "qemu", "zvfh", "exact", None, 8),
+    Place("qemu, zvfh 128", "qemu", "zvfh", None, 128, 8),
+    Place("qemu, zvfh 256", "qemu", "zvfh", None, 256, 8),
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All columns that could run, in the order of PLACES, and why the others could not."""
+
+    columns: Mapping[str, Report]
+    missing: Mapping[str, str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every row of every column holds."""
+        return all(report.ok for report in self.columns.values())
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Every tensor and what was checked of it, each once."""
+        found: dict[Key, None] = {}
+        for report in self.columns.values():
+            found |= dict.fromkeys((row.tensor, row.kind) for row in report.rows)
+        return tuple(found)
+
+    def cells(self, key: Key) -> Mapping[str, Row | None]:
+        """A row of the table: what each column says of a tensor; None where it has no such tensor."""
+        return {
+            title: next((row for row in report.rows if (row.tensor, row.kind) == key), None)
+            for title, report in self.columns.items()
+        }
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """The rows of `odl verify --json`, each with its target."""
+        return [
+            {"target": title, **row.as_json()}
+            for title, report in self.columns.items()
+            for row in report.rows
+        ]
+
+
+def wanted_places(targets: str) -> tuple[Place, ...]:
+    """The columns for "all", or for some targets with commas between; the hosts to compare with are always among them."""
+    if targets == "all":
+        return PLACES
+    names = targets.split(",")
+    known = sorted({place.target for place in PLACES})
+    for name in names:
+        if name not in known:
+            raise InputError(f"--target {targets}: must be all, or some of {', '.join(known)}")
+    chosen = [place for place in PLACES if place.target in names]
+    widths = {place.lanes for place in chosen}
+    return tuple(p for p in PLACES if p in chosen or (p.build == "exact" and p.lanes in widths))
+
+
+def compiler(model: str, dtype: str | None = None) -> Compile:
+    """How to build a model for any target: a zoo name or file.py:factory in `dtype` (mixed), or a project, as it is."""
+    if not Path(model).is_dir():
+        made = resolve(model)
+        return lambda target, isa: compile(
+            made.module,
+            made.example(1),
+            loss=made.loss,
+            target=target,
+            isa=isa,
+            dtype=dtype or "mixed",
+            name=made.name,
+        )
+    manifest = read_manifest(Path(model))
+    if manifest["spec"] is None:
+        raise InputError(
+            f"{model} was compiled from a Python object, of which it keeps no name; give the model"
+        )
+    options, shape = manifest["options"], manifest["input"]["shape"]
+    if dtype is not None and dtype != options["dtype"]:
+        raise InputError(
+            f"--dtype {dtype}: {model} was compiled in {options['dtype']}; give the model instead"
+        )
+    made = resolve(manifest["spec"], tuple(shape[1:]), options["loss"])
+    return lambda target, isa: compile(
+        made.module,
+        made.example(shape[0]),
+        loss=made.loss,
+        target=target,
+        isa=isa,
+        optimizer=optimizer_from_manifest(options["optimizer"]),
+        name=made.name,
+        **{key: options[key] for key in ("dtype", "update", "bn", "accumulate", "loss_scale")},
+    )
+
+
+def verify_across(
+    compile_for: Compile,
+    places: Sequence[Place] = PLACES,
+    *,
+    all_needed: bool = False,
+    steps: int = 1,
+    accumulated: int = 8,
+    seed: int = 0,
+    announce: Announce = lambda title: None,
+) -> Comparison:
+    """Verify the same steps in every place.
+
+    A place whose tools are missing is left out and named, or with `all_needed` raises MissingToolError.
+    """
+    builds: dict[tuple[str, str | None], Build] = {}
+    columns: dict[str, Report] = {}
+    missing: dict[str, str] = {}
+    hosts: dict[int, Report] = {}
+    for place in places:
+        announce(place.title)
+        key = (place.target, place.isa)
+        if key not in builds:
+            builds[key] = compile_for(*key)
+        try:
+            net = builds[key].load(place.build, vlen=place.vlen)
+            report = _report(builds[key], net, steps, accumulated, seed)
+        except MissingToolError as error:
+            if all_needed:
+                raise
+            missing[place.title] = str(error)
+            continue
+        if place.lanes in hosts:
+            report = _compared(report, hosts[place.lanes])
+        else:
+            hosts[place.lanes] = report
+        columns[place.title] = report
+    return Comparison(columns, missing)
+
+
+def _report(build: Build, net: Net, steps: int, accumulated: int, seed: int) -> Report:
+    compiled = build.compiled
+    return verify(
+        net,
+        build.module,
+        compiled.network.options.optimizer,
+        compiled.trainable,
+        steps=steps,
+        accumulated=accumulated,
+        seed=seed,
+    )
+
+
+def _compared(report: Report, host: Report) -> Report:
+    return replace(report.compared(report.bits, host.bits), bits=report.bits)

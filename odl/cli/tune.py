@@ -1,0 +1,210 @@
+"""`odl tune`."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from odl.cli.json_file import check_json_file, is_standard_output, write_json
+from odl.errors import CheckFailedError, InputError
+
+if TYPE_CHECKING:
+    from odl.tune.case import Case
+    from odl.tune.job import Job
+    from odl.tune.report import TuningReport
+    from odl.tune.workers import Pool
+
+
+def tune(
+    models: Annotated[list[str], typer.Argument(help="Zoo names, or file.py:factory.")],
+    target: Annotated[str, typer.Option(help="The simulated device: cv32e40p.")] = "cv32e40p",
+    dtype: Annotated[str, typer.Option(help="fp32, fp16 or mixed.")] = "fp16",
+    cores: Annotated[int, typer.Option(help="Cores that share the work.", min=1, max=16)] = 8,
+    jobs: Annotated[
+        int | None, typer.Option(help="Simulations at a time; as many as this machine has processors.", min=1)
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Measure on the workers of this Dask scheduler, such as tcp://host:8786."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Keep measurements in this file, instead of the user's cache.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Measure the variants too that the cost model takes for hopeless.")
+    ] = False,
+    fit_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--fit", help="Fit the cost model to all that is in the cache; weights go to this file."
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures to this file; - for standard output.")
+    ] = None,
+) -> None:
+    """Measure variants of a network's kernels on the simulator; odl compile then takes the fastest.
+
+    What is measured is kept at once: interrupt it, and the next run goes on from there.
+    """
+    from odl.tune.cache import known_timings, user_file
+    from odl.tune.report import report
+    from odl.tune.search import open_jobs
+
+    check_json_file(json_file)
+    if target != "cv32e40p":
+        raise InputError(f"--target {target}: only cv32e40p counts cycles")
+    if scheduler is not None and jobs is not None:
+        raise InputError("--jobs is for this machine; a Dask cluster has the workers that it has")
+    console = Console(stderr=is_standard_output(json_file))
+    file = cache or user_file()
+    known_timings(file)  # a damaged cache is said before the work, not after it
+    rows: list[dict[str, Any]] = []
+    wrong = 0
+    for model in models:
+        with console.status(f"compiling {model}"):
+            cases = _cases(model, dtype, cores)
+            todo = open_jobs(cases, known_timings(file), everything)
+        if todo:
+            _measure(console, model, todo, file, _pool(jobs, scheduler), on_this_machine=scheduler is None)
+        found = report(cases, known_timings(file))
+        _print(console, f"{model}, {dtype}, {cores} cores", found)
+        wrong += len(list(found.problems))
+        rows.append(_as_json(model, target, dtype, cores, found))
+    if fit_file is not None:
+        _fit(fit_file, file)
+    write_json(json_file, rows)
+    if wrong:
+        raise CheckFailedError(f"{wrong} variants are wrong, as said above; none of them is ever chosen")
+
+
+def _pool(jobs: int | None, scheduler: str | None) -> Pool:
+    from odl.tune.workers import dask_cluster, local_processes
+
+    if scheduler is not None:
+        return functools.partial(dask_cluster, scheduler)
+    return functools.partial(local_processes, jobs or os.cpu_count() or 1)
+
+
+def _cases(model: str, dtype: str, cores: int) -> list[Case]:
+    """The model's distinct kernel calls, as a training step with the default options has them."""
+    from odl.compiler import compile_network
+    from odl.models import resolve
+    from odl.options import Options, parse_precision
+    from odl.targets.cv32e40p import Cluster
+    from odl.tune.case import collect_cases
+
+    made = resolve(model, None, None)
+    options = Options(target="cv32e40p", dtype=parse_precision(dtype), cores=cores, loss=made.loss)
+    compiled = compile_network(
+        made.module, made.example(1), made.name, options, made.spec, choose=lambda call: call
+    )
+    return collect_cases(compiled.network.schedule, Cluster(cores=cores))
+
+
+def _measure(
+    console: Console, model: str, jobs: Sequence[Job], file: Path, pool: Pool, *, on_this_machine: bool
+) -> None:
+    from odl.targets.cv32e40p import build_simulator
+    from odl.tune.search import search
+
+    if on_this_machine:
+        with console.status("building the simulator"):
+            build_simulator(jobs[0].cluster)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task(f"measuring kernels of {model}", total=len(jobs))
+        search(jobs, file, pool, lambda _: progress.advance(task))
+
+
+def _fit(target: Path, file: Path) -> None:
+    from odl.tune.cache import known_timings
+    from odl.tune.cost import as_json
+    from odl.tune.fit import fit
+
+    target.write_text(json.dumps(as_json(fit(known_timings(file))), indent=1) + "\n", encoding="utf-8")
+
+
+def _as_json(model: str, target: str, dtype: str, cores: int, found: TuningReport) -> dict[str, Any]:
+    error = found.model_error
+    return {
+        "model": model,
+        "target": target,
+        "dtype": dtype,
+        "cores": cores,
+        "cycles": found.cycles,
+        "default_cycles": found.first_cycles,
+        "model_error": None if error is None else error.as_json(),
+        "shapes": [item.as_json() for item in found.cases],
+        "problems": [
+            {"template": case.call.template, "variant": json.loads(name), "problem": text}
+            for case, name, text in found.problems
+        ],
+    }
+
+
+def _print(console: Console, title: str, found: TuningReport) -> None:
+    table = Table(title=f"Kernels of {title}: the fastest variants of each call")
+    table.add_column("kernel", no_wrap=True)
+    table.add_column("shape", overflow="fold")
+    table.add_column("calls", justify="right")
+    table.add_column("chosen", no_wrap=True)
+    for heading in ("cycles", "default", "gain"):
+        table.add_column(heading, justify="right")
+    for item in found.cases:
+        table.add_row(
+            item.case.call.template,
+            shape_text(item.case),
+            str(item.case.calls),
+            variant_text(item.chosen),
+            f"{item.cycles:,}",
+            "wrong" if item.first_cycles is None else f"{item.first_cycles:,}",
+            f"{100 * item.gain:.1f} %" if item.gain else "",
+        )
+    console.print(table)
+    lines = [f"{found.cycles:,} cycles a training step in these kernels, {found.first_cycles:,} by default"]
+    error = found.model_error
+    if error is not None:
+        lines.append(
+            f"cost model: off by {100 * error.mean:.1f} % on average and {100 * error.worst:.1f} % at worst; "
+            f"it picks the fastest variant {error.right_picks} times of {error.cases}, and loses "
+            f"{100 * error.mean_loss:.1f} % on average, {100 * error.worst_loss:.1f} % at worst, where it does not"
+        )
+    for case, name, text in found.problems:
+        lines.append(f"wrong: {case.call.template} {variant_text(name)} for {shape_text(case)}: {text}")
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def shape_text(case: Case) -> str:
+    """Sizes of a call in one line: a convolution's as maps, anything else by name."""
+    shape = case.call.shape
+    if "kernel_h" not in shape or "out_c" not in shape:
+        return " ".join(f"{name}={value}" for name, value in shape.items())
+    batch = f"{shape['batch']}x" if shape["batch"] > 1 else ""
+    window = f"{shape['kernel_h']}x{shape['kernel_w']}"
+    stride = (
+        "" if shape["stride_h"] == shape["stride_w"] == 1 else f"/{shape['stride_h']}x{shape['stride_w']}"
+    )
+    sizes = [f"{shape[f'{side}_h']}x{shape[f'{side}_w']}x{shape[f'{side}_c']}" for side in ("in", "out")]
+    return f"{batch}{sizes[0]} {window}{stride} {sizes[1]}"
+
+
+def variant_text(name: str) -> str:
+    """A variant's sizes in one line."""
+    return " ".join(f"{key.removeprefix('tile_')}={value}" for key, value in json.loads(name).items())

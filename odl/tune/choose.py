@@ -1,0 +1,91 @@
+"""Chooses a kernel's variant when a network is compiled: the fastest that was measured, else what the cost model says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from odl.operators.base import KernelCall, Variant
+from odl.options import Options
+from odl.targets.cv32e40p.description import Cluster
+from odl.tune.cache import VARIABLE, Timings, known_timings
+from odl.tune.cost import fastest, predict
+from odl.tune.job import Timing
+from odl.tune.key import case_key, variant_key
+
+#: The first variant stays where another is not faster by this share: every kernel more is code in L2 and in the
+#: instruction cache. For what the model says the share is larger, as it errs by some percent.
+WORTH_MEASURED, WORTH_PREDICTED = 0.01, 0.05
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A variant, and whether it was measured, predicted, or is just the first."""
+
+    variant: Variant
+    source: Literal["measured", "predicted", "first"]
+
+
+@dataclass
+class Chooser:
+    """Chooses variants for one cluster."""
+
+    cluster: Cluster
+    timings: Timings
+    _choices: dict[str, Choice] = field(default_factory=dict)
+
+    def __call__(self, call: KernelCall) -> KernelCall:
+        """The call with the variant chosen for it."""
+        if len(call.variants) < 2:
+            return call
+        key = case_key(call, self.cluster)
+        if key not in self._choices:
+            self._choices[key] = choose(call, self.cluster.cores, self.timings.get(key, {}))
+        return call.with_variant(self._choices[key].variant)
+
+
+def kernel_chooser(options: Options) -> Chooser | None:
+    """The chooser of a compilation; None where no choice is made. InputError where the tuning cache is damaged."""
+    if options.target != "cv32e40p" or os.environ.get(VARIABLE) == "none":
+        return None
+    return Chooser(Cluster(cores=options.core_count), known_timings())
+
+
+def choose(call: KernelCall, cores: int, timings: Mapping[str, Timing]) -> Choice:
+    """The variant for a call, given what was measured of it."""
+    measured = measured_choice(call.variants, timings)
+    if measured is not None:
+        return Choice(measured, "measured")
+    first = call.variants[0]
+    wrong = {timing.variant for timing in timings.values() if timing.problem is not None}
+    allowed = [variant for variant in call.variants if variant_key(variant) not in wrong]
+    best = fastest(call, cores)
+    if best is None or best not in allowed:
+        return Choice(allowed[0] if allowed else first, "first")
+    there, here = predict(call.with_variant(best), cores), predict(call.with_variant(first), cores)
+    assert there is not None and here is not None
+    worthwhile = there <= (1 - WORTH_PREDICTED) * here or first not in allowed
+    return Choice(best if worthwhile else first, "predicted")
+
+
+def measured_choice(variants: Sequence[Variant], timings: Mapping[str, Timing]) -> Variant | None:
+    """The fastest of the variants that were measured and right; the first one where no other is faster by enough.
+
+    None unless the first variant has been measured: what is faster than it cannot be known before.
+    """
+    first = timings.get(variant_key(variants[0]))
+    if first is None:
+        return None
+    right = {
+        index: cycles
+        for index, variant in enumerate(variants)
+        if (timing := timings.get(variant_key(variant))) is not None and (cycles := timing.cycles) is not None
+    }
+    if not right:
+        return None
+    best = min(right, key=lambda index: (right[index], index))
+    if 0 in right and right[best] > (1 - WORTH_MEASURED) * right[0]:
+        best = 0
+    return variants[best]

@@ -1,0 +1,287 @@
+"""The analytic cost model: what a kernel call takes, from its shape and register tile alone.
+
+A call takes as long as its busiest core. The model walks over that core's share as the kernel does and counts
+  loads, multiplies  instructions of inner loops: in a step of a tile of a x b, a + b and a * b
+  rows               instructions between inner loops: jumps of the tile's pointers, loop counters
+  tiles, lines       register tiles of a x b that are begun, and their a's: each line has pointers of its own
+  results            vectors that are finished and stored
+  carries            sums carried to fp32, in chunked kernels
+  regions            parts of the map whose windows are clipped alike, times blocks of channels
+  code               size of the different tiles' code, which is fetched for the first time in every call
+and weighs the counts with cycles that were fitted to measurements, one set for each kind of kernel (cost.json;
+odl/tune/fit.py). What the model leaves out: conflicts between banks, misses of the instruction cache and FPU stalls, as
+far as they are not proportional to one of the counts.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from odl.operators.base import KernelCall, Number, Tensor, Variant
+from odl.tune import geometry
+
+TERMS = ("call", "loads", "multiplies", "rows", "tiles", "lines", "results", "carries", "regions", "code")
+Counts = Mapping[str, float]
+#: Instructions of a tile's function that finds nothing to do.
+_ENTRY = 8
+
+#: Cycles of each count where none were fitted: every instruction one, the rest by counting the C by hand.
+UNFITTED = {
+    "call": 1500.0, "loads": 1.2, "multiplies": 1.0, "rows": 1.1, "tiles": 30.0, "results": 20.0, "carries": 4.0,
+    "lines": 10.0, "regions": 100.0, "code": 10.0,
+}  # fmt: skip
+
+
+@functools.cache
+def fitted() -> Mapping[str, Counts]:
+    """Cycles of each count, by kind of kernel."""
+    text = (resources.files("odl.tune") / "cost.json").read_text(encoding="utf-8")
+    weights: Mapping[str, Counts] = json.loads(text)
+    return weights
+
+
+def kind_of(call: KernelCall) -> str:
+    """Kernels of one kind share their weights: template and arithmetic."""
+    carried = " chunked" if call.context.get("chunked") else ""
+    return f"{call.template} {call.context.get('T')}{carried}"
+
+
+def predict(call: KernelCall, cores: int) -> float | None:
+    """Cycles of a call as its context says, None for a kernel that the model does not know."""
+    counts = counts_of(call, cores)
+    return None if counts is None else weigh(counts, weights_of(call))
+
+
+def weights_of(call: KernelCall) -> Counts:
+    """The weights for this kind of kernel; those of the template's plain fp16 kernels where none were fitted."""
+    return fitted().get(kind_of(call)) or fitted().get(f"{call.template} f16") or UNFITTED
+
+
+def weigh(counts: Counts, weights: Counts) -> float:
+    """Cycles of counts."""
+    return sum(weights[term] * counts.get(term, 0.0) for term in TERMS)
+
+
+def fastest(call: KernelCall, cores: int) -> Variant | None:
+    """The variant that the model takes for the fastest, the earliest of equals; None where it does not know."""
+    predicted = [(predict(call.with_variant(variant), cores), variant) for variant in call.variants]
+    known = [(cycles, variant) for cycles, variant in predicted if cycles is not None]
+    if not known or len(known) < len(predicted):
+        return None
+    return min(known, key=lambda item: item[0])[1]
+
+
+def counts_of(call: KernelCall, cores: int, weights: Counts | None = None) -> Counts | None:
+    """The counts of the core that is the busiest by these weights; None for a kernel that the model does not know."""
+    walk = _WALKS.get(call.template)
+    if walk is None:
+        return None
+    weights = weights or weights_of(call)
+    per_core = [_with_call(walk(call, core, cores)) for core in range(cores)]
+    return max(per_core, key=lambda counts: weigh(counts, weights))
+
+
+def _with_call(counts: Counter[str]) -> Counts:
+    code = sum(counts[name] for name in counts if " x " in name)
+    return {**{term: float(counts[term]) for term in TERMS}, "call": 1.0, "code": float(code)}
+
+
+def _lanes(call: KernelCall) -> int:
+    return 2 if call.context["T"] == "f16" else 1
+
+
+def _split(total: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(size, how many) of tiles that cover a total, largest first."""
+    for size in dict.fromkeys(sizes):
+        yield size, total // size
+        total %= size
+
+
+def _chunks(call: KernelCall, rows: int, terms: int) -> int:
+    """Chunks of a sum of `rows` runs of `terms`."""
+    chunk = call.context["chunk"] if call.context.get("chunked") else 0
+    if not chunk or not rows or not terms:
+        return 0
+    return -(-rows // (chunk // terms)) if terms <= chunk else rows * -(-terms // chunk)
+
+
+def _add_tiles(
+    counts: Counter[str], call: KernelCall, tile: tuple[int, int], many: int, runs: tuple[int, int]
+) -> None:
+    """Tiles of a x b, `many` of them, whose inner loops are `runs` = (loops, steps in each)."""
+    a, b = tile
+    if not many:  # its function is called all the same
+        counts[f"{a} x {b}"] = counts[f"{a} x {b}"] or _ENTRY
+        return
+    loops, steps = runs
+    counts["loads"] += many * loops * steps * (a + b)
+    # A lone product waits for its operands.
+    counts["multiplies"] += many * loops * steps * (a * b + (a * b == 1))
+    counts["rows"] += many * loops * (a + 5)
+    counts["tiles"] += many
+    counts["lines"] += many * a
+    counts["results"] += many * a * b
+    counts["carries"] += many * _chunks(call, loops, steps) * a * b
+    counts[f"{a} x {b}"] = a * b + a + b
+
+
+def _forward(call: KernelCall, core: int, cores: int) -> Counter[str]:
+    s, lanes = call.shape, _lanes(call)
+    pixels, channels = call.context["tile_pixels"], call.context["tile_channels"]
+    share = geometry.share_grid(s["batch"] * s["out_h"], s["out_c"], channels, core, cores)
+    counts: Counter[str] = Counter()
+    blocks = list(_split(share.column_end - share.column_begin, (channels, 1)))
+    for begin, end in geometry.images(share.row_begin, share.row_end, s["out_h"]):
+        for rows, window in geometry.spans(
+            begin, end, s["stride_h"], s["pad_top"], s["in_h"], s["kernel_h"], s["out_h"]
+        ):
+            for columns, width in geometry.spans(
+                0, s["out_w"], s["stride_w"], s["pad_left"], s["in_w"], s["kernel_w"], s["out_w"]
+            ):
+                runs = (window, -(-width * s["in_c"] // lanes))
+                for size, many in _split(rows * columns, (pixels, max(1, pixels // 2), 1)):
+                    for block, times in blocks:
+                        _add_tiles(counts, call, (size, block), many * times, runs)
+                counts["regions"] += sum(times for _, times in blocks)
+    return counts
+
+
+def _input_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
+    s, lanes = call.shape, _lanes(call)
+    pixels, vectors = call.context["tile_pixels"], call.context["tile_inputs"]
+    share = geometry.share_grid(s["batch"] * s["in_h"], s["in_c"], vectors * lanes, core, cores)
+    counts: Counter[str] = Counter()
+    blocks = list(_split(-(-(share.column_end - share.column_begin) // lanes), (vectors, 1)))
+    for begin, end in geometry.images(share.row_begin, share.row_end, s["in_h"]):
+        for rows, down in geometry.alike(begin, end, s["pad_top"], s["kernel_h"], s["stride_h"], s["out_h"]):
+            for columns, across in geometry.alike(
+                0, s["in_w"], s["pad_left"], s["kernel_w"], s["stride_w"], s["out_w"]
+            ):
+                runs = (down * across, s["out_c"])
+                for size, many in _split(rows * columns, (pixels, max(1, pixels // 2), 1)):
+                    for block, times in blocks:
+                        _add_tiles(counts, call, (size, block), many * times, runs)
+                counts["regions"] += sum(times for _, times in blocks)
+    return counts
+
+
+def _weight_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
+    s, lanes = call.shape, _lanes(call)
+    channels, vectors = call.context["tile_channels"], call.context["tile_inputs"]
+    block = vectors * lanes
+    if s["in_c"] in (3, 1) and s["out_c"] % block == 0:  # lanes along out_c
+        tiles = [(s["in_c"], vectors)] * (s["out_c"] // block)
+    else:
+        outs = [size for size, many in _split(s["out_c"], (channels, 1)) for _ in range(many)]
+        ins = [vectors] * (s["in_c"] // block) + [1] * -(-(s["in_c"] % block) // lanes)
+        tiles = [(out, size) for out in outs for size in ins]
+    taps = s["kernel_h"] * s["kernel_w"]
+    share = geometry.share_grid(taps, len(tiles), 1, core, cores)
+    counts: Counter[str] = Counter()
+    for tap in range(share.row_begin, share.row_end):
+        ky, kx = divmod(tap, s["kernel_w"])
+        rows = geometry.valid_outputs(ky, s["pad_top"], s["in_h"], s["stride_h"], s["out_h"])
+        columns = geometry.valid_outputs(kx, s["pad_left"], s["in_w"], s["stride_w"], s["out_w"])
+        runs = (rows * s["batch"], columns)
+        if columns == s["out_w"] and columns * s["stride_w"] == s["in_w"] and s["stride_h"] == 1:
+            runs = (s["batch"], rows * columns)  # rows without gaps are one row
+        for (out, size), many in Counter(tiles[share.column_begin : share.column_end]).items():
+            _add_tiles(counts, call, (out, size), many, runs)
+        counts["regions"] += 1
+    return counts
+
+
+def _depthwise(call: KernelCall, core: int, cores: int) -> Counter[str]:
+    """Forward and input gradient: columns of the usual 3x3 window, tiles of pixels for all else."""
+    s, lanes = call.shape, _lanes(call)
+    forward = call.template == "depthwise_forward"
+    height, width = ("out_h", "out_w") if forward else ("in_h", "in_w")
+    counts: Counter[str] = Counter()
+    first = s["in_c"] // lanes * lanes if _usual(call, forward) else 0
+    if first:
+        vectors = -(-(first // lanes * s[width]) // cores)  # columns of vectors, dealt one by one
+        counts["loads"] += vectors * s[height] * s["batch"] * 3
+        counts["multiplies"] += vectors * s[height] * s["batch"] * 9
+        counts["tiles"] += vectors * s["batch"]
+    if first == s["in_c"]:
+        return counts
+    pixels = call.context["tile_pixels"]
+    share = geometry.share_plane(s["batch"] * s[height], s["in_c"] - first, lanes, core, cores)
+    columns = -(-(share.column_end - share.column_begin) // lanes)
+    window = s["kernel_h"] * s["kernel_w"]
+    if not forward:
+        window = -(-window // (s["stride_h"] * s["stride_w"]))
+    rows = (share.row_end - share.row_begin) * columns
+    for size, many in _split(s[width], (pixels, 1)):
+        counts["loads"] += rows * many * window * (size + 1)
+        counts["multiplies"] += rows * many * window * size
+        counts["rows"] += rows * many * window
+        counts["tiles"] += rows * many
+        counts["results"] += rows * many * size
+    counts["regions"] += rows
+    return counts
+
+
+def _usual(call: KernelCall, forward: bool) -> bool:
+    """Whether whole vectors take the way of columns (kernels/depthwise_tile.j2, columns_fit)."""
+    s, tensors = call.shape, [item for item in call.arguments if isinstance(item, Tensor)]
+    low, high = (item.value for item in call.arguments if isinstance(item, Number))
+    window = (s["kernel_h"], s["kernel_w"], s["stride_h"], s["stride_w"]) == (3, 3, 1, 1)
+    if not window or tensors[3 if forward else 2].name is not None or high != math.inf:
+        return False
+    if forward:
+        return low in (0.0, -math.inf) and s["pad_top"] <= 2 and s["pad_left"] <= 1 and s["in_w"] >= 2
+    masked = tensors[3].name is not None
+    return (low == 0.0 or not masked) and s["pad_top"] <= 2 and 1 <= s["pad_left"] <= 2 and s["out_w"] >= 2
+
+
+def _depthwise_weight_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
+    s, lanes = call.shape, _lanes(call)
+    counts: Counter[str] = Counter()
+    window = (s["kernel_h"], s["kernel_w"], s["stride_h"], s["stride_w"]) == (3, 3, 1, 1)
+    first = 0
+    if window and s["in_w"] >= 2 and s["out_w"] >= 2 and s["pad_left"] <= 1:
+        first = s["in_c"] // lanes * lanes
+        vectors = -(-3 * (first // lanes) // cores)  # rows of the window times vectors
+        counts["loads"] += vectors * s["batch"] * s["out_h"] * s["out_w"] * 2
+        counts["multiplies"] += vectors * s["batch"] * s["out_h"] * s["out_w"] * 3
+        counts["rows"] += vectors * s["batch"] * s["out_h"]
+        counts["tiles"] += vectors
+    if first == s["in_c"]:
+        return counts
+    vectors = call.context["tile_channels"]
+    taps = s["kernel_h"] * s["kernel_w"]
+    share = geometry.share_plane(taps, s["in_c"] - first, vectors * lanes, core, cores)
+    columns = -(-(share.column_end - share.column_begin) // lanes)
+    pixels = s["batch"] * s["out_h"] * s["out_w"]
+    for size, many in _split(columns, (vectors, 1)):
+        many *= share.row_end - share.row_begin
+        counts["loads"] += many * pixels * 2 * size
+        counts["multiplies"] += many * pixels * size
+        counts["rows"] += many * s["batch"] * s["out_h"]
+        counts["tiles"] += many
+        counts["results"] += many * size
+    return counts
+
+
+_WALKS: Mapping[str, Callable[[KernelCall, int, int], Counter[str]]] = {
+    "conv2d_forward": _forward,
+    "conv2d_input_gradient": _input_gradient,
+    "conv2d_weight_gradient": _weight_gradient,
+    "depthwise_forward": _depthwise,
+    "depthwise_input_gradient": _depthwise,
+    "depthwise_weight_gradient": _depthwise_weight_gradient,
+}
+
+
+def as_json(weights: Mapping[str, Counts]) -> dict[str, Any]:
+    """Weights as cost.json holds them."""
+    return {
+        kind: {term: round(values[term], 3) for term in TERMS} for kind, values in sorted(weights.items())
+    }

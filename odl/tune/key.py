@@ -1,0 +1,47 @@
+"""What a measurement is of: the key under which it is kept, equal exactly where the same would be measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from odl.operators.base import KernelCall, Number, Runtime, Tensor, Variant
+from odl.targets.cv32e40p.description import Cluster
+from odl.tune.texts import canonical, cluster_digest, kernel_digest
+
+
+def case_key(call: KernelCall, cluster: Cluster) -> str:
+    """The key of a call on a cluster, as canonical JSON.
+
+    It holds template, shape, context without what variants change, which arguments are there and the values of those that
+    are numbers (a kernel takes a shorter way without an addend, say), cores, and digests of the cluster's description and
+    of the texts that the kernel is made of.
+    """
+    varied = {name for variant in call.variants for name in variant.context}
+    templates = {call.template, *(item.template for item in call.variants if item.template)}
+    return canonical(
+        {
+            "template": call.template,
+            "shape": dict(call.shape),
+            "context": {name: value for name, value in call.context.items() if name not in varied},
+            "arguments": [_argument(argument) for argument in call.arguments],
+            "cores": cluster.cores,
+            "cluster": cluster_digest(cluster),
+            "kernel": kernel_digest(tuple(sorted(templates))),
+        }
+    )
+
+
+def variant_key(variant: Variant) -> str:
+    """A variant's name in a cache, as canonical JSON."""
+    template = {} if variant.template is None else {"template": variant.template}
+    return canonical({**variant.context, **template})
+
+
+def _argument(argument: object) -> Any:
+    if isinstance(argument, Number):
+        return repr(float(argument.value))
+    if isinstance(argument, Runtime):
+        return argument.name
+    if isinstance(argument, Tensor):
+        return "null" if argument.name is None else "tensor"
+    return "scratch"

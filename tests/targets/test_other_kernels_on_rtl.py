@@ -1,0 +1,202 @@
+"""Every kernel besides full convolutions on the cores' RTL, bit by bit against the host, and known speeds."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from odl.targets.cv32e40p import Cluster
+from tests.kernels import conv_library
+from tests.kernels.conv_library import DTYPES, EXACT, NUMBERS, Library, Numbers, Shape, Tiles, conv_shape
+from tests.kernels.kernel_checks import Norm, Pool, check_average_pool, check_batch_norm_train, sweep
+from tests.kernels.kernel_library import INF, SHARED, Runner, canonical, compiled, draw, empty, render, unity
+from tests.targets.kernels_on_cluster import Case, ClusterKernels
+from tests.targets.other_kernels_on_cluster import replay
+
+pytestmark = pytest.mark.usefixtures("simulator_tools")
+
+DEPTHWISE = ("depthwise_forward", "depthwise_input_gradient", "depthwise_weight_gradient")
+#: Variants, with the chunk of "mixed" as it is used, and so small that a window and a row have several.
+VARIANTS = {
+    "fp16": NUMBERS["fp16"],
+    "fp32": NUMBERS["fp32"],
+    "mixed": Numbers("f16", "f32", "f16", 64),
+    "chunks": NUMBERS["mixed"],
+}
+TILES = Tiles(4, 4, 4)
+
+
+# ----------------------------------------------------------------------------------- elementwise, pooling, norms
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """Calls kernels on the host, and remembers the calls."""
+    folder = tmp_path_factory.mktemp("host")
+    (folder / "kernels.h").write_text(render()[0])
+    text = {"all": unity(render()[1])}
+    return Runner([ctypes.CDLL(str(compiled(folder, "gcc", ["-march=native", *SHARED], text)))])
+
+
+def odd_sizes(host: Runner) -> None:
+    """Sizes around every unrolling, fewer elements than cores; operands with NaN, infinities and zeros of both signs."""
+    run = partial(host, overflow=None)
+    for t in ("f16", "f32"):
+        for n in (1, 2, 3, 7, 15, 16, 17, 40, 131):
+            x, y, g = draw(n, n, t, 4.0), draw(n + 1, n, t), draw(n + 2, n, t)
+            x[::5], y[1::4], y[2::7] = -0.0, 0.0, np.nan
+            run(f"relu_{t}", {"count": n}, x, empty(n, t), 0.0, INF, written=[1])
+            run(f"relu_{t}", {"count": n}, y, empty(n, t), -INF, INF, written=[1])
+            run(f"relu_{t}", {"count": n}, y, empty(n, t), 0.0, 6.0, written=[1])
+            run(f"relu_gradient_{t}", {"count": n}, x, y, empty(n, t), 0.0, INF, written=[2])
+            run(f"relu_gradient_{t}", {"count": n}, x, y, empty(n, t), -0.5, 0.5, written=[2])
+            run(f"add_{t}", {"count": n}, x, y, empty(n, t), 0.0, INF, written=[2])
+            run(f"add_{t}", {"count": n}, None, y, empty(n, t), -INF, 0.5, written=[2])
+            run(f"fill_{t}", {"count": n}, empty(n, t), 0.1, written=[0])
+            run(f"cast_{t}", {"count": n}, x, empty(n, "f32" if t == "f16" else "f16"), written=[1])
+            run(f"accumulate_{t}", {"count": n}, draw(9, n), g, written=[0])
+            run(f"sgd_{t}_none_False", {"count": n}, x, g, 0.05, 0.125, written=[0])
+            half = draw(n + 3, n, "f16", 8.0)  # the gradient lies where the working copy goes
+            run(
+                f"sgd_{t}_f16_True", {"count": n}, x, half, half, g, 0.05, 0.125, 0.9, 0.01, written=[0, 1, 3]
+            )
+        for channels in (1, 2, 3, 17, 34):
+            check_batch_norm_train(host, Norm(t, 19, channels, channels))
+            pool = Pool((1, 5, 5, channels), (5, 5), (5, 5), (0, 0), False, True, 0)
+            check_average_pool(host, t, pool, channels)
+
+
+@pytest.mark.parametrize("cores", [8, 3, 1])
+def test_other_kernels(host: Runner, tmp_path: Path, cores: int) -> None:
+    host.calls.clear()
+    sweep(host)
+    odd_sizes(host)
+    for call, outcome in zip(host.calls, replay(tmp_path, host.calls, Cluster(cores=cores)), strict=True):
+        for expected, got in zip(call[4], outcome.written, strict=True):
+            assert canonical(expected) == canonical(got), call[:2]
+
+
+# ------------------------------------------------------------------------------------------------------ depthwise
+def shapes(random: np.random.Generator, count: int) -> Iterator[Shape]:
+    """The usual window and others; maps of every height and width, also of a tile within a larger map."""
+    for _ in range(count):
+        kernel, stride = (3, 3), (1, 1)
+        if random.random() < 0.25:
+            kernel, stride = tuple(random.integers(1, 5, 2)), tuple(random.integers(1, 3, 2))
+        rows, columns = random.integers(1, 11), random.integers(1, 12)
+        above, below, left, right = random.integers(0, 3, 4)
+        if random.random() < 0.6:
+            above, below, left, right = 1, 1, 1, 1
+        out_h = max(1, (rows + above + below - kernel[0]) // stride[0] + 1)
+        out_w = max(1, (columns + left + right - kernel[1]) // stride[1] + 1)
+        channels = random.choice([1, 2, 3, 8, 17, 36])
+        batch = 1 + int(random.random() < 0.2)
+        drawn = (batch, rows, columns, channels, out_h, out_w, channels, *kernel, *stride, above, left)
+        yield Shape(*map(int, drawn))
+
+
+def cases(variant: str, shape: Shape, random: np.random.Generator) -> Iterator[Case]:
+    """One call of each depthwise kernel, in every fourth shape with infinities, NaN and zeros of both signs."""
+    s, struct, numbers = shape, conv_shape(shape), VARIANTS[variant]
+    wild = random.random() < 0.25
+
+    def tensor(*size: int, kind: str = numbers.T) -> np.ndarray:
+        values = random.normal(0, 1, size)
+        if wild:
+            special = [np.inf, np.nan, 0.0, -0.0, 6e-8, -6e-8, 60000.0]
+            values = np.where(random.random(size) < 0.03, random.choice(special, size), values)
+        with np.errstate(all="ignore"):
+            return values.astype(DTYPES[kind])
+
+    def maybe(value: np.ndarray, chance: float) -> np.ndarray | None:
+        return value if random.random() < chance else None
+
+    source, result = (s.batch, s.in_h, s.in_w, s.in_c), (s.batch, s.out_h, s.out_w, s.in_c)
+    limits = [[-np.inf, np.inf], [0.0, np.inf], [0.0, np.inf], [0.0, 1.5]][random.integers(4)]
+    x, dy, w = tensor(*source), tensor(*result), tensor(s.kernel_h, s.kernel_w, s.in_c)
+    bias, addend = maybe(tensor(s.in_c, kind=numbers.P), 0.7), maybe(tensor(*result), 0.2)
+    y = np.full(result, np.nan, x.dtype)
+    yield Case(f"depthwise_forward_{variant}", struct, [x, w, bias, addend], y, limits)
+    addend, mask = maybe(tensor(*source), 0.2), maybe(np.maximum(tensor(*source), 0), 0.7)
+    dx = np.full(source, np.nan, x.dtype)
+    yield Case(f"depthwise_input_gradient_{variant}", struct, [dy, w, addend, mask], dx, limits)
+    dw = np.full(w.shape, np.nan, DTYPES[numbers.G])
+    yield Case(f"depthwise_weight_gradient_{variant}", struct, [x, dy], dw)
+
+
+@pytest.fixture(scope="module")
+def depthwise(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """variant -> (the host's library, the cluster's kernels)."""
+
+    def pair(variant: str) -> tuple[Library, ClusterKernels]:
+        numbers = {variant: VARIANTS[variant]}
+        library = conv_library.build(tmp_path_factory.mktemp("host"), TILES, EXACT, numbers)
+        return Library(library), ClusterKernels(tmp_path_factory.mktemp("device"), TILES, numbers, DEPTHWISE)
+
+    return pair
+
+
+@pytest.mark.parametrize(
+    ("variant", "cores", "count"), [("fp16", 8, 50), ("mixed", 8, 40), ("chunks", 3, 20), ("fp32", 8, 30)]
+)
+def test_depthwise(depthwise: Any, variant: str, cores: int, count: int) -> None:
+    library, device = depthwise(variant)
+    random = np.random.default_rng(count)
+    calls = [case for shape in shapes(random, count) for case in cases(variant, shape, random)]
+    for case, outcome in zip(calls, device.run(calls, Cluster(cores=cores)), strict=True):
+        with np.errstate(all="ignore"):
+            limits = list(case.limits)
+            expected = library.call(case.name, case.shape, list(case.inputs), case.output, limits, 1)
+        assert canonical(expected) == canonical(outcome.output), (case.name, conv_fields(case))
+
+
+def conv_fields(case: Case) -> dict[str, int]:
+    return {field[0]: getattr(case.shape, field[0]) for field in case.shape._fields_}
+
+
+# ---------------------------------------------------------------------------------------------------------- speed
+#: Multiply-accumulates per cycle, at least, of 3x3 on 25 x 5 x 64 (DS-CNN) with 8 cores.
+SPEEDS = {"forward": 6.0, "input_gradient": 5.5, "weight_gradient": 7.0}
+
+
+def test_depthwise_speed(depthwise: Any) -> None:
+    _, device = depthwise("fp16")
+    random = np.random.default_rng(1)
+    shape = Shape(1, 25, 5, 64, 25, 5, 64, 3, 3, 1, 1, 1, 1)
+    x, w = random.normal(0, 1, (1, 25, 5, 64)).astype(np.float16), np.ones((3, 3, 64), np.float16)
+    y, dw, struct = np.empty_like(x), np.empty_like(w), conv_shape(shape)
+    calls = [
+        Case("depthwise_forward_fp16", struct, [x, w, w[0, 0].copy(), None], y, [0.0, np.inf]),
+        Case("depthwise_input_gradient_fp16", struct, [x, w, None, x.copy()], y, [0.0, np.inf]),
+        Case("depthwise_weight_gradient_fp16", struct, [x, x.copy()], dw),
+    ]
+    for (name, least), outcome in zip(SPEEDS.items(), device.run(calls), strict=True):
+        reached = 25 * 5 * 64 * 9 / outcome.cycles
+        assert reached >= least, f"{name}: {reached:.2f} MAC/clk"
+
+
+#: Cycles per two elements and core, at most, of flat kernels on 4,608 elements with 8 cores.
+FLAT_SPEEDS = {
+    "sgd_f16_none_False": 18.5,
+    "sgd_f32_f16_False": 19.5,
+    "sgd_f32_none_False": 15.5,
+    "relu_gradient_f16": 9.5,
+}
+
+
+def test_flat_speed(host: Runner, tmp_path: Path) -> None:
+    host.calls.clear()
+    n = 4608
+    half, single = draw(1, n, "f16"), draw(2, n)
+    shape = {"count": n}
+    host("sgd_f16_none_False", shape, half, half.copy(), 0.05, 0.125, written=[0])
+    host("sgd_f32_f16_False", shape, single, half, half, 0.05, 0.125, written=[0, 1])
+    host("sgd_f32_none_False", shape, single, single.copy(), 0.05, 0.125, written=[0])
+    host("relu_gradient_f16", shape, half, half.copy(), empty(n, "f16"), 0.0, INF, written=[2])
+    for (name, most), outcome in zip(FLAT_SPEEDS.items(), replay(tmp_path, host.calls), strict=True):
+        reached = 8 * 2 * outcome.cycles / n
+        assert reached <= most, f"{name}: {reached:.1f} cycles per two elements"
