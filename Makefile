@@ -61,7 +61,7 @@ golden: setup ## write the expected texts of the golden tests anew; read the dif
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -p no:benchmark --update-golden $(TEST_OPTIONS)
 
 cycles: setup ## write the simulator's cycle baseline (benchmarks/cycles.json) anew; read the diff before you commit it
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -p no:benchmark --update-cycles tests/odl/bench
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) -p no:benchmark --update-cycles tests/odl/bench
 
 bench: setup ## measure speed (benchmarks/), one thread, nothing beside it
 	OMP_NUM_THREADS=1 $(RUN) -m pytest benchmarks --benchmark-columns=min,median,rounds $(BENCH_OPTIONS)

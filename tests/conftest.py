@@ -13,6 +13,10 @@ from hypothesis import HealthCheck, settings
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
+# Two test processes beside each other are better use of two processors than two threads of one simulation.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("ODL_SIMULATOR_THREADS", "1")
+
 # Simulators take a minute to build: they stay in the user's cache even where tests put everything else elsewhere.
 _CACHE = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
 os.environ.setdefault("ODL_SIMULATOR_CACHE", str(Path(_CACHE) / "odl"))

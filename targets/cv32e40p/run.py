@@ -123,8 +123,8 @@ def run(
     `load` gives the contents of variables before the start, `dump` names variables to return (their whole size, or
     the given number of bytes). With `deliver_traps` an exception goes to the program's trap handler; otherwise the
     run stops there with a fault. A program at fault is a result, not an error: see `RunResult.check`. `threads` of the
-    host share the work, by default two where it has two processors; the result does not depend on it. `trace` writes a
-    VCD file beside.
+    host share the work, by default $ODL_SIMULATOR_THREADS, else two where it has two processors; the result does not
+    depend on it. `trace` writes a VCD file beside.
 
     Raises InputError for an unknown or too small variable, MissingToolError where the simulator cannot be built.
     """
@@ -139,7 +139,7 @@ def run(
         arguments += ["--result", str(scratch / "result.json"), "--touched", str(scratch / "touched")]
         arguments += [
             "--threads",
-            str(threads or min(2, os.cpu_count() or 1)),
+            str(threads or int(os.environ.get("ODL_SIMULATOR_THREADS", 0)) or min(2, os.cpu_count() or 1)),
             "--deliver-traps",
             str(int(deliver_traps)),
         ]

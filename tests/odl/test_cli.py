@@ -87,7 +87,8 @@ def test_models_fits_a_terminal(cli):
 def test_doctor(cli, monkeypatch, tmp_path):
     result = cli("doctor")
     assert result.code == 0 and not result.err
-    assert "gcc" in result.out and "missing" not in result.out.replace("espeak", "")
+    host = [line for line in result.out.splitlines() if "target host" in line]
+    assert "gcc" in result.out and host and not any("missing" in line for line in host)
     (tmp_path / "gcc").write_text("#!/bin/sh\necho gcc 4.8.5\n")
     (tmp_path / "gcc").chmod(stat.S_IRWXU)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -3,7 +3,6 @@
 
 #define TRAP_STATUS 0x7eu
 
-_Noreturn void odl_trap(uint32_t hart, uint32_t cause, uint32_t pc);
 static const char *name(uint32_t cause) {
 #if defined(ODL_TARGET_GVSOC)
     (void)cause; /* its model of the core gives the same for every exception */
@@ -16,6 +15,7 @@ static const char *name(uint32_t cause) {
 #endif
 }
 
+_Noreturn void odl_trap(uint32_t hart, uint32_t cause, uint32_t pc);
 _Noreturn void odl_trap(uint32_t hart, uint32_t cause, uint32_t pc) {
     odl_put_string("odl: trap: ");
     odl_put_string(name(cause));

@@ -6,6 +6,7 @@ anew; look at the difference before you commit it.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import json
 from pathlib import Path
@@ -34,6 +35,18 @@ CASES = [
 @functools.cache
 def baseline() -> dict[str, Any]:
     return json.loads(BASELINE.read_text(encoding="utf-8")) if BASELINE.exists() else {}
+
+
+def write_baseline(key: str, found: dict[str, Any]) -> None:
+    """Replace one entry; test processes take turns."""
+    with BASELINE.open("a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        everything = json.loads(file.read() or "{}")
+        everything[key] = found
+        file.seek(0)
+        file.truncate()
+        file.write(json.dumps(dict(sorted(everything.items())), indent=1) + "\n")
 
 
 def key_of(model: str, dtype: str, cores: int) -> str:
@@ -78,10 +91,7 @@ def test_no_operator_became_slower(
     }
     key = key_of(model, dtype, cores)
     if pytestconfig.getoption("--update-cycles"):
-        everything = json.loads(BASELINE.read_text(encoding="utf-8")) if BASELINE.exists() else {}
-        everything[key] = found
-        text = json.dumps(dict(sorted(everything.items())), indent=1) + "\n"
-        BASELINE.write_text(text, encoding="utf-8")
+        write_baseline(key, found)
         return
     assert key in baseline(), f"benchmarks/cycles.json knows nothing of '{key}'; `make cycles` writes it"
     assert not regressions(found, baseline()[key])
