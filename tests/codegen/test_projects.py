@@ -82,10 +82,10 @@ def test_zoo_projects_train_under_sanitizers(name, dtype, tmp_path):
     """The objects come through odl's cache, so that networks share their kernels."""
     directory = written(zoo_build(name, dtype), tmp_path / "net")
     flags, sources = library._plan(directory, library.HostBuild.EXACT, 2)
-    flags += [*SANITIZERS.split(), *MORE_WARNINGS.split()]
+    compiler = ["gcc", *flags, "-fPIC", *SANITIZERS.split(), *MORE_WARNINGS.split()]
     with ThreadPoolExecutor(2) as pool:
         objects = pool.map(
-            lambda source: library._object(directory, source, flags, "gcc"), ["example.c", *sources]
+            lambda source: library._object(directory, source, compiler, "gcc"), ["example.c", *sources]
         )
     link = ["gcc", *SANITIZERS.split(), *map(str, objects), "-lm", "-o", "example"]
     subprocess.run(link, cwd=directory, check=True)
