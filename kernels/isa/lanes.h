@@ -288,11 +288,9 @@ ODL_WIDE_STORAGE(f32, f32)
 #define ODL_ASM_SUB_f32(rd, a, b) "fsub.s " rd ", " a ", " b "\n"
 #define ODL_ASM_MUL_f32(rd, a, b) "fmul.s " rd ", " a ", " b "\n"
 #define ODL_ASM_FMA_f32(rd, a, b, c) "fmadd.s " rd ", " a ", " b ", " c "\n"
-#define ODL_ASM_NARROW(rd, low, high) ODL_ASM_PACKED(2, 0x58, rd, low, high) /* vfcpka.h.s */
 #define ODL_ASM_ADD_f16(rd, a, b) ODL_ASM_VFADD_H(rd, a, b)
 #define ODL_ASM_ADD_f32(rd, a, b) "fadd.s " rd ", " a ", " b "\n"
 /* Clamp as struct odl_limits says where its limits are plain. */
-#define ODL_ASM_LIMIT_f16(rd, a, floor) "cv.max.h " rd ", " a ", " floor "\n"
 #define ODL_ASM_LIMIT_f32(rd, a, floor) "cv.max " rd ", " a ", " floor "\n"
 /* All ones where an output of ReLU is above 0, else zeros. */
 #define ODL_ASM_ABOVE_f16(rd, a) "cv.cmpgt.h " rd ", " a ", x0\n"

@@ -6,8 +6,8 @@
  * ODL_ASM_BEGIN and ODL_ASM_END; the count, a register, is at least 1. ODL_ASM_LW(rd, p, step) load the word
  * at p, then p += step, a constant number of bytes ODL_ASM_LHU(rd, p, step)             the same with a half,
  * into the low half; the high one is 0 ODL_ASM_LW_BY(rd, p, step), ODL_ASM_LHU_BY(rd, p, step)  the same; the
- * step is in a register ODL_ASM_FOLD_2(rd, t, a, b)          low half of rd = a.low + a.high, high half =
- * b.low + b.high; t and, on some cores, a and b are lost
+ * step is in a register ODL_ASM_FOLD_2(rd, t, u, a, b)       low half of rd = a.low + a.high, high half =
+ * b.low + b.high; t, u and, on some cores, a and b are lost; rd may be any of them
  *
  * The compiler allocates neither gp nor tp: the program is linked without relaxation and has no thread-local
  * storage. They are the two registers that every block may use without saying so: ODL_ASM_SPARE_0 and _1.
@@ -29,6 +29,7 @@
 #define ODL_ASM_RW_MEMORY(v) [v] "+m"(v)
 #define ODL_ASM_R_MEMORY(v) [v] "m"(v)
 
+#define ODL_ASM_SW(rs, p, offset) "sw " rs ", " #offset "(" p ")\n"
 #define ODL_ASM_ADD(rd, a, b) "add " rd ", " a ", " b "\n"
 #define ODL_ASM_CLEAR(rd) "li " rd ", 0\n"
 /* A variable in memory: an operand with the constraint "m". */
@@ -44,6 +45,7 @@
 #define ODL_ASM_PACKED(funct3, funct7, rd, a, b)                                                             \
     ".insn r 0x33, " #funct3 ", " #funct7 ", " rd ", " a ", " b "\n"
 #define ODL_ASM_VFADD_H(rd, a, b) ODL_ASM_PACKED(2, 0x41, rd, a, b)
+#define ODL_ASM_NARROW(rd, low, high) ODL_ASM_PACKED(2, 0x58, rd, low, high) /* vfcpka.h.s */
 #define ODL_ASM_VFMAC_H(sum, a, b) ODL_ASM_PACKED(2, 0x48, sum, a, b)
 #define ODL_ASM_VFMAC_R_H(sum, a, b) ODL_ASM_PACKED(6, 0x48, sum, a, b)
 
@@ -84,10 +86,10 @@
     "lw gp, " #offset " + " sum "\n"                                                                         \
     "lw tp, " #offset " + 4 + " sum                                                                          \
     "\n" ODL_ASM_FMACEX_S_H("gp", a, one) "srli " a ", " a ", 16\n" ODL_ASM_FMACEX_S_H("tp", a, one)         \
-        ODL_ASM_PACKED(2, 0x58, a, "gp", "tp")
+        ODL_ASM_NARROW(a, "gp", "tp")
 #define ODL_ASM_CARRY_SUMS(a, b, sum, offset, one, t)                                                        \
     "lw " t ", " #offset " + " sum                                                                           \
-    "\n" ODL_ASM_FOLD_2("gp", "tp", a, b) "lw tp, " #offset " + 4 + " sum "\n" ODL_ASM_FMACEX_S_H(           \
+    "\n" ODL_ASM_FOLD_2("gp", "gp", "tp", a, b) "lw tp, " #offset " + 4 + " sum "\n" ODL_ASM_FMACEX_S_H(     \
         t, "gp", one) "srli gp, gp, 16\n" ODL_ASM_FMACEX_S_H("tp", "gp", one) "sw " t ", " #offset " + " sum \
                                                                               "\n"                           \
                                                                               "sw tp, " #offset              \

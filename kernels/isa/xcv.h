@@ -17,8 +17,9 @@
 #define ODL_ASM_LHU(rd, p, step) "cv.lhu " rd ", (" p "), " #step "\n"
 #define ODL_ASM_LW_BY(rd, p, step) "cv.lw " rd ", (" p "), " step "\n"
 #define ODL_ASM_LHU_BY(rd, p, step) "cv.lhu " rd ", (" p "), " step "\n"
-#define ODL_ASM_FOLD_2(rd, t, a, b)                                                                          \
-    "cv.pack " rd ", " b ", " a "\n"                                                                         \
-    "cv.pack.h " t ", " b ", " a "\n" ODL_ASM_VFADD_H(rd, rd, t)
+#define ODL_ASM_LIMIT_f16(rd, a, floor) "cv.max.h " rd ", " a ", " floor "\n"
+#define ODL_ASM_FOLD_2(rd, t, u, a, b)                                                                       \
+    "cv.pack " t ", " b ", " a "\n"                                                                          \
+    "cv.pack.h " u ", " b ", " a "\n" ODL_ASM_VFADD_H(rd, t, u)
 
 #endif

@@ -14,10 +14,11 @@
 #define ODL_ASM_LHU(rd, p, step) ".insn i 0x0b, 5, " rd ", " p ", " #step "\n"
 #define ODL_ASM_LW_BY(rd, p, step) ".insn r 0x0b, 7, 0x10, " rd ", " p ", " step "\n"
 #define ODL_ASM_LHU_BY(rd, p, step) ".insn r 0x0b, 7, 0x28, " rd ", " p ", " step "\n"
-#define ODL_ASM_FOLD_2(rd, t, a, b)                                                                          \
-    ".insn r 0x57, 0, 0x68, " rd ", " b ", " a "\n"                                                          \
+#define ODL_ASM_LIMIT_f16(rd, a, floor) ".insn r 0x57, 0, 0x18, " rd ", " a ", " floor "\n"
+#define ODL_ASM_FOLD_2(rd, t, u, a, b)                                                                       \
+    ".insn r 0x57, 0, 0x68, " t ", " b ", " a "\n"                                                           \
     "srli " a ", " a ", 16\n"                                                                                \
     "srli " b ", " b ", 16\n"                                                                                \
-    ".insn r 0x57, 0, 0x68, " t ", " b ", " a "\n" ODL_ASM_VFADD_H(rd, rd, t)
+    ".insn r 0x57, 0, 0x68, " u ", " b ", " a "\n" ODL_ASM_VFADD_H(rd, t, u)
 
 #endif

@@ -30,6 +30,8 @@ class OperatorCycles:
     operator: str
     pass_name: str
     macs: int
+    begin: int
+    """The cycle at which it begins, counted from the start of the simulation, as a trace counts."""
     cycles: int
     stalls: Mapping[str, int]
     bounds: Bounds
@@ -51,6 +53,7 @@ class OperatorCycles:
             "op": self.operator,
             "pass": self.pass_name,
             "macs": self.macs,
+            "begin": self.begin,
             "cycles": self.cycles,
             "stalls": dict(self.stalls),
             "bound": self.bounds.limit,
@@ -143,7 +146,8 @@ def _intervals(net: DeviceNet, result: RunResult) -> Iterator[OperatorCycles]:
         name, operator, pass_name, macs = _label(net, mark)
         bounds = bounds_of(_node(net, mark), macs, str(net.manifest["options"]["dtype"]), net.cluster)
         spent = _spent(before, mark)
-        yield OperatorCycles(name, operator, pass_name, macs, mark.cycle - before.cycle, spent, bounds)
+        cycles = mark.cycle - before.cycle
+        yield OperatorCycles(name, operator, pass_name, macs, before.cycle, cycles, spent, bounds)
         before = mark
 
 

@@ -326,10 +326,12 @@ class Verifier:
         """A learning rate that moves a typical weight tensor by about two per cent of its norm."""
         ratios = []
         for name in self._trainable:
-            gradient = float(np.linalg.norm(step.gradients[name]))
-            weight = float(np.linalg.norm(step.tensors[name]))
-            if gradient > 0 and weight > 0:
-                ratios.append(weight / gradient)
+            gradient = step.gradients[name]
+            # Adam moves every element by about the rate, however small its gradient
+            direction = np.sign(gradient) if isinstance(self._optimizer, Adam) else gradient
+            moved, weight = float(np.linalg.norm(direction)), float(np.linalg.norm(step.tensors[name]))
+            if moved > 0 and weight > 0:
+                ratios.append(weight / moved)
         return float(np.clip(0.02 * np.median(ratios), 1e-6, 1.0)) if ratios else self._optimizer.lr
 
     @property

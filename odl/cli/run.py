@@ -37,6 +37,19 @@ def run(
         float | None, typer.Option("--lr", help="Learning rate instead of the compiled one.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the samples' order.", min=0)] = 0,
+    trace_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace", help="Write signals of the simulated cores in the first step to this VCD file."
+        ),
+    ] = None,
+    trace_cycles: Annotated[
+        str,
+        typer.Option(help="Cycles to trace, FIRST:LAST; odl bench --json says where each operator begins."),
+    ] = "0:100000",
+    trace_core: Annotated[
+        int | None, typer.Option(help="Trace this core only; all if not given.", min=0)
+    ] = None,
 ) -> None:
     """Run training steps and print the loss as it goes."""
     from odl.codegen.manifest import read_manifest
@@ -50,6 +63,8 @@ def run(
         net = load_net(directory, "fast" if build is None and on_host and vlen is None else build, vlen=vlen)
     if steps is None:
         steps = 1 if net.on_device else 100
+    if trace_file is not None:
+        _trace(net, trace_file, trace_cycles, trace_core)
     samples = _samples(net, data, seed)
     if lr is not None:
         net.set_learning_rate(lr)
@@ -68,6 +83,19 @@ def run(
         console.print(_cycles(net, steps), highlight=False, soft_wrap=True)
     if net.skipped_steps:
         console.print(f"{net.skipped_steps} steps overflowed and were skipped; loss scale {net.loss_scale:g}")
+
+
+def _trace(net: Any, file: Path, window: str, core: int | None) -> None:
+    """Have the first step traced. InputError where that is impossible."""
+    from odl.run.device import DeviceNet
+    from odl.targets.cv32e40p import Trace
+
+    if not isinstance(net, DeviceNet):
+        raise InputError(f"--trace {file}: only target cv32e40p writes a trace")
+    first, colon, last = window.partition(":")
+    if not (colon and first.isdecimal() and last.isdecimal()):
+        raise InputError(f"--trace-cycles {window}: must be FIRST:LAST, such as 0:100000")
+    net.trace_next(Trace(file.resolve(), int(first), int(last), core))
 
 
 def _cycles(net: Any, steps: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from odl.run.simulator import Glimpse, Outcome, Words
-from odl.targets.cv32e40p import Cluster, RunResult, Watch, run
+from odl.targets.cv32e40p import Cluster, RunResult, Trace, Watch, run
 from odl.targets.pulp.elf import Elf
 
 #: The network's part of each memory, and where the memory begins.
@@ -16,11 +16,12 @@ _REGIONS = {"l1": ("net_l1", 0x10000000), "l2": ("net_arena", 0x1C000000)}
 
 @dataclass
 class ClusterSimulator:
-    """Counts cycles. `last` is the simulator's full report of the latest call."""
+    """Counts cycles. `last` is the simulator's full report of the latest call; `trace` is written by the next one."""
 
     cluster: Cluster
     max_cycles: int = 2_000_000_000
     last: RunResult | None = None
+    trace: Trace | None = None
 
     @property
     def unit(self) -> str:
@@ -38,6 +39,7 @@ class ClusterSimulator:
         elf = Elf.read(program)
         base = {memory: elf.symbol(name).address for memory, (name, _) in _REGIONS.items()}
         watches = {item: Watch(item.mark, base[item.memory] + item.offset, item.bytes) for item in glimpses}
+        trace, self.trace = self.trace, None
         result = run(
             program,
             self.cluster,
@@ -45,6 +47,7 @@ class ClusterSimulator:
             dump=list(dump),
             max_cycles=self.max_cycles,
             watch=tuple(watches.values()),
+            trace=trace,
         ).check()
         self.last = result
         return Outcome(

@@ -25,7 +25,7 @@ from odl.run.gvsoc import GvsocSimulator
 from odl.run.library import HostBuild, build_program
 from odl.run.net import Net, value_from_manifest
 from odl.run.simulator import Glimpse, Outcome, Simulator
-from odl.targets.cv32e40p import Cluster, RunResult
+from odl.targets.cv32e40p import Cluster, RunResult, Trace
 from odl.targets.gvsoc.tools import find_gvsoc
 from odl.targets.qemu import Machine
 from odl.targets.qemu.tools import find_qemu
@@ -88,6 +88,15 @@ class DeviceNet(Net):
     def last(self) -> RunResult | None:
         """The cluster simulator's report of the latest call. OdlError where the target is no cluster."""
         return self._cluster_simulator().last
+
+    def trace_next(self, trace: Trace) -> None:
+        """Write a trace of the next call. InputError where the target has none, or the trace is impossible."""
+        if not isinstance(self.simulator, ClusterSimulator):
+            raise InputError(
+                f"--trace {trace.file}: target {self.manifest['options']['target']} writes no trace; cv32e40p does"
+            )
+        trace.simulator_arguments(self.simulator.cluster)
+        self.simulator.trace = trace
 
     def _cluster_simulator(self) -> ClusterSimulator:
         if not isinstance(self.simulator, ClusterSimulator):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +13,7 @@ from torch import nn
 
 import odl
 from odl.check.canary import compare
+from odl.cli.app import main
 from odl.errors import CheckFailedError, InputError, MissingToolError
 from odl.run.device import DeviceNet
 from odl.targets.cv32e40p import build_simulator
@@ -121,3 +126,33 @@ def test_a_host_project_has_no_device(tmp_path) -> None:
     directory = odl.compile(Small(), torch.zeros(1, 3, 8, 8)).save(tmp_path / "net")
     with pytest.raises(InputError, match="compiled for 'host'; compile it with --target cv32e40p"):
         DeviceNet(directory)
+
+
+def test_the_command_line_traces_an_operator(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The window that odl bench names shows the cores in the kernel of that operator."""
+    project = str(compiled("fp16").save(tmp_path / "net"))
+    figures, trace = tmp_path / "figures.json", tmp_path / "trace.vcd"
+    with pytest.raises(SystemExit) as exit_code:
+        main(["bench", project, "--summary", "--json", str(figures)])
+    assert exit_code.value.code == 0
+    operators = json.loads(figures.read_text())[0]["operators"]
+    assert all(a["begin"] + a["cycles"] == b["begin"] for a, b in pairwise(operators))
+    first = operators[2]["begin"]
+    window = ["--trace-cycles", f"{first}:{first + 50}"]
+    with pytest.raises(SystemExit) as exit_code:
+        main(["run", project, "--trace", str(trace), "--trace-core", "1", *window])
+    assert exit_code.value.code == 0
+    times = [int(line[1:]) for line in trace.read_text().splitlines() if line.startswith("#")]
+    assert times == list(range(first, first + 52))
+    for wrong, message in (
+        (["--trace-cycles", "5"], "must be FIRST:LAST"),
+        (["--trace-cycles", "5:4"], "cycles 5 to 4"),
+        (["--trace-core", "8"], "cores 0 to 7"),
+        (["--build", "exact"], "only target cv32e40p writes a trace"),
+    ):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_code:
+            main(["run", project, "--trace", str(tmp_path / "none.vcd"), *wrong])
+        assert exit_code.value.code == InputError.exit_code
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "none.vcd").exists()

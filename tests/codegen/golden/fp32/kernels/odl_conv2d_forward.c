@@ -282,23 +282,21 @@ struct region {
     struct odl_limits limits;
 };
 
-/* One step along the pixels of a region; `x` belongs to pixel `at`. */
-static inline void next_pixel(const struct region *r, uint32_t *column, const odl_f32 **x, size_t *at) {
-    if (++*column < r->columns) {
+/* One step along the pixels of a region. */
+static inline void next_pixel(const struct region *r, uint32_t *column, const odl_f32 **x, odl_f32 **y) {
+    if (ODL_LIKELY(++*column < r->columns)) {
         *x += r->x_step;
-        *at += r->at_step;
+        *y += r->at_step;
     } else {
         *column = 0;
         *x += r->x_wrap;
-        *at += r->at_wrap;
+        *y += r->at_wrap;
     }
 }
 
-/* What follows the sums of 4 channels of a pixel. */
+/* What follows the sums of 4 channels of a pixel, two by two. */
 static inline void store_4(const odl_f32 *addend, odl_f32 *y, const struct odl_limits *limits,
-                           odl_vec_f32 sum_0, odl_vec_f32 sum_1, odl_vec_f32 sum_2, odl_vec_f32 sum_3) {
-    odl_pair_f32 v_0 = odl_pair_sums_f32(sum_0, sum_1);
-    odl_pair_f32 v_2 = odl_pair_sums_f32(sum_2, sum_3);
+                           odl_pair_f32 v_0, odl_pair_f32 v_2) {
     if (addend != NULL) {
         v_0 = odl_pair_add_f32(v_0, odl_pair_load_f32(addend));
         v_2 = odl_pair_add_f32(v_2, odl_pair_load_f32(addend + 2));
@@ -326,9 +324,8 @@ ODL_TILE tiles_4x4(struct region *r) {
     const struct odl_limits limits = r->limits;
     const odl_f32 *bias = r->bias;
     const odl_f32 *addend = r->addend, *x = r->x;
-    odl_f32 *y = r->y;
+    odl_f32 *y = r->y + r->at;
     uint32_t column = r->column, pixels = r->pixels;
-    size_t at = r->at;
     const uint32_t runs = r->rows, count = r->vectors;
     const size_t x_jump = r->x_jump, w_jump = r->w_jump;
     const bool has_tail = r->tail > 0;
@@ -339,31 +336,31 @@ ODL_TILE tiles_4x4(struct region *r) {
 #endif
     for (; pixels >= 4; pixels -= 4) {
         const odl_f32 *x_0 = x;
-        const size_t at_0 = at;
+        odl_f32 *y_0 = y;
         const odl_f32 *x_1, *x_2, *x_3;
-        size_t at_1, at_2, at_3;
-        if (ODL_LIKELY(r->columns - column >= 4)) { /* in one row */
+        odl_f32 *y_1, *y_2, *y_3;
+        if (ODL_LIKELY(r->columns - column > 4)) { /* in one row, and so is the next one */
             x_1 = x_0 + r->x_step;
-            at_1 = at_0 + r->at_step;
+            y_1 = y_0 + r->at_step;
             x_2 = x_1 + r->x_step;
-            at_2 = at_1 + r->at_step;
+            y_2 = y_1 + r->at_step;
             x_3 = x_2 + r->x_step;
-            at_3 = at_2 + r->at_step;
-            column += 3;
+            y_3 = y_2 + r->at_step;
+            x = x_3 + r->x_step;
+            y = y_3 + r->at_step;
+            column += 4;
         } else {
-            next_pixel(r, &column, &x, &at);
+            next_pixel(r, &column, &x, &y);
             x_1 = x;
-            at_1 = at;
-            next_pixel(r, &column, &x, &at);
+            y_1 = y;
+            next_pixel(r, &column, &x, &y);
             x_2 = x;
-            at_2 = at;
-            next_pixel(r, &column, &x, &at);
+            y_2 = y;
+            next_pixel(r, &column, &x, &y);
             x_3 = x;
-            at_3 = at;
+            y_3 = y;
+            next_pixel(r, &column, &x, &y);
         }
-        x = x_3;
-        at = at_3;
-        next_pixel(r, &column, &x, &at);
         const odl_f32 *w = r->w;
         const odl_vec_f32 bias_0 = bias != NULL ? odl_vfirst_f32(bias) : odl_vzero_f32();
         const odl_vec_f32 bias_1 = bias != NULL ? odl_vfirst_f32(bias + 1) : odl_vzero_f32();
@@ -441,36 +438,21 @@ ODL_TILE tiles_4x4(struct region *r) {
             w += w_jump;
         }
 #endif
-        if (ODL_LIKELY(addend == NULL && limits.plain)) { /* all at once */
-            odl_f32 *y_0 = y + at_0;
-            odl_f32 *y_1 = y + at_1;
-            odl_f32 *y_2 = y + at_2;
-            odl_f32 *y_3 = y + at_3;
-            const odl_pair_f32 v_0_0 = odl_pair_sums_f32(acc_0_0, acc_0_1);
-            const odl_pair_f32 v_0_2 = odl_pair_sums_f32(acc_0_2, acc_0_3);
-            const odl_pair_f32 v_1_0 = odl_pair_sums_f32(acc_1_0, acc_1_1);
-            const odl_pair_f32 v_1_2 = odl_pair_sums_f32(acc_1_2, acc_1_3);
-            const odl_pair_f32 v_2_0 = odl_pair_sums_f32(acc_2_0, acc_2_1);
-            const odl_pair_f32 v_2_2 = odl_pair_sums_f32(acc_2_2, acc_2_3);
-            const odl_pair_f32 v_3_0 = odl_pair_sums_f32(acc_3_0, acc_3_1);
-            const odl_pair_f32 v_3_2 = odl_pair_sums_f32(acc_3_2, acc_3_3);
-            odl_pair_store_f32(y_0, odl_pair_limit_f32(v_0_0, &limits));
-            odl_pair_store_f32(y_0 + 2, odl_pair_limit_f32(v_0_2, &limits));
-            odl_pair_store_f32(y_1, odl_pair_limit_f32(v_1_0, &limits));
-            odl_pair_store_f32(y_1 + 2, odl_pair_limit_f32(v_1_2, &limits));
-            odl_pair_store_f32(y_2, odl_pair_limit_f32(v_2_0, &limits));
-            odl_pair_store_f32(y_2 + 2, odl_pair_limit_f32(v_2_2, &limits));
-            odl_pair_store_f32(y_3, odl_pair_limit_f32(v_3_0, &limits));
-            odl_pair_store_f32(y_3 + 2, odl_pair_limit_f32(v_3_2, &limits));
-            continue;
-        }
-        store_4(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, acc_0_0, acc_0_1, acc_0_2, acc_0_3);
-        store_4(addend != NULL ? addend + at_1 : NULL, y + at_1, &limits, acc_1_0, acc_1_1, acc_1_2, acc_1_3);
-        store_4(addend != NULL ? addend + at_2 : NULL, y + at_2, &limits, acc_2_0, acc_2_1, acc_2_2, acc_2_3);
-        store_4(addend != NULL ? addend + at_3 : NULL, y + at_3, &limits, acc_3_0, acc_3_1, acc_3_2, acc_3_3);
+        const odl_pair_f32 v_0_0 = odl_pair_sums_f32(acc_0_0, acc_0_1);
+        const odl_pair_f32 v_0_2 = odl_pair_sums_f32(acc_0_2, acc_0_3);
+        const odl_pair_f32 v_1_0 = odl_pair_sums_f32(acc_1_0, acc_1_1);
+        const odl_pair_f32 v_1_2 = odl_pair_sums_f32(acc_1_2, acc_1_3);
+        const odl_pair_f32 v_2_0 = odl_pair_sums_f32(acc_2_0, acc_2_1);
+        const odl_pair_f32 v_2_2 = odl_pair_sums_f32(acc_2_2, acc_2_3);
+        const odl_pair_f32 v_3_0 = odl_pair_sums_f32(acc_3_0, acc_3_1);
+        const odl_pair_f32 v_3_2 = odl_pair_sums_f32(acc_3_2, acc_3_3);
+        store_4(addend != NULL ? addend + (y_0 - r->y) : NULL, y_0, &limits, v_0_0, v_0_2);
+        store_4(addend != NULL ? addend + (y_1 - r->y) : NULL, y_1, &limits, v_1_0, v_1_2);
+        store_4(addend != NULL ? addend + (y_2 - r->y) : NULL, y_2, &limits, v_2_0, v_2_2);
+        store_4(addend != NULL ? addend + (y_3 - r->y) : NULL, y_3, &limits, v_3_0, v_3_2);
     }
     r->x = x;
-    r->at = at;
+    r->at = (size_t)(y - r->y);
     r->column = column;
     r->pixels = pixels;
 }
@@ -484,9 +466,8 @@ ODL_TILE tiles_2x4(struct region *r) {
     const struct odl_limits limits = r->limits;
     const odl_f32 *bias = r->bias;
     const odl_f32 *addend = r->addend, *x = r->x;
-    odl_f32 *y = r->y;
+    odl_f32 *y = r->y + r->at;
     uint32_t column = r->column, pixels = r->pixels;
-    size_t at = r->at;
     const uint32_t runs = r->rows, count = r->vectors;
     const size_t x_jump = r->x_jump, w_jump = r->w_jump;
     const bool has_tail = r->tail > 0;
@@ -497,21 +478,21 @@ ODL_TILE tiles_2x4(struct region *r) {
 #endif
     for (; pixels >= 2; pixels -= 2) {
         const odl_f32 *x_0 = x;
-        const size_t at_0 = at;
+        odl_f32 *y_0 = y;
         const odl_f32 *x_1;
-        size_t at_1;
-        if (ODL_LIKELY(r->columns - column >= 2)) { /* in one row */
+        odl_f32 *y_1;
+        if (ODL_LIKELY(r->columns - column > 2)) { /* in one row, and so is the next one */
             x_1 = x_0 + r->x_step;
-            at_1 = at_0 + r->at_step;
-            column += 1;
+            y_1 = y_0 + r->at_step;
+            x = x_1 + r->x_step;
+            y = y_1 + r->at_step;
+            column += 2;
         } else {
-            next_pixel(r, &column, &x, &at);
+            next_pixel(r, &column, &x, &y);
             x_1 = x;
-            at_1 = at;
+            y_1 = y;
+            next_pixel(r, &column, &x, &y);
         }
-        x = x_1;
-        at = at_1;
-        next_pixel(r, &column, &x, &at);
         const odl_f32 *w = r->w;
         const odl_vec_f32 bias_0 = bias != NULL ? odl_vfirst_f32(bias) : odl_vzero_f32();
         const odl_vec_f32 bias_1 = bias != NULL ? odl_vfirst_f32(bias + 1) : odl_vzero_f32();
@@ -563,24 +544,15 @@ ODL_TILE tiles_2x4(struct region *r) {
             w += w_jump;
         }
 #endif
-        if (ODL_LIKELY(addend == NULL && limits.plain)) { /* all at once */
-            odl_f32 *y_0 = y + at_0;
-            odl_f32 *y_1 = y + at_1;
-            const odl_pair_f32 v_0_0 = odl_pair_sums_f32(acc_0_0, acc_0_1);
-            const odl_pair_f32 v_0_2 = odl_pair_sums_f32(acc_0_2, acc_0_3);
-            const odl_pair_f32 v_1_0 = odl_pair_sums_f32(acc_1_0, acc_1_1);
-            const odl_pair_f32 v_1_2 = odl_pair_sums_f32(acc_1_2, acc_1_3);
-            odl_pair_store_f32(y_0, odl_pair_limit_f32(v_0_0, &limits));
-            odl_pair_store_f32(y_0 + 2, odl_pair_limit_f32(v_0_2, &limits));
-            odl_pair_store_f32(y_1, odl_pair_limit_f32(v_1_0, &limits));
-            odl_pair_store_f32(y_1 + 2, odl_pair_limit_f32(v_1_2, &limits));
-            continue;
-        }
-        store_4(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, acc_0_0, acc_0_1, acc_0_2, acc_0_3);
-        store_4(addend != NULL ? addend + at_1 : NULL, y + at_1, &limits, acc_1_0, acc_1_1, acc_1_2, acc_1_3);
+        const odl_pair_f32 v_0_0 = odl_pair_sums_f32(acc_0_0, acc_0_1);
+        const odl_pair_f32 v_0_2 = odl_pair_sums_f32(acc_0_2, acc_0_3);
+        const odl_pair_f32 v_1_0 = odl_pair_sums_f32(acc_1_0, acc_1_1);
+        const odl_pair_f32 v_1_2 = odl_pair_sums_f32(acc_1_2, acc_1_3);
+        store_4(addend != NULL ? addend + (y_0 - r->y) : NULL, y_0, &limits, v_0_0, v_0_2);
+        store_4(addend != NULL ? addend + (y_1 - r->y) : NULL, y_1, &limits, v_1_0, v_1_2);
     }
     r->x = x;
-    r->at = at;
+    r->at = (size_t)(y - r->y);
     r->column = column;
     r->pixels = pixels;
 }
@@ -594,9 +566,8 @@ ODL_TILE tiles_1x4(struct region *r) {
     const struct odl_limits limits = r->limits;
     const odl_f32 *bias = r->bias;
     const odl_f32 *addend = r->addend, *x = r->x;
-    odl_f32 *y = r->y;
+    odl_f32 *y = r->y + r->at;
     uint32_t column = r->column, pixels = r->pixels;
-    size_t at = r->at;
     const uint32_t runs = r->rows, count = r->vectors;
     const size_t x_jump = r->x_jump, w_jump = r->w_jump;
     const bool has_tail = r->tail > 0;
@@ -607,8 +578,8 @@ ODL_TILE tiles_1x4(struct region *r) {
 #endif
     for (; pixels >= 1; pixels -= 1) {
         const odl_f32 *x_0 = x;
-        const size_t at_0 = at;
-        next_pixel(r, &column, &x, &at);
+        odl_f32 *y_0 = y;
+        next_pixel(r, &column, &x, &y);
         const odl_f32 *w = r->w;
         const odl_vec_f32 bias_0 = bias != NULL ? odl_vfirst_f32(bias) : odl_vzero_f32();
         const odl_vec_f32 bias_1 = bias != NULL ? odl_vfirst_f32(bias + 1) : odl_vzero_f32();
@@ -647,10 +618,12 @@ ODL_TILE tiles_1x4(struct region *r) {
             w += w_jump;
         }
 #endif
-        store_4(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, acc_0_0, acc_0_1, acc_0_2, acc_0_3);
+        const odl_pair_f32 v_0_0 = odl_pair_sums_f32(acc_0_0, acc_0_1);
+        const odl_pair_f32 v_0_2 = odl_pair_sums_f32(acc_0_2, acc_0_3);
+        store_4(addend != NULL ? addend + (y_0 - r->y) : NULL, y_0, &limits, v_0_0, v_0_2);
     }
     r->x = x;
-    r->at = at;
+    r->at = (size_t)(y - r->y);
     r->column = column;
     r->pixels = pixels;
 }
@@ -660,9 +633,8 @@ ODL_TILE tiles_4x1(struct region *r) {
     const struct odl_limits limits = r->limits;
     const odl_f32 *bias = r->bias;
     const odl_f32 *addend = r->addend, *x = r->x;
-    odl_f32 *y = r->y;
+    odl_f32 *y = r->y + r->at;
     uint32_t column = r->column, pixels = r->pixels;
-    size_t at = r->at;
     const uint32_t runs = r->rows, count = r->vectors;
     const size_t x_jump = r->x_jump, w_jump = r->w_jump;
     const bool has_tail = r->tail > 0;
@@ -673,31 +645,31 @@ ODL_TILE tiles_4x1(struct region *r) {
 #endif
     for (; pixels >= 4; pixels -= 4) {
         const odl_f32 *x_0 = x;
-        const size_t at_0 = at;
+        odl_f32 *y_0 = y;
         const odl_f32 *x_1, *x_2, *x_3;
-        size_t at_1, at_2, at_3;
-        if (ODL_LIKELY(r->columns - column >= 4)) { /* in one row */
+        odl_f32 *y_1, *y_2, *y_3;
+        if (ODL_LIKELY(r->columns - column > 4)) { /* in one row, and so is the next one */
             x_1 = x_0 + r->x_step;
-            at_1 = at_0 + r->at_step;
+            y_1 = y_0 + r->at_step;
             x_2 = x_1 + r->x_step;
-            at_2 = at_1 + r->at_step;
+            y_2 = y_1 + r->at_step;
             x_3 = x_2 + r->x_step;
-            at_3 = at_2 + r->at_step;
-            column += 3;
+            y_3 = y_2 + r->at_step;
+            x = x_3 + r->x_step;
+            y = y_3 + r->at_step;
+            column += 4;
         } else {
-            next_pixel(r, &column, &x, &at);
+            next_pixel(r, &column, &x, &y);
             x_1 = x;
-            at_1 = at;
-            next_pixel(r, &column, &x, &at);
+            y_1 = y;
+            next_pixel(r, &column, &x, &y);
             x_2 = x;
-            at_2 = at;
-            next_pixel(r, &column, &x, &at);
+            y_2 = y;
+            next_pixel(r, &column, &x, &y);
             x_3 = x;
-            at_3 = at;
+            y_3 = y;
+            next_pixel(r, &column, &x, &y);
         }
-        x = x_3;
-        at = at_3;
-        next_pixel(r, &column, &x, &at);
         const odl_f32 *w = r->w;
         const odl_vec_f32 bias_0 = bias != NULL ? odl_vfirst_f32(bias) : odl_vzero_f32();
         odl_vec_f32 acc_0_0 = bias_0;
@@ -742,13 +714,13 @@ ODL_TILE tiles_4x1(struct region *r) {
             w += w_jump;
         }
 #endif
-        store_1(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, acc_0_0);
-        store_1(addend != NULL ? addend + at_1 : NULL, y + at_1, &limits, acc_1_0);
-        store_1(addend != NULL ? addend + at_2 : NULL, y + at_2, &limits, acc_2_0);
-        store_1(addend != NULL ? addend + at_3 : NULL, y + at_3, &limits, acc_3_0);
+        store_1(addend != NULL ? addend + (y_0 - r->y) : NULL, y_0, &limits, acc_0_0);
+        store_1(addend != NULL ? addend + (y_1 - r->y) : NULL, y_1, &limits, acc_1_0);
+        store_1(addend != NULL ? addend + (y_2 - r->y) : NULL, y_2, &limits, acc_2_0);
+        store_1(addend != NULL ? addend + (y_3 - r->y) : NULL, y_3, &limits, acc_3_0);
     }
     r->x = x;
-    r->at = at;
+    r->at = (size_t)(y - r->y);
     r->column = column;
     r->pixels = pixels;
 }
@@ -758,9 +730,8 @@ ODL_TILE tiles_2x1(struct region *r) {
     const struct odl_limits limits = r->limits;
     const odl_f32 *bias = r->bias;
     const odl_f32 *addend = r->addend, *x = r->x;
-    odl_f32 *y = r->y;
+    odl_f32 *y = r->y + r->at;
     uint32_t column = r->column, pixels = r->pixels;
-    size_t at = r->at;
     const uint32_t runs = r->rows, count = r->vectors;
     const size_t x_jump = r->x_jump, w_jump = r->w_jump;
     const bool has_tail = r->tail > 0;
@@ -771,21 +742,21 @@ ODL_TILE tiles_2x1(struct region *r) {
 #endif
     for (; pixels >= 2; pixels -= 2) {
         const odl_f32 *x_0 = x;
-        const size_t at_0 = at;
+        odl_f32 *y_0 = y;
         const odl_f32 *x_1;
-        size_t at_1;
-        if (ODL_LIKELY(r->columns - column >= 2)) { /* in one row */
+        odl_f32 *y_1;
+        if (ODL_LIKELY(r->columns - column > 2)) { /* in one row, and so is the next one */
             x_1 = x_0 + r->x_step;
-            at_1 = at_0 + r->at_step;
-            column += 1;
+            y_1 = y_0 + r->at_step;
+            x = x_1 + r->x_step;
+            y = y_1 + r->at_step;
+            column += 2;
         } else {
-            next_pixel(r, &column, &x, &at);
+            next_pixel(r, &column, &x, &y);
             x_1 = x;
-            at_1 = at;
+            y_1 = y;
+            next_pixel(r, &column, &x, &y);
         }
-        x = x_1;
-        at = at_1;
-        next_pixel(r, &column, &x, &at);
         const odl_f32 *w = r->w;
         const odl_vec_f32 bias_0 = bias != NULL ? odl_vfirst_f32(bias) : odl_vzero_f32();
         odl_vec_f32 acc_0_0 = bias_0;
@@ -816,11 +787,11 @@ ODL_TILE tiles_2x1(struct region *r) {
             w += w_jump;
         }
 #endif
-        store_1(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, acc_0_0);
-        store_1(addend != NULL ? addend + at_1 : NULL, y + at_1, &limits, acc_1_0);
+        store_1(addend != NULL ? addend + (y_0 - r->y) : NULL, y_0, &limits, acc_0_0);
+        store_1(addend != NULL ? addend + (y_1 - r->y) : NULL, y_1, &limits, acc_1_0);
     }
     r->x = x;
-    r->at = at;
+    r->at = (size_t)(y - r->y);
     r->column = column;
     r->pixels = pixels;
 }
@@ -830,9 +801,8 @@ ODL_TILE tiles_1x1(struct region *r) {
     const struct odl_limits limits = r->limits;
     const odl_f32 *bias = r->bias;
     const odl_f32 *addend = r->addend, *x = r->x;
-    odl_f32 *y = r->y;
+    odl_f32 *y = r->y + r->at;
     uint32_t column = r->column, pixels = r->pixels;
-    size_t at = r->at;
     const uint32_t runs = r->rows, count = r->vectors;
     const size_t x_jump = r->x_jump, w_jump = r->w_jump;
     const bool has_tail = r->tail > 0;
@@ -843,8 +813,8 @@ ODL_TILE tiles_1x1(struct region *r) {
 #endif
     for (; pixels >= 1; pixels -= 1) {
         const odl_f32 *x_0 = x;
-        const size_t at_0 = at;
-        next_pixel(r, &column, &x, &at);
+        odl_f32 *y_0 = y;
+        next_pixel(r, &column, &x, &y);
         const odl_f32 *w = r->w;
         const odl_vec_f32 bias_0 = bias != NULL ? odl_vfirst_f32(bias) : odl_vzero_f32();
         odl_vec_f32 acc_0_0 = bias_0;
@@ -868,10 +838,10 @@ ODL_TILE tiles_1x1(struct region *r) {
             w += w_jump;
         }
 #endif
-        store_1(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, acc_0_0);
+        store_1(addend != NULL ? addend + (y_0 - r->y) : NULL, y_0, &limits, acc_0_0);
     }
     r->x = x;
-    r->at = at;
+    r->at = (size_t)(y - r->y);
     r->column = column;
     r->pixels = pixels;
 }
@@ -882,16 +852,15 @@ ODL_TILE tiles_plain(struct region *r) {
     const struct odl_limits limits = r->limits;
     const odl_f32 *bias = r->bias;
     const odl_f32 *addend = r->addend, *x = r->x;
-    odl_f32 *y = r->y;
+    odl_f32 *y = r->y + r->at;
     uint32_t column = r->column, pixels = r->pixels;
-    size_t at = r->at;
     const uint32_t runs = r->rows, count = r->vectors;
     const size_t x_jump = r->x_jump, w_jump = r->w_jump;
     const bool has_tail = r->tail > 0;
     for (; pixels >= 1; pixels -= 1) {
         const odl_f32 *x_0 = x;
-        const size_t at_0 = at;
-        next_pixel(r, &column, &x, &at);
+        odl_f32 *y_0 = y;
+        next_pixel(r, &column, &x, &y);
         const odl_f32 *w = r->w;
         const odl_vec_f32 bias_0 = bias != NULL ? odl_vfirst_f32(bias) : odl_vzero_f32();
         odl_vec_f32 acc_0_0 = bias_0;
@@ -911,10 +880,10 @@ ODL_TILE tiles_plain(struct region *r) {
             x_0 += x_jump;
             w += w_jump;
         }
-        store_1(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, acc_0_0);
+        store_1(addend != NULL ? addend + (y_0 - r->y) : NULL, y_0, &limits, acc_0_0);
     }
     r->x = x;
-    r->at = at;
+    r->at = (size_t)(y - r->y);
     r->column = column;
     r->pixels = pixels;
 }

@@ -198,6 +198,57 @@ ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
             ); \
     } while (0)
 
+#define STORE_4x4 \
+    do { \
+        uint32_t v_0, u_0, v_2, u_2; \
+        __asm__ volatile( \
+            ODL_ASM_LW_MEMORY("%[v_0]", "0 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[u_0]", "4 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[v_2]", "8 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[u_2]", "12 + %[sum]") \
+            ODL_ASM_NARROW("%[v_0]", "%[v_0]", "%[u_0]") \
+            ODL_ASM_NARROW("%[v_2]", "%[v_2]", "%[u_2]") \
+            ODL_ASM_LIMIT_f16("%[v_0]", "%[v_0]", "%[floor]") \
+            ODL_ASM_LIMIT_f16("%[v_2]", "%[v_2]", "%[floor]") \
+            ODL_ASM_SW("%[v_0]", "%[y_0]", 0) \
+            ODL_ASM_SW("%[v_2]", "%[y_0]", 4) \
+            ODL_ASM_LW_MEMORY("%[v_0]", "16 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[u_0]", "20 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[v_2]", "24 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[u_2]", "28 + %[sum]") \
+            ODL_ASM_NARROW("%[v_0]", "%[v_0]", "%[u_0]") \
+            ODL_ASM_NARROW("%[v_2]", "%[v_2]", "%[u_2]") \
+            ODL_ASM_LIMIT_f16("%[v_0]", "%[v_0]", "%[floor]") \
+            ODL_ASM_LIMIT_f16("%[v_2]", "%[v_2]", "%[floor]") \
+            ODL_ASM_SW("%[v_0]", "%[y_1]", 0) \
+            ODL_ASM_SW("%[v_2]", "%[y_1]", 4) \
+            ODL_ASM_LW_MEMORY("%[v_0]", "32 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[u_0]", "36 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[v_2]", "40 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[u_2]", "44 + %[sum]") \
+            ODL_ASM_NARROW("%[v_0]", "%[v_0]", "%[u_0]") \
+            ODL_ASM_NARROW("%[v_2]", "%[v_2]", "%[u_2]") \
+            ODL_ASM_LIMIT_f16("%[v_0]", "%[v_0]", "%[floor]") \
+            ODL_ASM_LIMIT_f16("%[v_2]", "%[v_2]", "%[floor]") \
+            ODL_ASM_SW("%[v_0]", "%[y_2]", 0) \
+            ODL_ASM_SW("%[v_2]", "%[y_2]", 4) \
+            ODL_ASM_LW_MEMORY("%[v_0]", "48 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[u_0]", "52 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[v_2]", "56 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[u_2]", "60 + %[sum]") \
+            ODL_ASM_NARROW("%[v_0]", "%[v_0]", "%[u_0]") \
+            ODL_ASM_NARROW("%[v_2]", "%[v_2]", "%[u_2]") \
+            ODL_ASM_LIMIT_f16("%[v_0]", "%[v_0]", "%[floor]") \
+            ODL_ASM_LIMIT_f16("%[v_2]", "%[v_2]", "%[floor]") \
+            ODL_ASM_SW("%[v_0]", "%[y_3]", 0) \
+            ODL_ASM_SW("%[v_2]", "%[y_3]", 4) \
+            : \
+ODL_ASM_W(v_0), ODL_ASM_W(u_0), ODL_ASM_W(v_2), ODL_ASM_W(u_2) \
+            : ODL_ASM_R(y_0), ODL_ASM_R(y_1), ODL_ASM_R(y_2), ODL_ASM_R(y_3), ODL_ASM_R(floor), \
+              ODL_ASM_R_MEMORY(sum) \
+            : "memory"); \
+    } while (0)
+
 #define DOT_4x1 \
     do { \
         uint32_t h_0, h_1, h_2, h_3; \
@@ -419,6 +470,37 @@ ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
             ); \
     } while (0)
 
+#define STORE_2x4 \
+    do { \
+        uint32_t v_0, u_0, v_2, u_2; \
+        __asm__ volatile( \
+            ODL_ASM_LW_MEMORY("%[v_0]", "0 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[u_0]", "4 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[v_2]", "8 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[u_2]", "12 + %[sum]") \
+            ODL_ASM_NARROW("%[v_0]", "%[v_0]", "%[u_0]") \
+            ODL_ASM_NARROW("%[v_2]", "%[v_2]", "%[u_2]") \
+            ODL_ASM_LIMIT_f16("%[v_0]", "%[v_0]", "%[floor]") \
+            ODL_ASM_LIMIT_f16("%[v_2]", "%[v_2]", "%[floor]") \
+            ODL_ASM_SW("%[v_0]", "%[y_0]", 0) \
+            ODL_ASM_SW("%[v_2]", "%[y_0]", 4) \
+            ODL_ASM_LW_MEMORY("%[v_0]", "16 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[u_0]", "20 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[v_2]", "24 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[u_2]", "28 + %[sum]") \
+            ODL_ASM_NARROW("%[v_0]", "%[v_0]", "%[u_0]") \
+            ODL_ASM_NARROW("%[v_2]", "%[v_2]", "%[u_2]") \
+            ODL_ASM_LIMIT_f16("%[v_0]", "%[v_0]", "%[floor]") \
+            ODL_ASM_LIMIT_f16("%[v_2]", "%[v_2]", "%[floor]") \
+            ODL_ASM_SW("%[v_0]", "%[y_1]", 0) \
+            ODL_ASM_SW("%[v_2]", "%[y_1]", 4) \
+            : \
+ODL_ASM_W(v_0), ODL_ASM_W(u_0), ODL_ASM_W(v_2), ODL_ASM_W(u_2) \
+            : ODL_ASM_R(y_0), ODL_ASM_R(y_1), ODL_ASM_R(floor), \
+              ODL_ASM_R_MEMORY(sum) \
+            : "memory"); \
+    } while (0)
+
 #define DOT_2x1 \
     do { \
         uint32_t h_0, h_1; \
@@ -583,6 +665,27 @@ ODL_ASM_R_MEMORY(x_bytes), ODL_ASM_R_MEMORY(w_bytes) \
             ); \
     } while (0)
 
+#define STORE_1x4 \
+    do { \
+        uint32_t v_0, u_0, v_2, u_2; \
+        __asm__ volatile( \
+            ODL_ASM_LW_MEMORY("%[v_0]", "0 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[u_0]", "4 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[v_2]", "8 + %[sum]") \
+            ODL_ASM_LW_MEMORY("%[u_2]", "12 + %[sum]") \
+            ODL_ASM_NARROW("%[v_0]", "%[v_0]", "%[u_0]") \
+            ODL_ASM_NARROW("%[v_2]", "%[v_2]", "%[u_2]") \
+            ODL_ASM_LIMIT_f16("%[v_0]", "%[v_0]", "%[floor]") \
+            ODL_ASM_LIMIT_f16("%[v_2]", "%[v_2]", "%[floor]") \
+            ODL_ASM_SW("%[v_0]", "%[y_0]", 0) \
+            ODL_ASM_SW("%[v_2]", "%[y_0]", 4) \
+            : \
+ODL_ASM_W(v_0), ODL_ASM_W(u_0), ODL_ASM_W(v_2), ODL_ASM_W(u_2) \
+            : ODL_ASM_R(y_0), ODL_ASM_R(floor), \
+              ODL_ASM_R_MEMORY(sum) \
+            : "memory"); \
+    } while (0)
+
 #define DOT_1x1 \
     do { \
         uint32_t h_0, h_1; \
@@ -690,15 +793,15 @@ struct region {
     struct odl_limits limits;
 };
 
-/* One step along the pixels of a region; `x` belongs to pixel `at`. */
-static inline void next_pixel(const struct region *r, uint32_t *column, const odl_f16 **x, size_t *at) {
-    if (++*column < r->columns) {
+/* One step along the pixels of a region. */
+static inline void next_pixel(const struct region *r, uint32_t *column, const odl_f16 **x, odl_f16 **y) {
+    if (ODL_LIKELY(++*column < r->columns)) {
         *x += r->x_step;
-        *at += r->at_step;
+        *y += r->at_step;
     } else {
         *column = 0;
         *x += r->x_wrap;
-        *at += r->at_wrap;
+        *y += r->at_wrap;
     }
 }
 
@@ -754,36 +857,39 @@ ODL_TILE tiles_4x4(struct region *r) {
     const struct odl_limits limits = r->limits;
     const odl_f32 *bias = r->bias;
     const odl_f16 *addend = r->addend, *x = r->x;
-    odl_f16 *y = r->y;
+    odl_f16 *y = r->y + r->at;
     uint32_t column = r->column, pixels = r->pixels;
-    size_t at = r->at;
+#ifdef ODL_PACKED_ASM
+    const bool simple = addend == NULL && limits.plain; /* nothing but ReLU, if that, follows the sums */
+    const uint32_t floor = limits.floor;
+#endif
     for (; pixels >= 4; pixels -= 4) {
         const odl_f16 *x_0 = x;
-        const size_t at_0 = at;
+        odl_f16 *y_0 = y;
         const odl_f16 *x_1, *x_2, *x_3;
-        size_t at_1, at_2, at_3;
-        if (ODL_LIKELY(r->columns - column >= 4)) { /* in one row */
+        odl_f16 *y_1, *y_2, *y_3;
+        if (ODL_LIKELY(r->columns - column > 4)) { /* in one row, and so is the next one */
             x_1 = x_0 + r->x_step;
-            at_1 = at_0 + r->at_step;
+            y_1 = y_0 + r->at_step;
             x_2 = x_1 + r->x_step;
-            at_2 = at_1 + r->at_step;
+            y_2 = y_1 + r->at_step;
             x_3 = x_2 + r->x_step;
-            at_3 = at_2 + r->at_step;
-            column += 3;
+            y_3 = y_2 + r->at_step;
+            x = x_3 + r->x_step;
+            y = y_3 + r->at_step;
+            column += 4;
         } else {
-            next_pixel(r, &column, &x, &at);
+            next_pixel(r, &column, &x, &y);
             x_1 = x;
-            at_1 = at;
-            next_pixel(r, &column, &x, &at);
+            y_1 = y;
+            next_pixel(r, &column, &x, &y);
             x_2 = x;
-            at_2 = at;
-            next_pixel(r, &column, &x, &at);
+            y_2 = y;
+            next_pixel(r, &column, &x, &y);
             x_3 = x;
-            at_3 = at;
+            y_3 = y;
+            next_pixel(r, &column, &x, &y);
         }
-        x = x_3;
-        at = at_3;
-        next_pixel(r, &column, &x, &at);
         const odl_f16 *w = r->w;
         const float bias_0 = bias != NULL ? odl_load_f32(bias) : 0.0f;
         const float bias_1 = bias != NULL ? odl_load_f32(bias + 1) : 0.0f;
@@ -947,36 +1053,21 @@ ODL_TILE tiles_4x4(struct region *r) {
             sum[15] += odl_vsum_f16(acc_3_3);
 #endif
         }
-        if (ODL_LIKELY(addend == NULL && limits.plain)) { /* all at once */
-            odl_f16 *y_0 = y + at_0;
-            odl_f16 *y_1 = y + at_1;
-            odl_f16 *y_2 = y + at_2;
-            odl_f16 *y_3 = y + at_3;
-            const odl_pair_f16 v_0_0 = odl_pair_of_f16(sum[0], sum[1]);
-            const odl_pair_f16 v_0_2 = odl_pair_of_f16(sum[2], sum[3]);
-            const odl_pair_f16 v_1_0 = odl_pair_of_f16(sum[4], sum[5]);
-            const odl_pair_f16 v_1_2 = odl_pair_of_f16(sum[6], sum[7]);
-            const odl_pair_f16 v_2_0 = odl_pair_of_f16(sum[8], sum[9]);
-            const odl_pair_f16 v_2_2 = odl_pair_of_f16(sum[10], sum[11]);
-            const odl_pair_f16 v_3_0 = odl_pair_of_f16(sum[12], sum[13]);
-            const odl_pair_f16 v_3_2 = odl_pair_of_f16(sum[14], sum[15]);
-            odl_pair_store_f16(y_0, odl_pair_limit_f16(v_0_0, &limits));
-            odl_pair_store_f16(y_0 + 2, odl_pair_limit_f16(v_0_2, &limits));
-            odl_pair_store_f16(y_1, odl_pair_limit_f16(v_1_0, &limits));
-            odl_pair_store_f16(y_1 + 2, odl_pair_limit_f16(v_1_2, &limits));
-            odl_pair_store_f16(y_2, odl_pair_limit_f16(v_2_0, &limits));
-            odl_pair_store_f16(y_2 + 2, odl_pair_limit_f16(v_2_2, &limits));
-            odl_pair_store_f16(y_3, odl_pair_limit_f16(v_3_0, &limits));
-            odl_pair_store_f16(y_3 + 2, odl_pair_limit_f16(v_3_2, &limits));
+#ifdef ODL_PACKED_ASM
+        if (ODL_LIKELY(simple)) {
+            STORE_4x4;
             continue;
         }
-        store_4(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, sum[0], sum[1], sum[2], sum[3]);
-        store_4(addend != NULL ? addend + at_1 : NULL, y + at_1, &limits, sum[4], sum[5], sum[6], sum[7]);
-        store_4(addend != NULL ? addend + at_2 : NULL, y + at_2, &limits, sum[8], sum[9], sum[10], sum[11]);
-        store_4(addend != NULL ? addend + at_3 : NULL, y + at_3, &limits, sum[12], sum[13], sum[14], sum[15]);
+#endif
+        store_4(addend != NULL ? addend + (y_0 - r->y) : NULL, y_0, &limits, sum[0], sum[1], sum[2], sum[3]);
+        store_4(addend != NULL ? addend + (y_1 - r->y) : NULL, y_1, &limits, sum[4], sum[5], sum[6], sum[7]);
+        store_4(addend != NULL ? addend + (y_2 - r->y) : NULL, y_2, &limits, sum[8], sum[9], sum[10],
+                sum[11]);
+        store_4(addend != NULL ? addend + (y_3 - r->y) : NULL, y_3, &limits, sum[12], sum[13], sum[14],
+                sum[15]);
     }
     r->x = x;
-    r->at = at;
+    r->at = (size_t)(y - r->y);
     r->column = column;
     r->pixels = pixels;
 }
@@ -990,26 +1081,29 @@ ODL_TILE tiles_2x4(struct region *r) {
     const struct odl_limits limits = r->limits;
     const odl_f32 *bias = r->bias;
     const odl_f16 *addend = r->addend, *x = r->x;
-    odl_f16 *y = r->y;
+    odl_f16 *y = r->y + r->at;
     uint32_t column = r->column, pixels = r->pixels;
-    size_t at = r->at;
+#ifdef ODL_PACKED_ASM
+    const bool simple = addend == NULL && limits.plain; /* nothing but ReLU, if that, follows the sums */
+    const uint32_t floor = limits.floor;
+#endif
     for (; pixels >= 2; pixels -= 2) {
         const odl_f16 *x_0 = x;
-        const size_t at_0 = at;
+        odl_f16 *y_0 = y;
         const odl_f16 *x_1;
-        size_t at_1;
-        if (ODL_LIKELY(r->columns - column >= 2)) { /* in one row */
+        odl_f16 *y_1;
+        if (ODL_LIKELY(r->columns - column > 2)) { /* in one row, and so is the next one */
             x_1 = x_0 + r->x_step;
-            at_1 = at_0 + r->at_step;
-            column += 1;
+            y_1 = y_0 + r->at_step;
+            x = x_1 + r->x_step;
+            y = y_1 + r->at_step;
+            column += 2;
         } else {
-            next_pixel(r, &column, &x, &at);
+            next_pixel(r, &column, &x, &y);
             x_1 = x;
-            at_1 = at;
+            y_1 = y;
+            next_pixel(r, &column, &x, &y);
         }
-        x = x_1;
-        at = at_1;
-        next_pixel(r, &column, &x, &at);
         const odl_f16 *w = r->w;
         const float bias_0 = bias != NULL ? odl_load_f32(bias) : 0.0f;
         const float bias_1 = bias != NULL ? odl_load_f32(bias + 1) : 0.0f;
@@ -1119,24 +1213,17 @@ ODL_TILE tiles_2x4(struct region *r) {
             sum[7] += odl_vsum_f16(acc_1_3);
 #endif
         }
-        if (ODL_LIKELY(addend == NULL && limits.plain)) { /* all at once */
-            odl_f16 *y_0 = y + at_0;
-            odl_f16 *y_1 = y + at_1;
-            const odl_pair_f16 v_0_0 = odl_pair_of_f16(sum[0], sum[1]);
-            const odl_pair_f16 v_0_2 = odl_pair_of_f16(sum[2], sum[3]);
-            const odl_pair_f16 v_1_0 = odl_pair_of_f16(sum[4], sum[5]);
-            const odl_pair_f16 v_1_2 = odl_pair_of_f16(sum[6], sum[7]);
-            odl_pair_store_f16(y_0, odl_pair_limit_f16(v_0_0, &limits));
-            odl_pair_store_f16(y_0 + 2, odl_pair_limit_f16(v_0_2, &limits));
-            odl_pair_store_f16(y_1, odl_pair_limit_f16(v_1_0, &limits));
-            odl_pair_store_f16(y_1 + 2, odl_pair_limit_f16(v_1_2, &limits));
+#ifdef ODL_PACKED_ASM
+        if (ODL_LIKELY(simple)) {
+            STORE_2x4;
             continue;
         }
-        store_4(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, sum[0], sum[1], sum[2], sum[3]);
-        store_4(addend != NULL ? addend + at_1 : NULL, y + at_1, &limits, sum[4], sum[5], sum[6], sum[7]);
+#endif
+        store_4(addend != NULL ? addend + (y_0 - r->y) : NULL, y_0, &limits, sum[0], sum[1], sum[2], sum[3]);
+        store_4(addend != NULL ? addend + (y_1 - r->y) : NULL, y_1, &limits, sum[4], sum[5], sum[6], sum[7]);
     }
     r->x = x;
-    r->at = at;
+    r->at = (size_t)(y - r->y);
     r->column = column;
     r->pixels = pixels;
 }
@@ -1150,13 +1237,16 @@ ODL_TILE tiles_1x4(struct region *r) {
     const struct odl_limits limits = r->limits;
     const odl_f32 *bias = r->bias;
     const odl_f16 *addend = r->addend, *x = r->x;
-    odl_f16 *y = r->y;
+    odl_f16 *y = r->y + r->at;
     uint32_t column = r->column, pixels = r->pixels;
-    size_t at = r->at;
+#ifdef ODL_PACKED_ASM
+    const bool simple = addend == NULL && limits.plain; /* nothing but ReLU, if that, follows the sums */
+    const uint32_t floor = limits.floor;
+#endif
     for (; pixels >= 1; pixels -= 1) {
         const odl_f16 *x_0 = x;
-        const size_t at_0 = at;
-        next_pixel(r, &column, &x, &at);
+        odl_f16 *y_0 = y;
+        next_pixel(r, &column, &x, &y);
         const odl_f16 *w = r->w;
         const float bias_0 = bias != NULL ? odl_load_f32(bias) : 0.0f;
         const float bias_1 = bias != NULL ? odl_load_f32(bias + 1) : 0.0f;
@@ -1239,10 +1329,16 @@ ODL_TILE tiles_1x4(struct region *r) {
             sum[3] += odl_vsum_f16(acc_0_3);
 #endif
         }
-        store_4(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, sum[0], sum[1], sum[2], sum[3]);
+#ifdef ODL_PACKED_ASM
+        if (ODL_LIKELY(simple)) {
+            STORE_1x4;
+            continue;
+        }
+#endif
+        store_4(addend != NULL ? addend + (y_0 - r->y) : NULL, y_0, &limits, sum[0], sum[1], sum[2], sum[3]);
     }
     r->x = x;
-    r->at = at;
+    r->at = (size_t)(y - r->y);
     r->column = column;
     r->pixels = pixels;
 }
@@ -1252,36 +1348,35 @@ ODL_TILE tiles_4x1(struct region *r) {
     const struct odl_limits limits = r->limits;
     const odl_f32 *bias = r->bias;
     const odl_f16 *addend = r->addend, *x = r->x;
-    odl_f16 *y = r->y;
+    odl_f16 *y = r->y + r->at;
     uint32_t column = r->column, pixels = r->pixels;
-    size_t at = r->at;
     for (; pixels >= 4; pixels -= 4) {
         const odl_f16 *x_0 = x;
-        const size_t at_0 = at;
+        odl_f16 *y_0 = y;
         const odl_f16 *x_1, *x_2, *x_3;
-        size_t at_1, at_2, at_3;
-        if (ODL_LIKELY(r->columns - column >= 4)) { /* in one row */
+        odl_f16 *y_1, *y_2, *y_3;
+        if (ODL_LIKELY(r->columns - column > 4)) { /* in one row, and so is the next one */
             x_1 = x_0 + r->x_step;
-            at_1 = at_0 + r->at_step;
+            y_1 = y_0 + r->at_step;
             x_2 = x_1 + r->x_step;
-            at_2 = at_1 + r->at_step;
+            y_2 = y_1 + r->at_step;
             x_3 = x_2 + r->x_step;
-            at_3 = at_2 + r->at_step;
-            column += 3;
+            y_3 = y_2 + r->at_step;
+            x = x_3 + r->x_step;
+            y = y_3 + r->at_step;
+            column += 4;
         } else {
-            next_pixel(r, &column, &x, &at);
+            next_pixel(r, &column, &x, &y);
             x_1 = x;
-            at_1 = at;
-            next_pixel(r, &column, &x, &at);
+            y_1 = y;
+            next_pixel(r, &column, &x, &y);
             x_2 = x;
-            at_2 = at;
-            next_pixel(r, &column, &x, &at);
+            y_2 = y;
+            next_pixel(r, &column, &x, &y);
             x_3 = x;
-            at_3 = at;
+            y_3 = y;
+            next_pixel(r, &column, &x, &y);
         }
-        x = x_3;
-        at = at_3;
-        next_pixel(r, &column, &x, &at);
         const odl_f16 *w = r->w;
         const float bias_0 = bias != NULL ? odl_load_f32(bias) : 0.0f;
         odl_vec_f16 acc_0_0;
@@ -1376,13 +1471,13 @@ ODL_TILE tiles_4x1(struct region *r) {
             sum[3] += odl_vsum_f16(acc_3_0);
 #endif
         }
-        store_1(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, sum[0]);
-        store_1(addend != NULL ? addend + at_1 : NULL, y + at_1, &limits, sum[1]);
-        store_1(addend != NULL ? addend + at_2 : NULL, y + at_2, &limits, sum[2]);
-        store_1(addend != NULL ? addend + at_3 : NULL, y + at_3, &limits, sum[3]);
+        store_1(addend != NULL ? addend + (y_0 - r->y) : NULL, y_0, &limits, sum[0]);
+        store_1(addend != NULL ? addend + (y_1 - r->y) : NULL, y_1, &limits, sum[1]);
+        store_1(addend != NULL ? addend + (y_2 - r->y) : NULL, y_2, &limits, sum[2]);
+        store_1(addend != NULL ? addend + (y_3 - r->y) : NULL, y_3, &limits, sum[3]);
     }
     r->x = x;
-    r->at = at;
+    r->at = (size_t)(y - r->y);
     r->column = column;
     r->pixels = pixels;
 }
@@ -1392,26 +1487,25 @@ ODL_TILE tiles_2x1(struct region *r) {
     const struct odl_limits limits = r->limits;
     const odl_f32 *bias = r->bias;
     const odl_f16 *addend = r->addend, *x = r->x;
-    odl_f16 *y = r->y;
+    odl_f16 *y = r->y + r->at;
     uint32_t column = r->column, pixels = r->pixels;
-    size_t at = r->at;
     for (; pixels >= 2; pixels -= 2) {
         const odl_f16 *x_0 = x;
-        const size_t at_0 = at;
+        odl_f16 *y_0 = y;
         const odl_f16 *x_1;
-        size_t at_1;
-        if (ODL_LIKELY(r->columns - column >= 2)) { /* in one row */
+        odl_f16 *y_1;
+        if (ODL_LIKELY(r->columns - column > 2)) { /* in one row, and so is the next one */
             x_1 = x_0 + r->x_step;
-            at_1 = at_0 + r->at_step;
-            column += 1;
+            y_1 = y_0 + r->at_step;
+            x = x_1 + r->x_step;
+            y = y_1 + r->at_step;
+            column += 2;
         } else {
-            next_pixel(r, &column, &x, &at);
+            next_pixel(r, &column, &x, &y);
             x_1 = x;
-            at_1 = at;
+            y_1 = y;
+            next_pixel(r, &column, &x, &y);
         }
-        x = x_1;
-        at = at_1;
-        next_pixel(r, &column, &x, &at);
         const odl_f16 *w = r->w;
         const float bias_0 = bias != NULL ? odl_load_f32(bias) : 0.0f;
         odl_vec_f16 acc_0_0;
@@ -1482,11 +1576,11 @@ ODL_TILE tiles_2x1(struct region *r) {
             sum[1] += odl_vsum_f16(acc_1_0);
 #endif
         }
-        store_1(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, sum[0]);
-        store_1(addend != NULL ? addend + at_1 : NULL, y + at_1, &limits, sum[1]);
+        store_1(addend != NULL ? addend + (y_0 - r->y) : NULL, y_0, &limits, sum[0]);
+        store_1(addend != NULL ? addend + (y_1 - r->y) : NULL, y_1, &limits, sum[1]);
     }
     r->x = x;
-    r->at = at;
+    r->at = (size_t)(y - r->y);
     r->column = column;
     r->pixels = pixels;
 }
@@ -1496,13 +1590,12 @@ ODL_TILE tiles_1x1(struct region *r) {
     const struct odl_limits limits = r->limits;
     const odl_f32 *bias = r->bias;
     const odl_f16 *addend = r->addend, *x = r->x;
-    odl_f16 *y = r->y;
+    odl_f16 *y = r->y + r->at;
     uint32_t column = r->column, pixels = r->pixels;
-    size_t at = r->at;
     for (; pixels >= 1; pixels -= 1) {
         const odl_f16 *x_0 = x;
-        const size_t at_0 = at;
-        next_pixel(r, &column, &x, &at);
+        odl_f16 *y_0 = y;
+        next_pixel(r, &column, &x, &y);
         const odl_f16 *w = r->w;
         const float bias_0 = bias != NULL ? odl_load_f32(bias) : 0.0f;
         odl_vec_f16 acc_0_0;
@@ -1561,10 +1654,10 @@ ODL_TILE tiles_1x1(struct region *r) {
             sum[0] += odl_vsum_f16(acc_0_0);
 #endif
         }
-        store_1(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, sum[0]);
+        store_1(addend != NULL ? addend + (y_0 - r->y) : NULL, y_0, &limits, sum[0]);
     }
     r->x = x;
-    r->at = at;
+    r->at = (size_t)(y - r->y);
     r->column = column;
     r->pixels = pixels;
 }
@@ -1575,13 +1668,12 @@ ODL_TILE tiles_plain(struct region *r) {
     const struct odl_limits limits = r->limits;
     const odl_f32 *bias = r->bias;
     const odl_f16 *addend = r->addend, *x = r->x;
-    odl_f16 *y = r->y;
+    odl_f16 *y = r->y + r->at;
     uint32_t column = r->column, pixels = r->pixels;
-    size_t at = r->at;
     for (; pixels >= 1; pixels -= 1) {
         const odl_f16 *x_0 = x;
-        const size_t at_0 = at;
-        next_pixel(r, &column, &x, &at);
+        odl_f16 *y_0 = y;
+        next_pixel(r, &column, &x, &y);
         const odl_f16 *w = r->w;
         const float bias_0 = bias != NULL ? odl_load_f32(bias) : 0.0f;
         odl_vec_f16 acc_0_0;
@@ -1624,10 +1716,10 @@ ODL_TILE tiles_plain(struct region *r) {
             }
             sum[0] += odl_vsum_f16(acc_0_0);
         }
-        store_1(addend != NULL ? addend + at_0 : NULL, y + at_0, &limits, sum[0]);
+        store_1(addend != NULL ? addend + (y_0 - r->y) : NULL, y_0, &limits, sum[0]);
     }
     r->x = x;
-    r->at = at;
+    r->at = (size_t)(y - r->y);
     r->column = column;
     r->pixels = pixels;
 }
