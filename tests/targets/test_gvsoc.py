@@ -18,6 +18,7 @@ import odl
 from odl.bench.cycles import CycleCount, count_cycles
 from odl.cli.app import main
 from odl.errors import CheckFailedError, InputError, MissingToolError
+from odl.models import resolve
 from odl.run.device import DeviceNet
 from odl.run.load import load_net
 from odl.targets.cv32e40p import Cluster
@@ -351,7 +352,7 @@ def small(dtype: str, **options: Any) -> odl.Build:
 
 @cache
 def zoo(model: str, dtype: str) -> odl.Build:
-    made = odl.models.resolve(model)
+    made = resolve(model)
     return odl.compile(made.module, made.example(1), loss=made.loss, target="gvsoc", dtype=dtype)
 
 
@@ -402,7 +403,7 @@ def test_a_step_that_overflows_is_skipped_there_too(installed: None) -> None:
     ("dtype", "name", "right", "wrong"),
     [
         ("fp16", "packed_asm.h", "ODL_ASM_PACKED(2, 0x48, sum", "ODL_ASM_PACKED(2, 0x49, sum"),
-        ("mixed", "xpulp.h", '0x68, " rd ", " b ", " a', '0x68, " rd ", " a ", " b'),
+        ("mixed", "xpulp.h", '0x68, " t ", " b ", " a', '0x68, " t ", " a ", " b'),
     ],
     ids=["multiply and subtract", "sums that change places"],
 )
