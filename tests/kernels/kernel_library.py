@@ -42,7 +42,7 @@ OPTIONS = [
     "-Wconversion",
     "-Werror",
 ]
-SHARED = ["-O2", "-fPIC", "-shared"]
+SHARED = ["-O2", "-fno-tree-slp-vectorize", "-fPIC", "-shared"]
 MATH = """
 void test_expf(const float *x, float *y, uint8_t *flags, uint32_t n) {
     for (uint32_t i = 0; i < n; i++) {
