@@ -27,6 +27,8 @@ static inline odl_vec_f16 odl_vmac_f16(odl_vec_f16 sum, odl_vec_f16 a, odl_vec_f
 
 static inline odl_vec_f16 odl_vadd_f16(odl_vec_f16 a, odl_vec_f16 b) { return odl_vfadd_h(a, b); }
 
+static inline odl_vec_f16 odl_vsub_f16(odl_vec_f16 a, odl_vec_f16 b) { return odl_vfsub_h(a, b); }
+
 static inline odl_vec_f16 odl_vmul_f16(odl_vec_f16 a, odl_vec_f16 b) { return odl_vfmul_h(a, b); }
 
 static inline float odl_vsum_f16(odl_vec_f16 v) {

@@ -32,6 +32,7 @@ static inline odl_vec_f32 odl_vmac_f32(odl_vec_f32 sum, odl_vec_f32 a, odl_vec_f
 }
 
 static inline odl_vec_f32 odl_vadd_f32(odl_vec_f32 a, odl_vec_f32 b) { return a + b; }
+static inline odl_vec_f32 odl_vsub_f32(odl_vec_f32 a, odl_vec_f32 b) { return a - b; }
 static inline odl_vec_f32 odl_vmul_f32(odl_vec_f32 a, odl_vec_f32 b) { return a * b; }
 static inline float odl_vsum_f32(odl_vec_f32 v) { return v; }
 

@@ -56,6 +56,11 @@ static inline odl_vec_f16 odl_vadd_f16(odl_vec_f16 a, odl_vec_f16 b) {
                          odl_vfadd_h(a.w3, b.w3)};
 }
 
+static inline odl_vec_f16 odl_vsub_f16(odl_vec_f16 a, odl_vec_f16 b) {
+    return (odl_vec_f16){odl_vfsub_h(a.w0, b.w0), odl_vfsub_h(a.w1, b.w1), odl_vfsub_h(a.w2, b.w2),
+                         odl_vfsub_h(a.w3, b.w3)};
+}
+
 static inline odl_vec_f16 odl_vmul_f16(odl_vec_f16 a, odl_vec_f16 b) {
     return (odl_vec_f16){odl_vfmul_h(a.w0, b.w0), odl_vfmul_h(a.w1, b.w1), odl_vfmul_h(a.w2, b.w2),
                          odl_vfmul_h(a.w3, b.w3)};
@@ -149,6 +154,10 @@ static inline odl_vec_f32 odl_vmac_f32(odl_vec_f32 sum, odl_vec_f32 a, odl_vec_f
 
 static inline odl_vec_f32 odl_vadd_f32(odl_vec_f32 a, odl_vec_f32 b) {
     return (odl_vec_f32){a.l0 + b.l0, a.l1 + b.l1, a.l2 + b.l2, a.l3 + b.l3};
+}
+
+static inline odl_vec_f32 odl_vsub_f32(odl_vec_f32 a, odl_vec_f32 b) {
+    return (odl_vec_f32){a.l0 - b.l0, a.l1 - b.l1, a.l2 - b.l2, a.l3 - b.l3};
 }
 
 static inline odl_vec_f32 odl_vmul_f32(odl_vec_f32 a, odl_vec_f32 b) {

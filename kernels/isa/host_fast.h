@@ -78,6 +78,7 @@ static inline odl_vec_f32 odl_vdup_f32(const odl_f32 *p) { return odl_vzero_f32(
 /* The compiler fuses this where it can (-ffp-contract=fast). */
 static inline odl_vec_f32 odl_vmac_f32(odl_vec_f32 sum, odl_vec_f32 a, odl_vec_f32 b) { return sum + a * b; }
 static inline odl_vec_f32 odl_vadd_f32(odl_vec_f32 a, odl_vec_f32 b) { return a + b; }
+static inline odl_vec_f32 odl_vsub_f32(odl_vec_f32 a, odl_vec_f32 b) { return a - b; }
 static inline odl_vec_f32 odl_vmul_f32(odl_vec_f32 a, odl_vec_f32 b) { return a * b; }
 
 typedef odl_vec_f32 odl_wide_f32;
@@ -170,6 +171,7 @@ static inline odl_vec_f16 odl_vzero_f16(void) { return odl_vzero_f32(); }
 static inline odl_vec_f16 odl_vdup_f16(const odl_f16 *p) { return odl_vzero_f32() + odl_half_to_float(*p); }
 static inline odl_vec_f16 odl_vmac_f16(odl_vec_f16 sum, odl_vec_f16 a, odl_vec_f16 b) { return sum + a * b; }
 static inline odl_vec_f16 odl_vadd_f16(odl_vec_f16 a, odl_vec_f16 b) { return a + b; }
+static inline odl_vec_f16 odl_vsub_f16(odl_vec_f16 a, odl_vec_f16 b) { return a - b; }
 static inline odl_vec_f16 odl_vmul_f16(odl_vec_f16 a, odl_vec_f16 b) { return a * b; }
 static inline float odl_vsum_f16(odl_vec_f16 v) { return odl_vsum_f32(v); }
 static inline odl_wide_f16 odl_wide_zero_f16(void) { return odl_vzero_f32(); }

@@ -207,9 +207,7 @@ static inline odl_wide_f32 odl_wide_dup_f32(float x) { return odl_vdup_f32(&x); 
 
 static inline odl_wide_f32 odl_wide_plus_f32(odl_wide_f32 a, odl_wide_f32 b) { return odl_vadd_f32(a, b); }
 
-static inline odl_wide_f32 odl_wide_minus_f32(odl_wide_f32 a, odl_wide_f32 b) {
-    return __riscv_vfsub_vv_f32m1(a, b, ODL_LANES_f32);
-}
+static inline odl_wide_f32 odl_wide_minus_f32(odl_wide_f32 a, odl_wide_f32 b) { return odl_vsub_f32(a, b); }
 
 static inline odl_wide_f32 odl_wide_times_f32(odl_wide_f32 a, odl_wide_f32 b) { return odl_vmul_f32(a, b); }
 

@@ -17,7 +17,7 @@
  *   odl_vdup_T(p)                   one element in every lane
  *   odl_vstore_T(p, v), odl_vstore_tail_T(p, v, n)
  *   odl_vmac_T(sum, a, b)           sum + a * b, fused: one rounding
- *   odl_vadd_T(a, b), odl_vmul_T(a, b)
+ *   odl_vadd_T(a, b), odl_vsub_T(a, b), odl_vmul_T(a, b)
  *   odl_vmask_T(v, m, limits)       v where the gradient of a clamping activation passes, else +0;
  *                                   m: the activation's output
  *   odl_vsum_T(v)                   sum of the lanes as a float: halves folded, each addition rounded to T

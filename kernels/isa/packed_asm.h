@@ -45,6 +45,8 @@
 #define ODL_ASM_PACKED(funct3, funct7, rd, a, b)                                                             \
     ".insn r 0x33, " #funct3 ", " #funct7 ", " rd ", " a ", " b "\n"
 #define ODL_ASM_VFADD_H(rd, a, b) ODL_ASM_PACKED(2, 0x41, rd, a, b)
+#define ODL_ASM_VFSUB_H(rd, a, b) ODL_ASM_PACKED(2, 0x42, rd, a, b)
+#define ODL_ASM_VFMUL_H(rd, a, b) ODL_ASM_PACKED(2, 0x43, rd, a, b)
 #define ODL_ASM_NARROW(rd, low, high) ODL_ASM_PACKED(2, 0x58, rd, low, high) /* vfcpka.h.s */
 #define ODL_ASM_VFMAC_H(sum, a, b) ODL_ASM_PACKED(2, 0x48, sum, a, b)
 #define ODL_ASM_VFMAC_R_H(sum, a, b) ODL_ASM_PACKED(6, 0x48, sum, a, b)

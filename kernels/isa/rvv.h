@@ -51,6 +51,10 @@ static inline odl_vec_f16 odl_vadd_f16(odl_vec_f16 a, odl_vec_f16 b) {
     return __riscv_vfadd_vv_f16m1(a, b, ODL_LANES_f16);
 }
 
+static inline odl_vec_f16 odl_vsub_f16(odl_vec_f16 a, odl_vec_f16 b) {
+    return __riscv_vfsub_vv_f16m1(a, b, ODL_LANES_f16);
+}
+
 static inline odl_vec_f16 odl_vmul_f16(odl_vec_f16 a, odl_vec_f16 b) {
     return __riscv_vfmul_vv_f16m1(a, b, ODL_LANES_f16);
 }
@@ -147,6 +151,10 @@ static inline odl_vec_f32 odl_vmac_f32(odl_vec_f32 sum, odl_vec_f32 a, odl_vec_f
 
 static inline odl_vec_f32 odl_vadd_f32(odl_vec_f32 a, odl_vec_f32 b) {
     return __riscv_vfadd_vv_f32m1(a, b, ODL_LANES_f32);
+}
+
+static inline odl_vec_f32 odl_vsub_f32(odl_vec_f32 a, odl_vec_f32 b) {
+    return __riscv_vfsub_vv_f32m1(a, b, ODL_LANES_f32);
 }
 
 static inline odl_vec_f32 odl_vmul_f32(odl_vec_f32 a, odl_vec_f32 b) {

@@ -54,6 +54,10 @@ static inline odl_vec_f16 odl_vadd_f16(odl_vec_f16 a, odl_vec_f16 b) {
     return (odl_vec_f16){a.low + b.low, a.high + b.high};
 }
 
+static inline odl_vec_f16 odl_vsub_f16(odl_vec_f16 a, odl_vec_f16 b) {
+    return (odl_vec_f16){a.low - b.low, a.high - b.high};
+}
+
 static inline odl_vec_f16 odl_vmul_f16(odl_vec_f16 a, odl_vec_f16 b) {
     return (odl_vec_f16){a.low * b.low, a.high * b.high};
 }

@@ -27,6 +27,9 @@ from tests.kernels.kernel_library import (
     last,
 )
 
+#: One rounding to fp16, counted in roundings to fp32.
+HALF = 2**13
+
 
 def check_relu(run: Run, t: str, n: int, seed: int, low: float, high: float) -> None:
     x, dy = draw(seed, n, t, 4.0), draw(seed + 1, n, t)
@@ -114,6 +117,7 @@ class Norm:
     pixels: int
     channels: int
     seed: int
+    far: float = 0.0  # how far the mean of x is from 0
 
     @property
     def shape(self) -> dict[str, int]:
@@ -122,8 +126,8 @@ class Norm:
     def channel(self, index: int, dtype: str = "f32", offset: float = 0.0) -> Any:
         return (draw(self.seed + index, self.channels) * 0.5 + offset).astype(TYPES[dtype])
 
-    def pixel(self, index: int) -> Any:
-        values = draw(self.seed + index, (self.pixels, self.channels)) + self.channel(index + 10)
+    def pixel(self, index: int, offset: float = 0.0) -> Any:
+        values = draw(self.seed + index, (self.pixels, self.channels)) + self.channel(index + 10) + offset
         return values.astype(TYPES[self.t])
 
 
@@ -131,7 +135,7 @@ def torch_norm(norm: Norm, training: bool, momentum: float, gamma: Any, eps: flo
     """x, dy, statistics, and PyTorch's outputs and gradients."""
     mean, var = norm.channel(3), np.abs(norm.channel(4)) + np.float32(0.1)
     statistics = (exact(mean), exact(var))
-    x, beta = norm.pixel(0), norm.channel(2, norm.t)
+    x, beta = norm.pixel(0, norm.far), norm.channel(2, norm.t)
     leaves = (exact(x, True), exact(gamma, True), exact(beta, True))
     output = F.batch_norm(leaves[0], *statistics, leaves[1], leaves[2], training, momentum, eps)
     dy = norm.pixel(1)
@@ -159,14 +163,19 @@ def check_batch_norm_gradient(run: Run, kind: str, norm: Norm, r: dict[str, Any]
     ]
     sizes += [size * normal, size]
     operations = norm.pixels + 20
-    for result, expected, limit in zip(results, r["gradients"], sizes, strict=True):
-        close(result, expected, operations, limit + 1e-3)
+    halves = (
+        (8 * HALF, 2 * HALF, 0) if kind == "train" and t == "f16" else (0, 0, 0)
+    )  # dx's three terms; x - mean
+    for result, expected, limit, extra in zip(results, r["gradients"], sizes, halves, strict=True):
+        close(result, expected, operations + extra, limit + 1e-3)
     (in_place,) = run(f"{name}_False", norm.shape, *arguments, r["dy"], None, None, *eps, written=[5])
     assert in_place.tobytes() == results[0].tobytes()
     before = [norm.channel(20, t), norm.channel(21, t)]
     sums = run(f"{name}_True", norm.shape, *arguments, None, *before, *eps, written=[6, 7])
-    for result, start, expected, limit in zip(sums, before, r["gradients"][1:], sizes[1:], strict=True):
-        close(result, exact(start) + expected, operations, limit + np.abs(start))
+    for result, start, expected, limit, extra in zip(
+        sums, before, r["gradients"][1:], sizes[1:], halves[1:], strict=True
+    ):
+        close(result, exact(start) + expected, operations + extra, limit + np.abs(start))
     (alone,) = run(f"{name}_False", norm.shape, *arguments, None, None, outputs[2], *eps, written=[7])
     assert alone.tobytes() == results[2].tobytes()
 
@@ -189,14 +198,18 @@ def check_batch_norm_train(run: Run, norm: Norm) -> None:
         written=[3, 4, 5, 6, 7],
     )
     wide = exact(r["x"])
-    variance, largest = wide.var(0, unbiased=False), np.abs(r["x"]).max(axis=0).astype(np.float64)
-    # Errors of mean and variance reach y multiplied by how much larger the data are than their spread.
+    variance = wide.var(0, unbiased=False)
+    # Errors of mean and variance reach y multiplied by how much larger the data are than their spread; fp16 takes
+    # differences first and rounds them, the scale and the shift.
     inverse = 1 / np.sqrt(np.asarray(variance) + eps)
+    largest = np.asarray(
+        (wide.max(0).values - wide.min(0).values) if t == "f16" else wide.abs().max(0).values
+    )
     ratio = 1 + largest * inverse
-    operations = 2 * norm.pixels + 10
+    operations = 2 * norm.pixels + 10 + (4 * HALF if t == "f16" else 0)
     close(results[0], r["after"][0], operations, largest + 1.0)
     close(results[1], r["after"][1], operations, largest**2 + 1.0)
-    close(results[2], r["y"], operations, (np.abs(gamma) * ratio**2 + np.abs(r["beta"])))
+    close(results[2], r["y"], operations, (np.abs(gamma) * ratio**3 + np.abs(r["beta"])))
     close(results[3], wide.mean(0), operations, largest)
     close(results[4], inverse, operations, inverse * ratio**2)
     arguments = (*arguments, r["x"], *outputs[1:], momentum, eps, 0.0, INF)

@@ -243,12 +243,12 @@ FAULTS = {
     ),
     "biased running variance": Fault(
         "train",
-        in_kernel("batch_norm_train", "(float)(s->pixels - 1)", "(float)s->pixels"),
+        in_kernel("batch_norm_train", "1.0f / (float)(s->pixels - 1)", "share"),
         (("norm.running_var", "statistic change"),),
     ),
     "unbiased variance in the output": Fault(
         "train",
-        in_kernel("batch_norm_train", "squares[i] / (float)s->pixels + eps", "squares[i] / others + eps"),
+        in_kernel("batch_norm_train", "(squares[i], share, eps)", "(squares[i], unbiased, eps)"),
         (("relu", "activation"),),
     ),
     "update that trains nothing": Fault(
