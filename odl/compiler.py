@@ -25,6 +25,7 @@ from odl.passes.optimizer import insert_updates
 from odl.passes.precision import Precision, apply_precision
 from odl.passes.rewrite import remove_dead_code
 from odl.passes.select import select_parameters
+from odl.passes.unroll import unroll_windows
 from odl.plan.program import ScheduleRequest
 from odl.plan.schedule import make_schedule
 from odl.trace.lowering import lower
@@ -187,7 +188,7 @@ def _check_same_output(module: nn.Module, folded: nn.Module, example: torch.Tens
 
 
 def _optimized(graph: Graph) -> Graph:
-    graph = fuse_padding(remove_dead_code(graph))
+    graph = unroll_windows(fuse_padding(remove_dead_code(graph)))
     return choose_layouts(fuse_elementwise(graph))
 
 

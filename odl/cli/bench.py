@@ -33,6 +33,8 @@ _CAUSES = {
     "misaligned": "misaligned",
     "other": "other",
 }
+#: Columns of a table that is not written to a terminal.
+_WIDTH = 120
 _SHORT_PASSES = {"input_gradient": "dx", "weight_gradient": "dw", "forward": "fwd"}
 
 
@@ -90,6 +92,8 @@ def bench(
     if plot_file is not None and plot_file.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"--plot {plot_file}: the name must end in .png, .svg or .pdf")
     console = Console(stderr=is_standard_output(json_file))
+    if not console.is_terminal:
+        console.width = _WIDTH  # a file or a pipe has room for the whole table
     results: list[Measurement] = []
     counts: list[InstructionCount | CycleCount] = []
     with tempfile.TemporaryDirectory(prefix="odl-bench-") as folder:
@@ -199,9 +203,9 @@ def _table(result: Measurement) -> Table:
     table.add_column("node", overflow="ellipsis", max_width=22, no_wrap=True)
     table.add_column("pass", no_wrap=True)
     for heading in ("cycles", "MAC/clk", "issued"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("bound", no_wrap=True)
-    table.add_column("lost to", no_wrap=True)
+    table.add_column("lost to")  # the column that wraps where the terminal is narrow
     for item in result.operators:
         total = max(1, sum(item.stalls.values()))
         table.add_row(

@@ -6,6 +6,7 @@ each side; dilation and other groupings are refused with a clear error.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -104,7 +105,8 @@ class Window:
         return Window(self.kernel, self.stride, (top, left, bottom, right))
 
 
-def _shape_struct(window: Window, x: Shape, y: Shape) -> dict[str, int]:
+def shape_struct(window: Window, x: Shape, y: Shape) -> dict[str, int]:
+    """struct odl_conv2d_shape of a window over x [N,C,H,W] that gives y [N,O,OH,OW]."""
     return {
         "batch": x[0],
         "in_h": x[2],
@@ -122,6 +124,11 @@ def _shape_struct(window: Window, x: Shape, y: Shape) -> dict[str, int]:
     }
 
 
+def _seen(operator: Conv2d | Conv2dWeightGradient) -> Window:
+    """The window that the operator's input is seen through."""
+    return Window((1, 1)) if operator.unrolled else operator.window
+
+
 def _parameter_type(request: KernelRequest) -> DType:
     """Type that biases have beside activations of the request's type: fp32 wherever sums are carried to fp32."""
     first = request.input(0).dtype
@@ -134,22 +141,26 @@ def _macs(weight: Shape, y: Shape) -> int:
 
 @dataclass(frozen=True)
 class Conv2d(Operator):
-    """y = clamp(conv(x, w) + bias + addend, low, high); inputs x, w, bias or None, addend or None."""
+    """y = clamp(conv(x, w) + bias + addend, low, high); inputs x, w, bias or None, addend or None.
+
+    `unrolled`: x is what im2row made of the input with this window, [N,KH*KW*C,OH,OW].
+    """
 
     window: Window
     depthwise: bool = False
     low: float = -INFINITY
     high: float = INFINITY
+    unrolled: bool = False
     in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 3),)
 
     def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
         """N, O, OH, OW."""
         x, weight = inputs[0], inputs[1]
         assert x is not None and weight is not None
-        channels = weight[0] if self.depthwise else weight[1]
+        channels = weight[0] if self.depthwise else math.prod(weight[1:]) if self.unrolled else weight[1]
         if x[1] != channels:
             raise ValueError(f"the input has {x[1]} channels, the weight expects {channels}")
-        return ((x[0], weight[0], *self.window.output_size(x[2], x[3])),)
+        return ((x[0], weight[0], *_seen(self).output_size(x[2], x[3])),)
 
     def macs(self, inputs: Sequence[Shape | None], outputs: Sequence[Shape]) -> int:
         """Output elements times window size times input channels per group."""
@@ -162,9 +173,11 @@ class Conv2d(Operator):
         x, weight, bias, addend = (*inputs, None, None)[:4]
         assert x is not None and weight is not None
         ((n, o, rows, columns),) = self.shapes([x.shape, weight.shape])
-        padded = self.window.pad(x)
+        if self.unrolled:
+            weight = weight.transpose(0, 2, 3, 1).reshape(o, -1, 1, 1)
+        padded = _seen(self).pad(x)
         y = np.zeros((n, o, rows, columns), dtype=x.dtype)
-        for i, j, r, c in self.window.taps(rows, columns):
+        for i, j, r, c in _seen(self).taps(rows, columns):
             if self.depthwise:
                 y += padded[:, :, r, c] * weight[None, :, 0, i, j, None, None]
             else:
@@ -184,7 +197,7 @@ class Conv2d(Operator):
             template=template,
             context=context | (DEPTHWISE_TILE if self.depthwise else FORWARD_TILE),
             shape_type="odl_conv2d_shape",
-            shape=_shape_struct(self.window, x.shape, y.shape),
+            shape=shape_struct(_seen(self), x.shape, y.shape),
             arguments=(
                 *(request.tensor(index) for index in range(4)),
                 Tensor(y.name),
@@ -254,7 +267,7 @@ class Conv2dInputGradient(Operator):
             template=template,
             context=context,
             shape_type="odl_conv2d_shape",
-            shape=_shape_struct(self.window, dx.shape, dy.shape),
+            shape=shape_struct(self.window, dx.shape, dy.shape),
             arguments=(
                 *(request.tensor(index) for index in range(4)),
                 Tensor(dx.name),
@@ -268,11 +281,12 @@ class Conv2dInputGradient(Operator):
 
 @dataclass(frozen=True)
 class Conv2dWeightGradient(Operator):
-    """dw = sum over output pixels of dy times the window of x; inputs x, dy."""
+    """dw = sum over output pixels of dy times the window of x; inputs x, dy. `unrolled` as in Conv2d."""
 
     window: Window
     weight_shape: Shape
     depthwise: bool = False
+    unrolled: bool = False
 
     @property
     def pass_name(self) -> str:
@@ -293,6 +307,10 @@ class Conv2dWeightGradient(Operator):
         """One einsum per window position."""
         x, dy = inputs
         assert x is not None and dy is not None
+        if self.unrolled:
+            filters, channels, height, width = self.weight_shape
+            rows = np.einsum("nkhw,nohw->ok", x, dy).reshape(filters, height, width, channels)
+            return (rows.transpose(0, 3, 1, 2),)
         padded = self.window.pad(x)
         dw = np.zeros(self.weight_shape, dtype=x.dtype)
         for i, j, r, c in self.window.taps(dy.shape[2], dy.shape[3]):
@@ -317,7 +335,7 @@ class Conv2dWeightGradient(Operator):
                 **(DEPTHWISE_WEIGHT_GRADIENT_TILE if self.depthwise else WEIGHT_GRADIENT_TILE),
             },
             shape_type="odl_conv2d_shape",
-            shape=_shape_struct(self.window, x.shape, dy.shape),
+            shape=shape_struct(_seen(self), x.shape, dy.shape),
             arguments=(request.tensor(0), request.tensor(1), Tensor(dw.name)),
             tiling=ConvolutionTiling("weight_gradient", self.depthwise),
             variants=VARIANTS[template],

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from odl.operators.convolution import Window, shape_struct
+from odl.operators.im2row import Im2Row
 from tests.kernels.kernel_library import (
     INF,
     STRUCTS,
@@ -45,6 +47,19 @@ def check_relu(run: Run, t: str, n: int, seed: int, low: float, high: float) -> 
     for same in (dy, y):
         (in_place,) = run(f"relu_gradient_{t}", {"count": n}, dy, y, same, low, high, written=[2])
         assert in_place.tobytes() == dx.tobytes()
+
+
+# ---------------------------------------------------------------------------------------------------- im2row
+def check_im2row(run: Run, t: str, size: tuple[int, int, int, int], window: Window, seed: int) -> None:
+    """Every row has the bits of its window, and zeros in the padding."""
+    n, height, width, channels = size
+    x = draw(seed, size, t)
+    out = window.output_size(height, width)
+    (rows,) = Im2Row(window).reference(x.transpose(0, 3, 1, 2))
+    shape = shape_struct(window, (n, channels, height, width), rows.shape)
+    expected = np.ascontiguousarray(rows.transpose(0, 2, 3, 1))
+    (y,) = run(f"im2row_{t}", shape, x, empty((n, *out, rows.shape[1]), t), written=[1])
+    assert y.tobytes() == expected.tobytes()
 
 
 # --------------------------------------------------------------------------------------------------- pooling
@@ -297,6 +312,8 @@ def sweep(run: Run) -> None:
         check_average_pool(run, t, pool, 2)
         check_average_pool(run, t, replace(pool, include=True), 2)
         check_max_pool(run, t, pool, 3)
+        check_im2row(run, t, (2, 6, 5, 1), Window((5, 4), (2, 1), (2, 1, 1, 2)), 9)
+        check_im2row(run, t, (1, 4, 9, 3), Window((3, 3), (1, 2), (0, 1, 0, 1)), 10)
         check_global_average_pool(run, t, (2, 3, 3, 5), 4)
         check_batch_norm_train(run, Norm(t, 11, 5, 5))
         check_losses(run, t, 2, 5, 6, 1.0)

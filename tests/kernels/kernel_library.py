@@ -24,6 +24,7 @@ STRUCTS = {
     "odl_flat_shape": "count",
     "odl_layout_shape": "batch height width channels",
     "odl_classes_shape": "batch classes",
+    "odl_conv2d_shape": "batch in_h in_w in_c out_h out_w out_c kernel_h kernel_w stride_h stride_w pad_top pad_left",
     "odl_pool_shape": "batch in_h in_w channels out_h out_w kernel_h kernel_w stride_h stride_w "
     "pad_top pad_left count_include_pad divisor_override",
 }
@@ -72,7 +73,7 @@ def contexts() -> dict[str, dict[str, Any]]:
         kernels[name] = {"template": template, "name": name, **context}
 
     plain = "relu relu_gradient add fill average_pool average_pool_gradient max_pool max_pool_gradient "
-    plain += "global_average_pool global_average_pool_gradient cross_entropy mean_squared_error"
+    plain += "global_average_pool global_average_pool_gradient cross_entropy mean_squared_error im2row"
     for t in TYPES:
         for template in plain.split():
             one(template, f"{template}_{t}", T=t)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from odl.operators.convolution import Window
 from tests.kernels.kernel_checks import (
     Norm,
     Pool,
@@ -14,6 +15,7 @@ from tests.kernels.kernel_checks import (
     check_batch_norm_gradient,
     check_batch_norm_train,
     check_global_average_pool,
+    check_im2row,
     check_losses,
     check_max_pool,
     check_optimizer,
@@ -77,6 +79,23 @@ def test_change_layout(run: Runner, t: str, size: tuple[int, int, int, int], see
     assert y.tobytes() == first.tobytes()
     (y,) = run(f"change_layout_{t}_False", shape, first, empty(size, t), written=[1])
     assert y.tobytes() == x.tobytes()
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[tuple[int, int, int, int], Window]:
+    kernel = draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
+    padding = draw(st.tuples(*[st.integers(0, 7)] * 4))
+    top, left, bottom, right = padding
+    height = draw(st.integers(max(1, kernel[0] - top - bottom), 9))
+    width = draw(st.integers(max(1, kernel[1] - left - right), 9))
+    size = (draw(st.integers(1, 2)), height, width, draw(st.integers(1, 9)))
+    return size, Window(kernel, draw(st.tuples(st.integers(1, 3), st.integers(1, 3))), padding)
+
+
+@settings(max_examples=40)
+@given(t=types, case=windows(), seed=seeds)
+def test_im2row(run: Runner, t: str, case: tuple[tuple[int, int, int, int], Window], seed: int) -> None:
+    check_im2row(run, t, *case, seed)
 
 
 # --------------------------------------------------------------------------------------------------- pooling

@@ -129,6 +129,16 @@ EXAMPLES = {
         ),
         (2, 2, 5, 6),
     ),
+    "spectrogram": Example(
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 9, (4, 2), stride=(2, 1), padding=(2, 1), bias=False),
+            nn.BatchNorm2d(9),
+            nn.ReLU(),
+            nn.Conv2d(9, 3, 2),
+            MeanOverImage(),
+        ),
+        (2, 1, 7, 4),
+    ),
     "mlp": Example(
         lambda: nn.Sequential(
             nn.Linear(5, 4, bias=False),

@@ -25,6 +25,7 @@ from odl.operators.convolution import (
     Window,
 )
 from odl.operators.elementwise import Add, Relu, ReluGradient
+from odl.operators.im2row import Im2Row
 from odl.operators.linear import Linear, LinearInputGradient, LinearWeightGradient
 from odl.operators.loss import CrossEntropy, MeanSquaredError
 from odl.operators.optimizer import AdamUpdate, Clear, Refresh, SgdUpdate
@@ -127,6 +128,25 @@ def test_convolution_and_its_gradients(
 
     calls = ((forward, (x, weight)), (input_gradient, (dy, weight)), (weight_gradient, (x, dy)))
     check_macs(calls, lambda: torch_convolution(window, depthwise, tx, tw))
+
+
+@settings(max_examples=25)
+@given(convolutions())
+def test_rows_of_windows_make_a_convolution_without_a_window(
+    case: tuple[Window, bool, tuple[int, ...], tuple[int, ...], int],
+) -> None:
+    window, _, x_shape, weight_shape, seed = case
+    weight_shape = (weight_shape[0], x_shape[1], *window.kernel)
+    x, weight = normal(seed, *x_shape), normal(seed, *weight_shape)
+    tw = leaf(weight)
+    expected = torch_convolution(window, False, torch.from_numpy(x), tw)
+    dy = normal(seed + 1, *expected.shape)
+    expected.backward(torch.from_numpy(dy))
+    (rows,) = run(Im2Row(window), x)
+    forward = Conv2d(window, unrolled=True)
+    same(run(forward, rows, weight, None, None)[0], expected)
+    assert forward.macs((rows.shape, weight_shape), (dy.shape,)) == dy.size * weight[0].size
+    same(run(Conv2dWeightGradient(window, weight_shape, unrolled=True), rows, dy)[0], tw.grad)
 
 
 @pytest.mark.parametrize("depthwise", [False, True])

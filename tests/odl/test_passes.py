@@ -14,12 +14,14 @@ from torch import nn
 from odl.errors import InputError
 from odl.graph import Graph, Node
 from odl.operators.elementwise import Relu
+from odl.operators.im2row import Im2Row
 from odl.operators.shape import Pad
 from odl.passes.fuse import fuse_elementwise
 from odl.passes.fuse_padding import fuse_padding
 from odl.passes.layout import choose_layouts
 from odl.passes.rewrite import remove_dead_code
 from odl.passes.select import select_parameters
+from odl.passes.unroll import unroll_windows
 from tests.odl.graphs import (
     EXAMPLES,
     PadConv,
@@ -36,6 +38,7 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
     "traced": lambda graph: graph,
     "remove_dead_code": remove_dead_code,
     "fuse_padding": fuse_padding,
+    "unroll_windows": unroll_windows,
     "fuse_elementwise": fuse_elementwise,
     "choose_layouts": choose_layouts,
 }
@@ -122,6 +125,36 @@ def test_dead_code_keeps_updates_of_running_statistics() -> None:
     assert alone.nodes[1].writes == ("1", "1_1", "1_2", "1.running_mean", "1.running_var")
     frozen = traced_step(module.eval(), torch.randn(4, 3), "mse")
     assert remove_dead_code(replace(frozen, outputs=(), gradients={})).nodes == ()
+
+
+# --- unroll_windows -----------------------------------------------------------------------------------
+
+
+def test_rows_are_made_once_for_a_convolution_and_its_weight_gradient() -> None:
+    module, x = build("spectrogram")
+    graph = unroll_windows(traced_step(module, x))
+    rows = [item for item in graph.nodes if isinstance(item.operator, Im2Row)]
+    assert [(item.name, item.inputs) for item in rows] == [("0.im2row", ("x",))]
+    assert graph.value("0.im2row").shape == (2, 8, 4, 5)
+    readers = [(item.name, type(item.operator).__name__) for item in graph.consumers("0.im2row")]
+    assert readers == [("0", "Conv2d"), ("0.weight.gradient", "Conv2dWeightGradient")]
+    assert all(item.operator.unrolled for item in graph.consumers("0.im2row"))  # type: ignore[attr-defined]
+    assert unroll_windows(graph) == graph
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(4, 32, 2),  # enough input channels
+        nn.Conv2d(3, 32, 3),  # rows of an odd length
+        nn.Conv2d(1, 7, (4, 2)),  # rows longer than the layer is wide
+        nn.Conv2d(2, 8, 1),  # rows that are there already
+        nn.Conv2d(2, 2, 2, groups=2),
+    ],
+)
+def test_rows_are_not_made_where_they_do_not_pay(layer: nn.Conv2d) -> None:
+    graph = traced_inference(layer, torch.randn(1, layer.in_channels, 5, 5))
+    assert unroll_windows(graph) == graph
 
 
 # --- fuse_padding -------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import functools
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,29 @@ BASELINE = Path(__file__).parents[3] / "benchmarks" / "cycles.json"
 #: A regression is more than this share of the baseline, and for a single operator also more than a few cycles: code
 #: that moves in memory meets the instruction cache differently.
 TOLERANCE, SLACK = 0.01, 400
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training step: batch 1, SGD, all parameters; `fpus` are shared by the cores, None: one each."""
+
+    model: str
+    dtype: str
+    cores: int = 8
+    bn: str = "fold"
+    fpus: int | None = None
+
+    def __str__(self) -> str:
+        more = f", bn {self.bn}" if self.bn != "fold" else ""
+        more += f", {self.fpus} FPUs" if self.fpus else ""
+        return f"{self.model} {self.dtype} {self.cores} cores{more}"
+
+
+MODELS, DTYPES = ("dscnn", "resnet8"), ("fp16", "mixed", "fp32")
 CASES = [
-    (model, dtype, cores)
-    for model in ("dscnn", "resnet8")
-    for dtype in ("fp16", "mixed", "fp32")
-    for cores in (8, 1)
+    *(Case(model, dtype, cores) for model in MODELS for dtype in DTYPES for cores in (8, 1)),
+    *(Case(model, "fp16", bn="train") for model in MODELS),
+    *(Case(model, dtype, fpus=4) for model in MODELS for dtype in ("fp16", "mixed")),
 ]
 
 
@@ -49,16 +68,18 @@ def write_baseline(key: str, found: dict[str, Any]) -> None:
         file.write(json.dumps(dict(sorted(everything.items())), indent=1) + "\n")
 
 
-def key_of(model: str, dtype: str, cores: int) -> str:
-    return f"{model} {dtype} {cores} cores"
-
-
-def measured(model: str, dtype: str, cores: int, folder: Path) -> Measurement:
-    made = resolve(model)
+def measured(case: Case, folder: Path) -> Measurement:
+    made = resolve(case.model)
     build = odl.compile(
-        made.module, made.example(1), loss=made.loss, dtype=dtype, cores=cores, target="cv32e40p"
+        made.module,
+        made.example(1),
+        loss=made.loss,
+        dtype=case.dtype,
+        cores=case.cores,
+        bn=case.bn,
+        target="cv32e40p",
     )
-    return measure(build.save(folder / "net"))
+    return measure(build.save(folder / "net"), Cluster(cores=case.cores, fpus=case.fpus))
 
 
 def regressions(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
@@ -75,26 +96,42 @@ def regressions(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     return problems
 
 
-@pytest.mark.parametrize(("model", "dtype", "cores"), CASES)
-def test_no_operator_became_slower(
-    model: str, dtype: str, cores: int, tmp_path: Path, pytestconfig: pytest.Config
-) -> None:
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_no_operator_became_slower(case: Case, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     try:
         build_simulator(Cluster())
     except MissingToolError as error:
         pytest.skip(str(error))
-    result = measured(model, dtype, cores, tmp_path)
+    result = measured(case, tmp_path)
     found = {
         "cycles": result.cycles,
         "macs": result.macs,
         "operators": {item.name: item.cycles for item in result.operators},
     }
-    key = key_of(model, dtype, cores)
+    key = str(case)
     if pytestconfig.getoption("--update-cycles"):
         write_baseline(key, found)
         return
     assert key in baseline(), f"benchmarks/cycles.json knows nothing of '{key}'; `make cycles` writes it"
     assert not regressions(found, baseline()[key])
+
+
+def cycles(*case: Any, **more: Any) -> int:
+    return int(baseline()[str(Case(*case, **more))]["cycles"])
+
+
+@pytest.mark.parametrize(("model", "macs_per_clk"), [("resnet8", 6.5), ("dscnn", 4.0)])
+def test_what_the_baseline_promises(model: str, macs_per_clk: float, pytestconfig: pytest.Config) -> None:
+    """The floors of a step that later work must not fall below, whatever becomes of single operators."""
+    if pytestconfig.getoption("--update-cycles"):
+        pytest.skip("the baseline is being written")
+    step = cycles(model, "fp16")
+    assert baseline()[str(Case(model, "fp16"))]["macs"] / step >= macs_per_clk
+    assert step / cycles(model, "mixed") >= 0.85
+    assert cycles(model, "fp16", bn="train") / step <= 1.25
+    if model == "resnet8":
+        assert cycles(model, "fp32") / step >= 1.8
+        assert cycles(model, "fp16", 1) / step >= 7.2
 
 
 def test_a_regression_is_found() -> None:

@@ -19,6 +19,7 @@ import odl
 from odl.compiler import Compiled, compile_network
 from odl.errors import InputError
 from odl.operators.convolution import Conv2d, Conv2dInputGradient, Conv2dWeightGradient, Window
+from odl.operators.im2row import Im2Row, Im2RowTiling
 from odl.operators.tiling import CHANNELS, FLAT, ConvolutionTiling, Slice, ranges
 from odl.options import Options
 from odl.passes.precision import Precision
@@ -146,6 +147,35 @@ def test_tiles_of_a_convolution_give_the_whole(shape: dict[str, int], kind: Any,
         put(times, third, np.ones(third.count))
     assert (times == 1).all()
     np.testing.assert_allclose(pieced, whole, rtol=1e-9, atol=1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(convolutions(), st.data())
+def test_bands_of_window_rows_give_the_whole(shape: dict[str, int], data: st.DataObject) -> None:
+    shape["out_c"] = shape["kernel_h"] * shape["kernel_w"] * shape["in_c"]
+    tiling = Im2RowTiling()
+    parts = data.draw(st.integers(1, tiling.limits(shape)[0]))
+
+    def rows(shape: dict[str, int], x: Any) -> Any:
+        image = x.reshape(shape["batch"], shape["in_h"], shape["in_w"], shape["in_c"]).transpose(0, 3, 1, 2)
+        kernel, stride = (shape["kernel_h"], shape["kernel_w"]), (shape["stride_h"], shape["stride_w"])
+        far = shape["out_h"] * stride[0] + kernel[0], shape["out_w"] * stride[1] + kernel[1]
+        window = Window(kernel, stride, (shape["pad_top"], shape["pad_left"], *far))
+        (y,) = Im2Row(window).reference(image)
+        return y[:, :, : shape["out_h"], : shape["out_w"]].transpose(0, 2, 3, 1).reshape(-1)
+
+    x = np.random.default_rng(0).standard_normal(
+        shape["batch"] * shape["in_h"] * shape["in_w"] * shape["in_c"]
+    )
+    whole = rows(shape, x)
+    pieced, times = np.zeros(whole.size), np.zeros(whole.size)
+    for tile in tiling.tiles(shape, [x.size, whole.size], (parts, 1)):
+        given, made = tile.slices
+        assert given is not None and made is not None
+        put(pieced, made, rows(dict(tile.shape), part_of(x, given)))
+        put(times, made, np.ones(made.count))
+    assert (times == 1).all()
+    np.testing.assert_array_equal(pieced, whole)
 
 
 def test_flat_and_channel_tiles_cover_everything_once() -> None:

@@ -1,0 +1,70 @@
+"""im2row: every window of an image as a row, for convolutions whose few input channels make no long dot products.
+
+Chetlur et al., arXiv 1410.0759, section 3.1. Shapes: x [N,C,H,W], y [N,KH*KW*C,OH,OW], a row in the order of a filter in
+memory: kernel row, kernel column, channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from odl.operators.base import Array, KernelCall, KernelRequest, Operator, Shape, Tensor
+from odl.operators.convolution import Window, shape_struct
+from odl.operators.tiling import ConvolutionTiling, Tile, Tiling
+
+_AS_FORWARD = ConvolutionTiling("forward")
+
+
+@dataclass(frozen=True)
+class Im2RowTiling(Tiling):
+    """Bands of output rows, as a convolution divides its output map. Arguments: x, y."""
+
+    def limits(self, shape: Mapping[str, int]) -> tuple[int, int]:
+        """Single rows."""
+        return _AS_FORWARD.limits(shape)[0], 1
+
+    def tiles(
+        self, shape: Mapping[str, int], counts: Sequence[int | None], parts: tuple[int, int]
+    ) -> list[Tile]:
+        """Whole rows of windows."""
+        x, y = counts
+        made = _AS_FORWARD.tiles(shape, (x, None, None, None, y), parts)
+        return [Tile(tile.shape, (tile.slices[0], tile.slices[4])) for tile in made]
+
+
+@dataclass(frozen=True)
+class Im2Row(Operator):
+    """The windows of x; input x."""
+
+    window: Window
+
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        """N, KH*KW*C, OH, OW."""
+        x = inputs[0]
+        assert x is not None
+        height, width = self.window.kernel
+        return ((x[0], height * width * x[1], *self.window.output_size(x[2], x[3])),)
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """One slice per window position."""
+        (x,) = inputs
+        assert x is not None
+        ((n, _, rows, columns),) = self.shapes([x.shape])
+        padded = self.window.pad(x)
+        taps = [padded[:, :, r, c] for _, _, r, c in self.window.taps(rows, columns)]
+        return (np.concatenate(taps, axis=1).reshape(n, -1, rows, columns),)
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """im2row."""
+        x, y = request.input(0), request.outputs[0]
+        return KernelCall(
+            template="im2row",
+            context={"T": x.dtype},
+            shape_type="odl_conv2d_shape",
+            shape=shape_struct(self.window, x.shape, y.shape),
+            arguments=(request.tensor(0), Tensor(y.name)),
+            tiling=Im2RowTiling(),
+        )
