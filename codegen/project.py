@@ -24,6 +24,7 @@ from odl.errors import InputError
 from odl.graph.ir import DType, Role
 from odl.options import Adam, Options
 from odl.passes.precision import Precision
+from odl.plan.incoming import Incoming, incoming
 from odl.plan.staging import AHEAD
 
 #: What building adds to a project's directory; it may be replaced with the project.
@@ -180,6 +181,7 @@ def _context(network: Network, kernels: KernelSet, tensors: list[dict[str, Any]]
         "clustered": schedule.local is not None,
         "marked": options.on_device or options.runtime == "none",
         "l1_bytes": 0 if schedule.local is None else schedule.local.arena_bytes,
+        "incoming": _incoming(network),
         "ahead": AHEAD,
         "strided": {
             str(move["kind"]) for program in programs for move in _all_moves(program) if move.get("line")
@@ -237,6 +239,12 @@ def _address(network: Network, program: str, role: Role) -> tuple[DType, int]:
     item = network.schedule.programs[program]
     value = next(value for value in item.graph.values.values() if value.role is role)
     return value.dtype, item.offsets[value.name]
+
+
+def _incoming(network: Network) -> Incoming | None:
+    local, graph = network.schedule.local, network.schedule.programs["step"].graph
+    value = next(value for value in graph.values.values() if value.role is Role.INPUT)
+    return incoming(value, local.arena_bytes) if local is not None else None
 
 
 def _step_addresses(network: Network) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from odl.errors import InputError
 from odl.graph.ir import Graph, Role
 from odl.plan.buffers import Buffer, MemoryPlan, Placement, Purpose
+from odl.plan.incoming import place_incoming
 from odl.plan.program import FROM_CALLER, PURPOSES, BoundNode, Keys, Program, ScheduleRequest
 from odl.plan.staging import DoesNotFitError, Staging, Stay, stage
 from odl.plan.storage import Storage
@@ -73,18 +74,22 @@ def local_plan(
 ) -> MemoryPlan:
     """The small memory as a plan: every stay of a block is a buffer, each program's tasks after the last's."""
     placements: list[Placement] = []
+    starts: dict[str, int] = {}
     start = 0
     for program, staging in stagings.items():
+        starts[program] = start
         for number, stay in enumerate(staging.stays):
             placements.append(_placement(program, graphs[program], stay, number, start))
         start += len(staging.tasks) + 2
+    arena = max((item.end for item in placements), default=0)
+    for program, start in starts.items():
+        placements += place_incoming(program, graphs[program], start, LOCAL, arena)
     live: dict[int, int] = {}
     for item in placements:
         for step in range(item.buffer.first_step, item.buffer.last_step + 1):
             live[step] = live.get(step, 0) + item.buffer.size_bytes
     most = max(live.values(), default=0)
     peak_step = min((step for step, size in live.items() if size == most), default=0)
-    arena = max((item.end for item in placements), default=0)
     return MemoryPlan(LOCAL, capacity, arena, 0, tuple(placements), peak_step, most)
 
 

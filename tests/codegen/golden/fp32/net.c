@@ -149,10 +149,16 @@ static void set_input(odl_f32 *x, uint32_t core, uint32_t cores) {
     }
 }
 
-static void set_targets(void) {
-    memcpy(NET_AT(float, 4824u), given.target, NET_TARGET_SIZE * sizeof(float));
+/* A core's share of the targets and of the samples' weights. */
+static void set_targets(uint32_t core, uint32_t cores) {
+    float *const target = NET_AT(float, 4824u);
     float *const weights = NET_AT(float, 4836u);
-    for (uint32_t i = 0; i < NET_BATCH; i++) {
+    uint32_t end = odl_share_begin(NET_TARGET_SIZE, core + 1, cores);
+    for (uint32_t i = odl_share_begin(NET_TARGET_SIZE, core, cores); i < end; i++) {
+        target[i] = given.target[i];
+    }
+    end = odl_share_begin(NET_BATCH, core + 1, cores);
+    for (uint32_t i = odl_share_begin(NET_BATCH, core, cores); i < end; i++) {
         weights[i] = given.sample_weight == NULL ? 1.0f : given.sample_weight[i];
     }
 }
@@ -190,9 +196,7 @@ static void run_step(uint32_t core, uint32_t cores) {
     odl_f32 *const n0_bias_exp_avg = NET_AT(odl_f32, 4228u);
     odl_f32 *const n0_bias_exp_avg_sq = NET_AT(odl_f32, 4244u);
 
-    if (core == 0) {
-        set_targets();
-    }
+    set_targets(core, cores);
     set_input(NET_AT(odl_f32, 4260u), core, cores); /* what is beyond fp16 overflows */
     odl_barrier();
 

@@ -1515,8 +1515,65 @@ static void few_inputs(const struct odl_conv2d_shape *s, const odl_f16 *x, const
     }
 }
 
+/* 4 rows of dw from a single pixel. */
+ODL_TILE product_4(const odl_f16 *x, const odl_f16 *dy, odl_f16 *dw, uint32_t in_c) {
+    const odl_vec_f16 d_0 = odl_vdup_f16(dy);
+    const odl_vec_f16 d_1 = odl_vdup_f16(dy + 1);
+    const odl_vec_f16 d_2 = odl_vdup_f16(dy + 2);
+    const odl_vec_f16 d_3 = odl_vdup_f16(dy + 3);
+    odl_f16 *dw_1 = dw + in_c;
+    odl_f16 *dw_2 = dw_1 + in_c;
+    odl_f16 *dw_3 = dw_2 + in_c;
+    for (uint32_t left = in_c / ODL_LANES_f16; left > 0; left--) {
+        const odl_vec_f16 b = odl_vload_f16(x);
+        x += ODL_LANES_f16;
+        const odl_vec_f16 p_0 = odl_vmac_f16(odl_vzero_f16(), b, d_0);
+        const odl_vec_f16 p_1 = odl_vmac_f16(odl_vzero_f16(), b, d_1);
+        const odl_vec_f16 p_2 = odl_vmac_f16(odl_vzero_f16(), b, d_2);
+        const odl_vec_f16 p_3 = odl_vmac_f16(odl_vzero_f16(), b, d_3);
+        store(dw, p_0);
+        dw += ODL_LANES_f16;
+        store(dw_1, p_1);
+        dw_1 += ODL_LANES_f16;
+        store(dw_2, p_2);
+        dw_2 += ODL_LANES_f16;
+        store(dw_3, p_3);
+        dw_3 += ODL_LANES_f16;
+    }
+}
+
+/* 1 row of dw from a single pixel. */
+ODL_TILE product_1(const odl_f16 *x, const odl_f16 *dy, odl_f16 *dw, uint32_t in_c) {
+    const odl_vec_f16 d_0 = odl_vdup_f16(dy);
+    for (uint32_t left = in_c / ODL_LANES_f16; left > 0; left--) {
+        const odl_vec_f16 b = odl_vload_f16(x);
+        x += ODL_LANES_f16;
+        const odl_vec_f16 p_0 = odl_vmac_f16(odl_vzero_f16(), b, d_0);
+        store(dw, p_0);
+        dw += ODL_LANES_f16;
+    }
+}
+
+/* A linear layer of one sample: every gradient is one product, and what takes time is to store it. */
+static void one_pixel(const struct odl_conv2d_shape *s, const odl_f16 *x, const odl_f16 *dy, odl_f16 *dw,
+                      uint32_t core, uint32_t cores) {
+    const uint32_t end = odl_share_begin(s->out_c, core + 1, cores);
+    uint32_t co = odl_share_begin(s->out_c, core, cores);
+    for (; co + 4 <= end; co += 4) {
+        product_4(x, dy + co, dw + (size_t)co * s->in_c, s->in_c);
+    }
+    for (; co + 1 <= end; co += 1) {
+        product_1(x, dy + co, dw + (size_t)co * s->in_c, s->in_c);
+    }
+}
+
 void odl_conv2d_weight_gradient(const struct odl_conv2d_shape *s, const odl_f16 *x, const odl_f16 *dy,
                                 odl_f16 *dw, uint32_t core, uint32_t cores) {
+    const bool no_window = s->kernel_h == 1 && s->kernel_w == 1 && s->pad_top == 0 && s->pad_left == 0;
+    if (no_window && s->batch * s->out_h * s->out_w == 1 && s->in_c % ODL_LANES_f16 == 0) {
+        one_pixel(s, x, dy, dw, core, cores);
+        return;
+    }
     struct region r = {.images = s->batch, .filter = (size_t)s->kernel_h * s->kernel_w * s->in_c};
     if ((s->in_c == 3 || s->in_c == 1) && s->out_c % (4 * ODL_LANES_f16) == 0) {
         few_inputs(s, x, dy, dw, &r, core, cores);
