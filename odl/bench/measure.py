@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,7 @@ def _divide(net: DeviceNet, result: RunResult) -> Measurement:
 
 def _intervals(net: DeviceNet, result: RunResult) -> Iterator[OperatorCycles]:
     before: Mark | None = None
+    transferring = 0  # cycles of transfers that earlier nodes started and that must run on beside later ones
     for mark in result.marks:
         if mark.id == BEGIN or before is None:
             before = mark
@@ -147,6 +148,9 @@ def _intervals(net: DeviceNet, result: RunResult) -> Iterator[OperatorCycles]:
         bounds = bounds_of(_node(net, mark), macs, str(net.manifest["options"]["dtype"]), net.cluster)
         spent = _spent(before, mark)
         cycles = mark.cycle - before.cycle
+        transferring += bounds.dma
+        bounds = replace(bounds, dma=min(transferring, cycles))
+        transferring -= bounds.dma
         yield OperatorCycles(name, operator, pass_name, macs, before.cycle, cycles, spent, bounds)
         before = mark
 

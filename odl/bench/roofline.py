@@ -24,7 +24,7 @@ _DMA_BYTES = 8
 @dataclass(frozen=True)
 class Bounds:
     """Least cycles of one node: `fpu` for its multiply-accumulates, `load_store` for touching every operand once,
-    `dma` for the transfers beside it, the two directions at once."""
+    `dma` for the transfers beside it, the two directions at once; those that outlast a node count for the next ones."""
 
     fpu: int
     load_store: int

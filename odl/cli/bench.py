@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from odl.cli.consoles import table_console
 from odl.cli.json_file import check_json_file, is_standard_output, write_json
 from odl.errors import InputError
 
@@ -33,8 +34,6 @@ _CAUSES = {
     "misaligned": "misaligned",
     "other": "other",
 }
-#: Columns of a table that is not written to a terminal.
-_WIDTH = 120
 _SHORT_PASSES = {"input_gradient": "dx", "weight_gradient": "dw", "forward": "fwd"}
 
 
@@ -91,9 +90,7 @@ def bench(
     check_json_file(json_file)
     if plot_file is not None and plot_file.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"--plot {plot_file}: the name must end in .png, .svg or .pdf")
-    console = Console(stderr=is_standard_output(json_file))
-    if not console.is_terminal:
-        console.width = _WIDTH  # a file or a pipe has room for the whole table
+    console = table_console(stderr=is_standard_output(json_file))
     results: list[Measurement] = []
     counts: list[InstructionCount | CycleCount] = []
     with tempfile.TemporaryDirectory(prefix="odl-bench-") as folder:

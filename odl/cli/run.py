@@ -44,9 +44,12 @@ def run(
         ),
     ] = None,
     trace_cycles: Annotated[
-        str,
-        typer.Option(help="Cycles to trace, FIRST:LAST; odl bench --json says where each operator begins."),
-    ] = "0:100000",
+        str | None,
+        typer.Option(
+            help="Cycles to trace, FIRST:LAST (0:100000 if not given); odl bench --json says where each "
+            "operator begins."
+        ),
+    ] = None,
     trace_core: Annotated[
         int | None, typer.Option(help="Trace this core only; all if not given.", min=0)
     ] = None,
@@ -56,6 +59,9 @@ def run(
     from odl.run.load import check_place, load_net
 
     check_place(build)
+    for option, value in (("--trace-cycles", trace_cycles), ("--trace-core", trace_core)):
+        if value is not None and trace_file is None:
+            raise InputError(f"{option} {value} goes with --trace FILE")
     console = Console()
     options = read_manifest(directory)["options"]
     on_host = options["target"] == "host" or options["runtime"] == "none"
@@ -64,7 +70,7 @@ def run(
     if steps is None:
         steps = 1 if net.on_device else 100
     if trace_file is not None:
-        _trace(net, trace_file, trace_cycles, trace_core)
+        _trace(net, trace_file, trace_cycles or "0:100000", trace_core)
     samples = _samples(net, data, seed)
     if lr is not None:
         net.set_learning_rate(lr)

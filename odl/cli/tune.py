@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from odl.cli.consoles import table_console
 from odl.cli.json_file import check_json_file, is_standard_output, write_json
 from odl.errors import CheckFailedError, InputError
 
@@ -65,7 +66,7 @@ def tune(
         raise InputError(f"--target {target}: only cv32e40p counts cycles")
     if scheduler is not None and jobs is not None:
         raise InputError("--jobs is for this machine; a Dask cluster has the workers that it has")
-    console = Console(stderr=is_standard_output(json_file))
+    console = table_console(stderr=is_standard_output(json_file))
     file = cache or user_file()
     known_timings(file)  # a damaged cache is said before the work, not after it
     rows: list[dict[str, Any]] = []
@@ -160,12 +161,12 @@ def _as_json(model: str, target: str, dtype: str, cores: int, found: TuningRepor
 
 def _print(console: Console, title: str, found: TuningReport) -> None:
     table = Table(title=f"Kernels of {title}: the fastest variants of each call")
-    table.add_column("kernel", no_wrap=True)
+    table.add_column("kernel", overflow="fold")
     table.add_column("shape", overflow="fold")
-    table.add_column("calls", justify="right")
-    table.add_column("chosen", no_wrap=True)
+    table.add_column("calls", justify="right", no_wrap=True)
+    table.add_column("chosen", overflow="fold")
     for heading in ("cycles", "default", "gain"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for item in found.cases:
         table.add_row(
             item.case.call.template,

@@ -115,6 +115,24 @@ def test_cycles_are_counted_and_repeatable() -> None:
     assert first.cycles == second.cycles > 0
 
 
+def test_no_operator_beats_its_roof(tmp_path: Path) -> None:
+    """The table, the figures and the picture of a roofline: every node takes at least what its bound says."""
+    figures, picture = tmp_path / "figures.json", tmp_path / "roof.png"
+    project = str(compiled("fp16").save(tmp_path / "net"))
+    with pytest.raises(SystemExit) as exit_code:
+        main(["bench", project, "--json", str(figures), "--plot", str(picture)])
+    assert exit_code.value.code == 0
+    operators = [item for item in json.loads(figures.read_text())[0]["operators"] if item["bound"]]
+    assert {item["bound"] for item in operators} <= {"FPU", "load/store", "DMA"}
+    for item in operators:
+        assert 0 < item["fraction"] <= 1 and item["fraction"] * item["cycles"] == pytest.approx(
+            max(item["bound_cycles"].values())
+        )
+        assert item["bound_cycles"]["fpu"] == -(-item["macs"] // 16)
+    assert any(item["bound"] == "DMA" for item in operators)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_call_that_takes_too_long_is_one_clear_error(tmp_path) -> None:
     directory = compiled("fp16").save(tmp_path / "net")
     net = DeviceNet(directory, max_cycles=1000)
@@ -156,3 +174,7 @@ def test_the_command_line_traces_an_operator(tmp_path: Path, capsys: pytest.Capt
         assert exit_code.value.code == InputError.exit_code
         assert message in capsys.readouterr().err
     assert not (tmp_path / "none.vcd").exists()
+    with pytest.raises(SystemExit) as exit_code:
+        main(["run", project, "--trace-core", "0"])
+    assert exit_code.value.code == InputError.exit_code
+    assert "--trace-core 0 goes with --trace FILE" in capsys.readouterr().err
