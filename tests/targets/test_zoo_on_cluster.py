@@ -64,3 +64,30 @@ def test_the_number_of_cores_changes_no_bit(model: str, dtype: str, cores: int) 
         assert seen[0].keys() == seen[1].keys()
         assert [key for key in seen[0] if seen[0][key] != seen[1][key]] == []
         assert device.save() == host.save()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("model", ["dscnn", "resnet8"])
+def test_no_tiling_changes_a_bit(model: str, dtype: str) -> None:
+    """Small memories beside the cores make tiles of every kind; each sum keeps its order, so that all bits stay."""
+    made = resolve(model)
+    random = np.random.default_rng(4)
+    x, y = random.standard_normal(made.example(1).shape), int(random.integers(10))
+    states: list[bytes] = []
+    losses: list[float] = []
+    tasks: list[int] = []
+    for l1 in (None, 32 * 1024, 16 * 1024, 8 * 1024):
+        build = compiled(model, dtype, l1=l1)
+        net = build.load("exact")
+        losses.append(net.train_step(x, y))
+        states.append(net.save())
+        staging = build.compiled.network.schedule.programs["step"].staging
+        assert staging is not None
+        tasks.append(len(staging.tasks))
+    assert losses == losses[:1] * 4 and states == states[:1] * 4
+    assert tasks == sorted(tasks) and tasks[0] < tasks[-1]
+
+
+def test_small_tiles_have_the_hosts_bits_on_the_device() -> None:
+    report = compiled("dscnn", "fp16", l1=8 * 1024).verify(steps=1)
+    assert report.ok and all(row.bit_exact for row in report.rows if row.bit_exact is not None)
