@@ -1,13 +1,19 @@
 /* Text of instructions for blocks of assembly, as far as all cores with packed fp16 share them. Operands are
  * strings: "%[name]" of an operand of the block, or a register. What differs between cores has the same names
  * in xcv.h and xpulp.h:
- *   ODL_ASM_REPEAT(level, count, words)  hardware loop 0 (inner) or 1 over the next `words` instructions, at
- * least three; level 1 ends at least two instructions after level 0. The loop's instructions must lie between
- * ODL_ASM_BEGIN and ODL_ASM_END; the count, a register, is at least 1. ODL_ASM_LW(rd, p, step) load the word
- * at p, then p += step, a constant number of bytes ODL_ASM_LHU(rd, p, step)             the same with a half,
- * into the low half; the high one is 0 ODL_ASM_LW_BY(rd, p, step), ODL_ASM_LHU_BY(rd, p, step)  the same; the
- * step is in a register ODL_ASM_FOLD_2(rd, t, u, a, b)       low half of rd = a.low + a.high, high half =
- * b.low + b.high; t, u and, on some cores, a and b are lost; rd may be any of them
+ *
+ * - ODL_ASM_REPEAT(level, count, words): hardware loop 0 (inner) or 1 over the next `words` instructions, at
+ *   least three; level 1 ends at least two instructions after level 0. The loop's instructions must lie
+ *   between ODL_ASM_BEGIN and ODL_ASM_END; the count, a register, is at least 1.
+ *
+ * - ODL_ASM_LW(rd, p, step): load the word at p, then p += step, a constant number of bytes.
+ *
+ * - ODL_ASM_LHU(rd, p, step): the same with a half, into the low half; the high one is 0.
+ *
+ * - ODL_ASM_LW_BY(rd, p, step), ODL_ASM_LHU_BY(rd, p, step): the same; the step is in a register.
+ *
+ * - ODL_ASM_FOLD_2(rd, t, u, a, b): low half of rd = a.low + a.high, high half = b.low + b.high; t, u and, on
+ *   some cores, a and b are lost; rd may be any of them.
  *
  * The compiler allocates neither gp nor tp: the program is linked without relaxation and has no thread-local
  * storage. They are the two registers that every block may use without saying so: ODL_ASM_SPARE_0 and _1.

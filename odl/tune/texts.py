@@ -30,14 +30,15 @@ def cluster_digest(cluster: Cluster) -> str:
 
 @functools.cache
 def kernel_digest(templates: tuple[str, ...]) -> str:
-    """Of the templates, those that they import, and the headers that they include on the cluster."""
+    """Of the templates, those that they import, and the headers that they include on the cluster; comments do not count."""
     texts: dict[str, str] = {}
     waiting = [f"{template}.c.j2" for template in templates]
     while waiting:
         name = waiting.pop()
         if name not in texts:
-            texts[name] = _kernel_file(name)
-            waiting += _mentioned(texts[name])
+            text = _kernel_file(name)
+            texts[name] = _without_comments(text)
+            waiting += _mentioned(text)
     return _digest(canonical(texts))
 
 
@@ -51,6 +52,12 @@ def headers_digest() -> str:
 
 def _kernel_file(name: str) -> str:
     return (resources.files("odl.kernels") / name).read_text(encoding="utf-8")
+
+
+def _without_comments(text: str) -> str:
+    """The text without C's and Jinja's comments, blank lines, and how lines are indented."""
+    lines = re.sub(r"/\*.*?\*/|\{#.*?#\}", " ", text, flags=re.DOTALL).splitlines()
+    return "\n".join(" ".join(line.split()) for line in lines if line.strip())
 
 
 def _mentioned(text: str) -> Iterator[str]:

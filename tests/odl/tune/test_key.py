@@ -90,10 +90,20 @@ def test_a_change_of_any_text_of_a_kernel_gives_another_key(monkeypatch: pytest.
     assert {"conv2d_forward.c.j2", "convolution_tile.j2", "isa/odl_isa.h", "isa/xcv.h", "isa/share.h"} <= used
     assert not used & {"isa/rvv.h", "isa/zfh.h", "isa/host_exact.h", "isa/host_fast.h", "sgd.c.j2"}
     for changed in sorted(used):
-        monkeypatch.setattr(texts, "_kernel_file", lambda name, at=changed: read(name) + "\n" * (name == at))
+        monkeypatch.setattr(texts, "_kernel_file", lambda name, at=changed: read(name) + "x" * (name == at))
         assert kernel_digest.__wrapped__(("conv2d_forward",)) != before, changed
-    monkeypatch.setattr(texts, "_kernel_file", lambda name: read(name) + "\n" * (name == "isa/rvv.h"))
+    monkeypatch.setattr(texts, "_kernel_file", lambda name: read(name) + "x" * (name == "isa/rvv.h"))
     assert kernel_digest.__wrapped__(("conv2d_forward",)) == before
+
+
+def test_a_comment_gives_no_other_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = texts._kernel_file
+    before = kernel_digest.__wrapped__(("conv2d_forward",))
+    words = "\n\n  /* of C,\n * two lines */\n{# of Jinja\n   #}\n"
+    monkeypatch.setattr(texts, "_kernel_file", lambda name: words + read(name))
+    assert kernel_digest.__wrapped__(("conv2d_forward",)) == before
+    monkeypatch.setattr(texts, "_kernel_file", lambda name: "/* a */ b /* c */" + read(name))
+    assert kernel_digest.__wrapped__(("conv2d_forward",)) != before
 
 
 def test_variants_that_differ_have_different_names() -> None:
