@@ -106,9 +106,12 @@ def _cases(model: str, dtype: str, cores: int) -> list[Case]:
 
     made = resolve(model, None, None)
     options = Options(target="cv32e40p", dtype=parse_precision(dtype), cores=cores, loss=made.loss)
-    compiled = compile_network(
-        made.module, made.example(1), made.name, options, made.spec, choose=lambda call: call
-    )
+    try:
+        compiled = compile_network(
+            made.module, made.example(1), made.name, options, made.spec, choose=lambda call: call
+        )
+    except InputError as error:
+        raise InputError(f"{model}: {error}") from error
     return collect_cases(compiled.network.schedule, Cluster(cores=cores))
 
 
