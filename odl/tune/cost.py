@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
-from odl.operators.base import KernelCall, Number, Tensor, Variant
-from odl.tune import geometry
+from odl.operators.base import KernelCall, Variant
+from odl.tune import depthwise, geometry
 
 TERMS = ("call", "loads", "multiplies", "rows", "tiles", "lines", "results", "carries", "regions", "code")
 Counts = Mapping[str, float]
@@ -92,17 +91,6 @@ def _with_call(counts: Counter[str]) -> Counts:
     return {**{term: float(counts[term]) for term in TERMS}, "call": 1.0, "code": float(code)}
 
 
-def _lanes(call: KernelCall) -> int:
-    return 2 if call.context["T"] == "f16" else 1
-
-
-def _split(total: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """(size, how many) of tiles that cover a total, largest first."""
-    for size in dict.fromkeys(sizes):
-        yield size, total // size
-        total %= size
-
-
 def _chunks(call: KernelCall, rows: int, terms: int) -> int:
     """Chunks of a sum of `rows` runs of `terms`."""
     chunk = call.context["chunk"] if call.context.get("chunked") else 0
@@ -132,11 +120,11 @@ def _add_tiles(
 
 
 def _forward(call: KernelCall, core: int, cores: int) -> Counter[str]:
-    s, lanes = call.shape, _lanes(call)
+    s, lanes = call.shape, geometry.lanes(call.context["T"])
     pixels, channels = call.context["tile_pixels"], call.context["tile_channels"]
     share = geometry.share_grid(s["batch"] * s["out_h"], s["out_c"], channels, core, cores)
     counts: Counter[str] = Counter()
-    blocks = list(_split(share.column_end - share.column_begin, (channels, 1)))
+    blocks = list(geometry.split(share.column_end - share.column_begin, (channels, 1)))
     for begin, end in geometry.images(share.row_begin, share.row_end, s["out_h"]):
         for rows, window in geometry.spans(
             begin, end, s["stride_h"], s["pad_top"], s["in_h"], s["kernel_h"], s["out_h"]
@@ -145,7 +133,7 @@ def _forward(call: KernelCall, core: int, cores: int) -> Counter[str]:
                 0, s["out_w"], s["stride_w"], s["pad_left"], s["in_w"], s["kernel_w"], s["out_w"]
             ):
                 runs = (window, -(-width * s["in_c"] // lanes))
-                for size, many in _split(rows * columns, (pixels, max(1, pixels // 2), 1)):
+                for size, many in geometry.split(rows * columns, (pixels, max(1, pixels // 2), 1)):
                     for block, times in blocks:
                         _add_tiles(counts, call, (size, block), many * times, runs)
                 counts["regions"] += sum(times for _, times in blocks)
@@ -153,18 +141,18 @@ def _forward(call: KernelCall, core: int, cores: int) -> Counter[str]:
 
 
 def _input_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
-    s, lanes = call.shape, _lanes(call)
+    s, lanes = call.shape, geometry.lanes(call.context["T"])
     pixels, vectors = call.context["tile_pixels"], call.context["tile_inputs"]
     share = geometry.share_grid(s["batch"] * s["in_h"], s["in_c"], vectors * lanes, core, cores)
     counts: Counter[str] = Counter()
-    blocks = list(_split(-(-(share.column_end - share.column_begin) // lanes), (vectors, 1)))
+    blocks = list(geometry.split(-(-(share.column_end - share.column_begin) // lanes), (vectors, 1)))
     for begin, end in geometry.images(share.row_begin, share.row_end, s["in_h"]):
         for rows, down in geometry.alike(begin, end, s["pad_top"], s["kernel_h"], s["stride_h"], s["out_h"]):
             for columns, across in geometry.alike(
                 0, s["in_w"], s["pad_left"], s["kernel_w"], s["stride_w"], s["out_w"]
             ):
                 runs = (down * across, s["out_c"])
-                for size, many in _split(rows * columns, (pixels, max(1, pixels // 2), 1)):
+                for size, many in geometry.split(rows * columns, (pixels, max(1, pixels // 2), 1)):
                     for block, times in blocks:
                         _add_tiles(counts, call, (size, block), many * times, runs)
                 counts["regions"] += sum(times for _, times in blocks)
@@ -172,13 +160,15 @@ def _input_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
 
 
 def _weight_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
-    s, lanes = call.shape, _lanes(call)
+    s, lanes = call.shape, geometry.lanes(call.context["T"])
     channels, vectors = call.context["tile_channels"], call.context["tile_inputs"]
     block = vectors * lanes
+    if s["batch"] * s["out_h"] * s["out_w"] * s["kernel_h"] * s["kernel_w"] == 1 and s["in_c"] % lanes == 0:
+        return _products(s["out_c"], s["in_c"] // lanes, core, cores)
     if s["in_c"] in (3, 1) and s["out_c"] % block == 0:  # lanes along out_c
         tiles = [(s["in_c"], vectors)] * (s["out_c"] // block)
     else:
-        outs = [size for size, many in _split(s["out_c"], (channels, 1)) for _ in range(many)]
+        outs = [size for size, many in geometry.split(s["out_c"], (channels, 1)) for _ in range(many)]
         ins = [vectors] * (s["in_c"] // block) + [1] * -(-(s["in_c"] % block) // lanes)
         tiles = [(out, size) for out in outs for size in ins]
     taps = s["kernel_h"] * s["kernel_w"]
@@ -197,76 +187,15 @@ def _weight_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
     return counts
 
 
-def _depthwise(call: KernelCall, core: int, cores: int) -> Counter[str]:
-    """Forward and input gradient: columns of the usual 3x3 window, tiles of pixels for all else."""
-    s, lanes = call.shape, _lanes(call)
-    forward = call.template == "depthwise_forward"
-    height, width = ("out_h", "out_w") if forward else ("in_h", "in_w")
+def _products(rows: int, vectors: int, core: int, cores: int) -> Counter[str]:
+    """A weight gradient of a single pixel: rows of products, four or one at a time."""
     counts: Counter[str] = Counter()
-    first = s["in_c"] // lanes * lanes if _usual(call, forward) else 0
-    if first:
-        vectors = -(-(first // lanes * s[width]) // cores)  # columns of vectors, dealt one by one
-        counts["loads"] += vectors * s[height] * s["batch"] * 3
-        counts["multiplies"] += vectors * s[height] * s["batch"] * 9
-        counts["tiles"] += vectors * s["batch"]
-    if first == s["in_c"]:
-        return counts
-    pixels = call.context["tile_pixels"]
-    share = geometry.share_plane(s["batch"] * s[height], s["in_c"] - first, lanes, core, cores)
-    columns = -(-(share.column_end - share.column_begin) // lanes)
-    window = s["kernel_h"] * s["kernel_w"]
-    if not forward:
-        window = -(-window // (s["stride_h"] * s["stride_w"]))
-    rows = (share.row_end - share.row_begin) * columns
-    for size, many in _split(s[width], (pixels, 1)):
-        counts["loads"] += rows * many * window * (size + 1)
-        counts["multiplies"] += rows * many * window * size
-        counts["rows"] += rows * many * window
-        counts["tiles"] += rows * many
-        counts["results"] += rows * many * size
-    counts["regions"] += rows
-    return counts
-
-
-def _usual(call: KernelCall, forward: bool) -> bool:
-    """Whether whole vectors take the way of columns (kernels/depthwise_tile.j2, columns_fit)."""
-    s, tensors = call.shape, [item for item in call.arguments if isinstance(item, Tensor)]
-    low, high = (item.value for item in call.arguments if isinstance(item, Number))
-    window = (s["kernel_h"], s["kernel_w"], s["stride_h"], s["stride_w"]) == (3, 3, 1, 1)
-    if not window or tensors[3 if forward else 2].name is not None or high != math.inf:
-        return False
-    if forward:
-        return low in (0.0, -math.inf) and s["pad_top"] <= 2 and s["pad_left"] <= 1 and s["in_w"] >= 2
-    masked = tensors[3].name is not None
-    return (low == 0.0 or not masked) and s["pad_top"] <= 2 and 1 <= s["pad_left"] <= 2 and s["out_w"] >= 2
-
-
-def _depthwise_weight_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
-    s, lanes = call.shape, _lanes(call)
-    counts: Counter[str] = Counter()
-    window = (s["kernel_h"], s["kernel_w"], s["stride_h"], s["stride_w"]) == (3, 3, 1, 1)
-    first = 0
-    if window and s["in_w"] >= 2 and s["out_w"] >= 2 and s["pad_left"] <= 1:
-        first = s["in_c"] // lanes * lanes
-        vectors = -(-3 * (first // lanes) // cores)  # rows of the window times vectors
-        counts["loads"] += vectors * s["batch"] * s["out_h"] * s["out_w"] * 2
-        counts["multiplies"] += vectors * s["batch"] * s["out_h"] * s["out_w"] * 3
-        counts["rows"] += vectors * s["batch"] * s["out_h"]
-        counts["tiles"] += vectors
-    if first == s["in_c"]:
-        return counts
-    vectors = call.context["tile_channels"]
-    taps = s["kernel_h"] * s["kernel_w"]
-    share = geometry.share_plane(taps, s["in_c"] - first, vectors * lanes, core, cores)
-    columns = -(-(share.column_end - share.column_begin) // lanes)
-    pixels = s["batch"] * s["out_h"] * s["out_w"]
-    for size, many in _split(columns, (vectors, 1)):
-        many *= share.row_end - share.row_begin
-        counts["loads"] += many * pixels * 2 * size
-        counts["multiplies"] += many * pixels * size
-        counts["rows"] += many * s["batch"] * s["out_h"]
+    mine = geometry.share_begin(rows, core + 1, cores) - geometry.share_begin(rows, core, cores)
+    for size, many in geometry.split(mine, (4, 1)):
+        counts["loads"] += many * vectors
+        counts["multiplies"] += many * vectors * size
+        counts["results"] += many * vectors * size
         counts["tiles"] += many
-        counts["results"] += many * size
     return counts
 
 
@@ -274,9 +203,9 @@ _WALKS: Mapping[str, Callable[[KernelCall, int, int], Counter[str]]] = {
     "conv2d_forward": _forward,
     "conv2d_input_gradient": _input_gradient,
     "conv2d_weight_gradient": _weight_gradient,
-    "depthwise_forward": _depthwise,
-    "depthwise_input_gradient": _depthwise,
-    "depthwise_weight_gradient": _depthwise_weight_gradient,
+    "depthwise_forward": depthwise.forward,
+    "depthwise_input_gradient": depthwise.input_gradient,
+    "depthwise_weight_gradient": depthwise.weight_gradient,
 }
 
 

@@ -5,7 +5,7 @@ Only the cost model uses this; a difference to the C costs accuracy, never corre
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 Shape = Mapping[str, int]
@@ -19,6 +19,18 @@ class Share:
     row_end: int
     column_begin: int
     column_end: int
+
+
+def lanes(dtype: object) -> int:
+    """Lanes of a vector of the cluster's cores."""
+    return 2 if dtype == "f16" else 1
+
+
+def split(total: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(size, how many) of tiles that cover a total, largest first."""
+    for size in dict.fromkeys(sizes):
+        yield size, total // size
+        total %= size
 
 
 def share_begin(total: int, core: int, cores: int) -> int:

@@ -1,0 +1,137 @@
+"""What the cost model counts in depthwise kernels (odl/tune/cost.py says what the counts are)."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from odl.operators.base import KernelCall, Number, Tensor
+from odl.tune import geometry
+
+
+def forward(call: KernelCall, core: int, cores: int) -> Counter[str]:
+    """Columns of a 3x3 window with stride 1 or 2 (depthwise_columns.j2, _2), tiles of pixels for all else."""
+    stride = _columns_stride(call)
+    s, lanes = call.shape, geometry.lanes(call.context["T"])
+    counts: Counter[str] = Counter()
+    first = s["in_c"] // lanes * lanes if stride and _forward_fits(call) else 0
+    outputs = _columns(counts, s["batch"], first // lanes * s["out_w"], (core, cores)) * s["out_h"]
+    counts["loads"] += outputs * 3 * stride
+    counts["multiplies"] += outputs * 9
+    counts["results"] += outputs
+    if first < s["in_c"]:
+        window = s["kernel_h"] * s["kernel_w"]
+        _add_tiles(counts, call, (s["batch"] * s["out_h"], s["out_w"]), first, window, (core, cores))
+    return counts
+
+
+def input_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
+    """The same of dx: with stride 2 an element of it meets a quarter of the window on average."""
+    stride = _columns_stride(call)
+    s, lanes = call.shape, geometry.lanes(call.context["T"])
+    counts: Counter[str] = Counter()
+    first = s["in_c"] // lanes * lanes if stride and _input_gradient_fits(call) else 0
+    outputs = _columns(counts, s["batch"], first // lanes * s["in_w"], (core, cores)) * s["in_h"]
+    counts["loads"] += outputs * 3 // (1 if stride == 1 else 4)
+    counts["multiplies"] += outputs * 9 // (1 if stride == 1 else 4)
+    counts["results"] += outputs
+    if first < s["in_c"]:
+        window = -(-s["kernel_h"] * s["kernel_w"] // (s["stride_h"] * s["stride_w"]))
+        _add_tiles(counts, call, (s["batch"] * s["in_h"], s["in_w"]), first, window, (core, cores))
+    return counts
+
+
+def weight_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
+    """Rows of three taps (depthwise_rows.j2), single taps for all else."""
+    s, lanes = call.shape, geometry.lanes(call.context["T"])
+    counts: Counter[str] = Counter()
+    stride, first = _columns_stride(call), 0
+    end = stride * (s["out_w"] - 1) + 3
+    fits = s["in_w"] >= 2 and s["out_w"] >= 2 and s["pad_left"] <= 1 and end <= s["in_w"] + s["pad_left"] + 1
+    if stride and fits:
+        first = s["in_c"] // lanes * lanes
+        vectors = -(-3 * (first // lanes) // cores)  # rows of the window times vectors
+        pixels = vectors * s["batch"] * s["out_h"] * s["out_w"]
+        counts["loads"] += pixels * (1 + stride)
+        counts["multiplies"] += pixels * 3
+        counts["rows"] += vectors * s["batch"] * s["out_h"]
+        counts["tiles"] += vectors
+    if first == s["in_c"]:
+        return counts
+    vectors = call.context["tile_channels"]
+    share = geometry.share_plane(
+        s["kernel_h"] * s["kernel_w"], s["in_c"] - first, vectors * lanes, core, cores
+    )
+    pixels = s["batch"] * s["out_h"] * s["out_w"]
+    for size, many in geometry.split(-(-(share.column_end - share.column_begin) // lanes), (vectors, 1)):
+        many *= share.row_end - share.row_begin
+        counts["loads"] += many * pixels * 2 * size
+        counts["multiplies"] += many * pixels * size
+        counts["rows"] += many * s["batch"] * s["out_h"]
+        counts["tiles"] += many
+        counts["results"] += many * size
+    return counts
+
+
+def _columns(counts: Counter[str], batch: int, columns: int, share: tuple[int, int]) -> int:
+    """A core's columns of one vector in a batch of images; they are dealt one by one."""
+    core, cores = share
+    mine = batch * len(range(core, columns, cores))
+    counts["tiles"] += mine
+    return mine
+
+
+def _add_tiles(
+    counts: Counter[str],
+    call: KernelCall,
+    size: tuple[int, int],
+    first: int,
+    window: int,
+    share: tuple[int, int],
+) -> None:
+    """Rows of pixels at the channels from `first` on, in tiles of pixels that take one vector after the other."""
+    s, lanes, most = call.shape, geometry.lanes(call.context["T"]), call.context["tile_pixels"]
+    part = geometry.share_grid(size[0], s["in_c"] - first, lanes, *share)
+    rows, vectors = part.row_end - part.row_begin, -(-(part.column_end - part.column_begin) // lanes)
+    for pixels, many in geometry.split(size[1], range(most, 0, -1)):
+        counts["loads"] += rows * vectors * many * window * (pixels + 1)
+        counts["multiplies"] += rows * vectors * many * window * pixels
+        counts["rows"] += rows * vectors * many * s["kernel_h"]
+        counts["lines"] += rows * vectors * many
+        counts["tiles"] += rows * many
+        counts["results"] += rows * vectors * many * pixels
+    counts["regions"] += rows
+
+
+def _columns_stride(call: KernelCall) -> int:
+    """1 or 2, the stride of a 3x3 window that has functions of its own, else 0."""
+    s = call.shape
+    usual = s["kernel_h"] == s["kernel_w"] == 3 and s["stride_h"] == s["stride_w"] <= 2
+    return s["stride_h"] if usual else 0
+
+
+def _forward_fits(call: KernelCall) -> bool:
+    s, tensors, (low, high) = call.shape, *_arguments(call)
+    plain = tensors[3].name is None and high == math.inf and low in (0.0, -math.inf)
+    if s["stride_h"] == 2:
+        lead = s["pad_top"] <= 1 and s["pad_left"] <= 1
+        inside = 2 * s["out_h"] <= s["in_h"] + s["pad_top"] + 1
+        return plain and lead and inside and 2 * s["out_w"] <= s["in_w"] + s["pad_left"] + 1
+    return plain and s["pad_top"] <= 2 and s["pad_left"] <= 1 and s["in_w"] >= 2
+
+
+def _input_gradient_fits(call: KernelCall) -> bool:
+    s, tensors, (low, high) = call.shape, *_arguments(call)
+    plain = tensors[2].name is None and (tensors[3].name is None or (high == math.inf and low == 0.0))
+    if s["stride_h"] == 2:
+        rows, columns = s["in_h"] + s["pad_top"], s["in_w"] + s["pad_left"]
+        lead = s["pad_top"] <= 2 and s["pad_left"] <= 2
+        high_enough = s["out_h"] >= 2 and 2 * s["out_h"] <= rows + 1 and rows <= 2 * s["out_h"] + 1
+        return plain and lead and high_enough and columns <= 2 * s["out_w"] + 1
+    return plain and s["pad_top"] <= 2 and 1 <= s["pad_left"] <= 2 and s["out_w"] >= 2
+
+
+def _arguments(call: KernelCall) -> tuple[list[Tensor], tuple[float, float]]:
+    """The tensors, and the two limits."""
+    low, high = (float(item.value) for item in call.arguments if isinstance(item, Number))
+    return [item for item in call.arguments if isinstance(item, Tensor)], (low, high)
