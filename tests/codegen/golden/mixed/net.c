@@ -154,12 +154,12 @@ static void set_input(odl_f16 *x, uint32_t core, uint32_t cores) {
 static void set_targets(uint32_t core, uint32_t cores) {
     float *const target = NET_AT(float, 2332u);
     float *const weights = NET_AT(float, 2344u);
+    uint32_t begin = odl_share_begin(NET_TARGET_SIZE, core, cores);
     uint32_t end = odl_share_begin(NET_TARGET_SIZE, core + 1, cores);
-    for (uint32_t i = odl_share_begin(NET_TARGET_SIZE, core, cores); i < end; i++) {
-        target[i] = given.target[i];
-    }
+    memcpy(target + begin, given.target + begin, (end - begin) * sizeof(float));
+    begin = odl_share_begin(NET_BATCH, core, cores);
     end = odl_share_begin(NET_BATCH, core + 1, cores);
-    for (uint32_t i = odl_share_begin(NET_BATCH, core, cores); i < end; i++) {
+    for (uint32_t i = begin; i < end; i++) {
         weights[i] = given.sample_weight == NULL ? 1.0f : given.sample_weight[i];
     }
 }
