@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -74,6 +74,17 @@ class Placement:
         return self.offset + self.buffer.size_bytes
 
 
+def own_bytes(placements: Iterable[Placement]) -> Iterator[tuple[Placement, int]]:
+    """Placements with the number of their bytes that none before them has, in the order of their offsets.
+
+    A result that takes over its operand's place shares it while it is being made.
+    """
+    end = 0
+    for item in sorted(placements, key=lambda item: (item.offset, item.buffer.name)):
+        yield item, max(0, item.end - max(end, item.offset))
+        end = max(end, item.end)
+
+
 @dataclass(frozen=True)
 class MemoryPlan:
     """Where every buffer of one memory lies: the persistent region first, then the transient one.
@@ -116,6 +127,7 @@ class MemoryPlan:
     def by_purpose(self) -> Mapping[str, int]:
         """Bytes per purpose at the peak step; with "unused" (alignment, gaps) they sum to `peak_bytes`."""
         used = {str(purpose): 0 for purpose in Purpose}
-        for buffer in self.live_at_peak:
-            used[buffer.purpose] += buffer.size_bytes
+        live = (item for item in self.placements if item.buffer.live_at(self.peak_step))
+        for item, size in own_bytes(live):
+            used[item.buffer.purpose] += size
         return {**used, UNUSED: self.arena_bytes - sum(used.values())}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from odl.errors import InputError
 from odl.graph.ir import Graph, Role
-from odl.plan.buffers import Buffer, MemoryPlan, Placement, Purpose
+from odl.plan.buffers import Buffer, MemoryPlan, Placement, Purpose, own_bytes
 from odl.plan.incoming import place_incoming
 from odl.plan.program import FROM_CALLER, PURPOSES, BoundNode, Keys, Program, ScheduleRequest
 from odl.plan.staging import DoesNotFitError, Staging, Stay, stage
@@ -84,12 +84,13 @@ def local_plan(
     arena = max((item.end for item in placements), default=0)
     for program, start in starts.items():
         placements += place_incoming(program, graphs[program], start, LOCAL, arena)
-    live: dict[int, int] = {}
+    live: dict[int, list[Placement]] = {}
     for item in placements:
         for step in range(item.buffer.first_step, item.buffer.last_step + 1):
-            live[step] = live.get(step, 0) + item.buffer.size_bytes
-    most = max(live.values(), default=0)
-    peak_step = min((step for step, size in live.items() if size == most), default=0)
+            live.setdefault(step, []).append(item)
+    sizes = {step: sum(size for _, size in own_bytes(items)) for step, items in live.items()}
+    most = max(sizes.values(), default=0)
+    peak_step = min((step for step, size in sizes.items() if size == most), default=0)
     return MemoryPlan(LOCAL, capacity, arena, 0, tuple(placements), peak_step, most)
 
 

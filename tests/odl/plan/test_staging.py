@@ -233,11 +233,14 @@ def compiled(dtype: str, l1: int, accumulate: bool = False) -> Compiled:
     return compile_network(Small(), torch.zeros(1, 3, 16, 16), "small", options)
 
 
-@pytest.mark.parametrize("l1", [4 * 1024, 16 * 1024, 64 * 1024])
+@pytest.mark.parametrize("l1", [1024, 4 * 1024, 16 * 1024, 64 * 1024])
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "mixed"])
 def test_a_network_is_planned_for_any_small_memory(dtype: str, l1: int) -> None:
     schedule = compiled(dtype, l1, accumulate=dtype == "mixed").network.schedule
     assert schedule.local is not None and schedule.local.arena_bytes <= l1
+    assert schedule.local.lower_bound_bytes <= schedule.local.arena_bytes
+    assert min(schedule.local.by_purpose.values()) >= 0
+    assert sum(schedule.local.by_purpose.values()) == schedule.local.arena_bytes
     tasks = {
         name: len(program.staging.tasks) for name, program in schedule.programs.items() if program.staging
     }
