@@ -242,9 +242,8 @@ def _address(network: Network, program: str, role: Role) -> tuple[DType, int]:
 
 
 def _incoming(network: Network) -> Incoming | None:
-    local, graph = network.schedule.local, network.schedule.programs["step"].graph
-    value = next(value for value in graph.values.values() if value.role is Role.INPUT)
-    return incoming(value, local.arena_bytes) if local is not None else None
+    local = network.schedule.local
+    return None if local is None else incoming(network.input_value, local.arena_bytes)
 
 
 def _step_addresses(network: Network) -> dict[str, Any]:

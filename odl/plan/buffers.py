@@ -120,14 +120,17 @@ class MemoryPlan:
     @property
     def live_at_peak(self) -> tuple[Buffer, ...]:
         """The buffers that are live at the peak step, the largest first."""
-        live = (item.buffer for item in self.placements if item.buffer.live_at(self.peak_step))
+        live = (item.buffer for item in self._placed_at_peak)
         return tuple(sorted(live, key=lambda buffer: (-buffer.size_bytes, buffer.name)))
 
     @property
     def by_purpose(self) -> Mapping[str, int]:
         """Bytes per purpose at the peak step; with "unused" (alignment, gaps) they sum to `peak_bytes`."""
         used = {str(purpose): 0 for purpose in Purpose}
-        live = (item for item in self.placements if item.buffer.live_at(self.peak_step))
-        for item, size in own_bytes(live):
+        for item, size in own_bytes(self._placed_at_peak):
             used[item.buffer.purpose] += size
         return {**used, UNUSED: self.arena_bytes - sum(used.values())}
+
+    @property
+    def _placed_at_peak(self) -> list[Placement]:
+        return [item for item in self.placements if item.buffer.live_at(self.peak_step)]

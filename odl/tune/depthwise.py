@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from fractions import Fraction
 
 from odl.operators.base import KernelCall, Number, Tensor
 from odl.tune import geometry
@@ -11,33 +12,43 @@ from odl.tune import geometry
 
 def forward(call: KernelCall, core: int, cores: int) -> Counter[str]:
     """Columns of a 3x3 window with stride 1 or 2 (depthwise_columns.j2, _2), tiles of pixels for all else."""
-    stride = _columns_stride(call)
-    s, lanes = call.shape, geometry.lanes(call.context["T"])
-    counts: Counter[str] = Counter()
-    first = s["in_c"] // lanes * lanes if stride and _forward_fits(call) else 0
-    outputs = _columns(counts, s["batch"], first // lanes * s["out_w"], (core, cores)) * s["out_h"]
-    counts["loads"] += outputs * 3 * stride
-    counts["multiplies"] += outputs * 9
-    counts["results"] += outputs
-    if first < s["in_c"]:
-        window = s["kernel_h"] * s["kernel_w"]
-        _add_tiles(counts, call, (s["batch"] * s["out_h"], s["out_w"]), first, window, (core, cores))
-    return counts
+    s, stride = call.shape, _columns_stride(call)
+    window = s["kernel_h"] * s["kernel_w"]
+    per_output = (3 * stride, 9) if stride and _forward_fits(call) else None
+    return _map(call, ("out_h", "out_w"), per_output, window, (core, cores))
 
 
 def input_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
     """The same of dx: with stride 2 an element of it meets a quarter of the window on average."""
-    stride = _columns_stride(call)
+    s, stride = call.shape, _columns_stride(call)
+    window = -(-s["kernel_h"] * s["kernel_w"] // (s["stride_h"] * s["stride_w"]))
+    part = stride * stride
+    per_output = (Fraction(3, part), Fraction(9, part)) if stride and _input_gradient_fits(call) else None
+    return _map(call, ("in_h", "in_w"), per_output, window, (core, cores))
+
+
+def _map(
+    call: KernelCall,
+    sides: tuple[str, str],
+    per_output: tuple[Fraction | int, Fraction | int] | None,
+    window: int,
+    share: tuple[int, int],
+) -> Counter[str]:
+    """A core's share of a map of the sides' height and width: whole vectors in columns, of `per_output` loads and
+    multiplies (None: there are no columns), what is left in tiles of pixels that meet `window` taps."""
     s, lanes = call.shape, geometry.lanes(call.context["T"])
+    height, width = (s[side] for side in sides)
     counts: Counter[str] = Counter()
-    first = s["in_c"] // lanes * lanes if stride and _input_gradient_fits(call) else 0
-    outputs = _columns(counts, s["batch"], first // lanes * s["in_w"], (core, cores)) * s["in_h"]
-    counts["loads"] += outputs * 3 // (1 if stride == 1 else 4)
-    counts["multiplies"] += outputs * 9 // (1 if stride == 1 else 4)
-    counts["results"] += outputs
+    first = 0
+    if per_output is not None:
+        first = s["in_c"] // lanes * lanes
+        outputs = _columns(counts, s["batch"], first // lanes * width, share) * height
+        loads, multiplies = per_output
+        counts["loads"] += int(outputs * loads)
+        counts["multiplies"] += int(outputs * multiplies)
+        counts["results"] += outputs
     if first < s["in_c"]:
-        window = -(-s["kernel_h"] * s["kernel_w"] // (s["stride_h"] * s["stride_w"]))
-        _add_tiles(counts, call, (s["batch"] * s["in_h"], s["in_w"]), first, window, (core, cores))
+        _add_tiles(counts, call, (s["batch"] * height, width), first, window, share)
     return counts
 
 
