@@ -26,7 +26,7 @@ help: ## list the targets
 
 setup: $(STAMP) ## make .venv and install what is missing (quick when nothing is)
 
-$(STAMP): setup.sh setup.py pyproject.toml constraints.txt
+$(STAMP): setup.sh pyproject.toml constraints.txt
 	./setup.sh
 	@touch $@
 
@@ -45,14 +45,8 @@ format: setup ## bring Python and C into the project's format
 	$(RUN) -m ruff format .
 	$(C_SOURCES) -print0 | xargs -0 -r $(VENV)/bin/clang-format -i
 
-# mypy looks for odl.codegen inside odl/, where the source tree does not have it. So build/types gets the layout
-# of the installed package, made of links, and mypy runs there; the file names it prints are turned back.
-TYPES := build/types
 types: setup ## mypy --strict over odl, kernels, codegen and targets
-	@rm -rf $(TYPES) && mkdir -p $(TYPES)/odl
-	@ln -s $(CURDIR)/odl/* $(CURDIR)/kernels $(CURDIR)/codegen $(CURDIR)/targets $(TYPES)/odl/
-	cd $(TYPES) && $(CURDIR)/$(RUN) -m mypy --config-file $(CURDIR)/pyproject.toml \
-		--cache-dir $(CURDIR)/.mypy_cache -p odl | sed -E 's,^odl/(kernels|codegen|targets)/,\1/,'
+	$(RUN) -m mypy -p odl
 
 pytest: setup ## the tests alone; TEST_OPTIONS="-k conv -x" for some of them
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist worksteal -p no:benchmark $(TEST_OPTIONS)
@@ -68,4 +62,4 @@ bench: setup ## measure speed (benchmarks/), one thread, nothing beside it
 
 clean: ## remove the virtual environment and everything that was built
 	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
-	find odl kernels codegen targets tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find odl/ kernels codegen targets tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
