@@ -128,6 +128,9 @@ class KernelRequest:
 class Operator(ABC):
     """Base of all operators."""
 
+    #: Names of the inputs and of the outputs, in order.
+    inputs: ClassVar[tuple[str, ...]] = ()
+    outputs: ClassVar[tuple[str, ...]] = ()
     #: Inputs (by index) that the kernel also writes, such as running statistics and updated weights.
     updated_inputs: ClassVar[tuple[int, ...]] = ()
     #: (output, input) pairs that may share storage when nobody reads the input afterwards.

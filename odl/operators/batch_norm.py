@@ -49,6 +49,8 @@ class BatchNorm(Operator):
     updated in place; frozen, the only output is y.
     """
 
+    inputs: ClassVar[tuple[str, ...]] = ("x", "gamma", "beta", "mean", "variance")
+    outputs: ClassVar[tuple[str, ...]] = ("y", "batch_mean", "batch_inverse_deviation")
     eps: float
     momentum: float
     training: bool
@@ -112,6 +114,8 @@ class BatchNorm(Operator):
 class BatchNormGradient(Operator):
     """dx, dgamma, dbeta; inputs dy, x, gamma, mean, and 1/sqrt(var + eps) (training) or the running variance."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("dy", "x", "gamma", "mean", "spread")
+    outputs: ClassVar[tuple[str, ...]] = ("dx", "dgamma", "dbeta")
     eps: float
     training: bool
     wanted: tuple[bool, bool, bool]

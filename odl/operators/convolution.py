@@ -146,6 +146,8 @@ class Conv2d(Operator):
     `unrolled`: x is what im2row made of the input with this window, [N,KH*KW*C,OH,OW].
     """
 
+    inputs: ClassVar[tuple[str, ...]] = ("x", "weight", "bias", "addend")
+    outputs: ClassVar[tuple[str, ...]] = ("y",)
     window: Window
     depthwise: bool = False
     low: float = -INFINITY
@@ -216,6 +218,8 @@ class Conv2dInputGradient(Operator):
     `mask` is the output of the activation that produced x, `input_shape` the shape of x.
     """
 
+    inputs: ClassVar[tuple[str, ...]] = ("dy", "weight", "addend", "mask")
+    outputs: ClassVar[tuple[str, ...]] = ("dx",)
     window: Window
     input_shape: Shape
     depthwise: bool = False
@@ -283,6 +287,8 @@ class Conv2dInputGradient(Operator):
 class Conv2dWeightGradient(Operator):
     """dw = sum over output pixels of dy times the window of x; inputs x, dy. `unrolled` as in Conv2d."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("x", "dy")
+    outputs: ClassVar[tuple[str, ...]] = ("dw",)
     window: Window
     weight_shape: Shape
     depthwise: bool = False
@@ -345,6 +351,9 @@ class Conv2dWeightGradient(Operator):
 @dataclass(frozen=True)
 class ChannelSum(Operator):
     """Bias gradient: the sum of dy over everything but the channels, always in fp32; input dy."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("dy",)
+    outputs: ClassVar[tuple[str, ...]] = ("db",)
 
     @property
     def pass_name(self) -> str:

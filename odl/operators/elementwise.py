@@ -46,6 +46,8 @@ def _elementwise(operator: Any, template: str, request: KernelRequest, inputs: i
 class Relu(Operator):
     """y = clamp(x, low, high): ReLU with (0, inf), ReLU6 with (0, 6)."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("x",)
+    outputs: ClassVar[tuple[str, ...]] = ("y",)
     low: float = 0.0
     high: float = INFINITY
     in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 0),)
@@ -70,6 +72,8 @@ class Relu(Operator):
 class ReluGradient(Operator):
     """dx = dy where low < y < high, else 0; inputs dy, y (the activation's output)."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("dy", "y")
+    outputs: ClassVar[tuple[str, ...]] = ("dx",)
     low: float = 0.0
     high: float = INFINITY
     in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 0),)
@@ -99,6 +103,8 @@ class ReluGradient(Operator):
 class Add(Operator):
     """y = clamp(a + b, low, high)."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("a", "b")
+    outputs: ClassVar[tuple[str, ...]] = ("y",)
     low: float = -INFINITY
     high: float = INFINITY
     in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 0), (0, 1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -39,6 +40,8 @@ class Im2RowTiling(Tiling):
 class Im2Row(Operator):
     """The windows of x; input x."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("x",)
+    outputs: ClassVar[tuple[str, ...]] = ("rows",)
     window: Window
 
     def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:

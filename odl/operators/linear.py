@@ -64,6 +64,8 @@ def _macs(rows: int, weight: Shape) -> int:
 class Linear(Operator):
     """y = clamp(x wᵀ + bias + addend, low, high); inputs x, w, bias or None, addend or None."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("x", "weight", "bias", "addend")
+    outputs: ClassVar[tuple[str, ...]] = ("y",)
     low: float = -INFINITY
     high: float = INFINITY
     in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 3),)
@@ -103,6 +105,8 @@ class Linear(Operator):
 class LinearInputGradient(Operator):
     """dx = (dy w + addend) where low < mask < high; inputs dy, w, addend or None, mask or None."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("dy", "weight", "addend", "mask")
+    outputs: ClassVar[tuple[str, ...]] = ("dx",)
     low: float = -INFINITY
     high: float = INFINITY
     in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 2),)
@@ -144,6 +148,9 @@ class LinearInputGradient(Operator):
 @dataclass(frozen=True)
 class LinearWeightGradient(Operator):
     """dw = dyᵀ x; inputs x, dy."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("x", "dy")
+    outputs: ClassVar[tuple[str, ...]] = ("dw",)
 
     @property
     def pass_name(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -42,6 +42,9 @@ def _loss_call(template: str, request: KernelRequest, shape_type: str, shape: di
 class CrossEntropy(Operator):
     """loss = mean_n weight_n (-sum_c target log softmax); inputs logits, target, sample weight [N]."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("logits", "target", "sample_weight")
+    outputs: ClassVar[tuple[str, ...]] = ("loss", "dlogits")
+
     def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
         """One loss, and the logits' gradient."""
         logits = inputs[0]
@@ -69,6 +72,9 @@ class CrossEntropy(Operator):
 @dataclass(frozen=True)
 class MeanSquaredError(Operator):
     """loss = mean over all elements of weight_n (prediction - target)²; inputs prediction, target, weight [N]."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("prediction", "target", "sample_weight")
+    outputs: ClassVar[tuple[str, ...]] = ("loss", "dprediction")
 
     def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
         """One loss, and the prediction's gradient."""

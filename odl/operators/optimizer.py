@@ -74,6 +74,8 @@ class _Update(Operator):
 class SgdUpdate(_Update):
     """g = g factor + weight_decay w; buf = momentum buf + g; w -= lr buf; inputs w, g, copy, buf or None."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("parameter", "gradient", "copy", "momentum_buffer")
+    outputs: ClassVar[tuple[str, ...]] = ()
     momentum: float = 0.0
     weight_decay: float = 0.0
 
@@ -102,6 +104,8 @@ class SgdUpdate(_Update):
 class AdamUpdate(_Update):
     """Kingma and Ba 2015 (arXiv 1412.6980), algorithm 1; inputs w, g, copy, first and second moment."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("parameter", "gradient", "copy", "exp_avg", "exp_avg_sq")
+    outputs: ClassVar[tuple[str, ...]] = ()
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -127,6 +131,8 @@ class AdamUpdate(_Update):
 class Refresh(Operator):
     """Round a master weight into its working copy; inputs master, copy (written in place)."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("parameter", "copy")
+    outputs: ClassVar[tuple[str, ...]] = ()
     updated_inputs: ClassVar[tuple[int, ...]] = (1,)
 
     @property
@@ -159,6 +165,8 @@ class Refresh(Operator):
 class Clear(Operator):
     """Set a gradient accumulator to zero; input the accumulator (written in place)."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("accumulator",)
+    outputs: ClassVar[tuple[str, ...]] = ()
     updated_inputs: ClassVar[tuple[int, ...]] = (0,)
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -85,6 +85,9 @@ class _AveragePooling(_Pooling):
 class AveragePool(_AveragePooling):
     """PyTorch's avg_pool2d; input x."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("x",)
+    outputs: ClassVar[tuple[str, ...]] = ("y",)
+
     def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
         """N, C, OH, OW."""
         return (self._output_shape(),)
@@ -107,6 +110,9 @@ class AveragePool(_AveragePooling):
 @dataclass(frozen=True)
 class AveragePoolGradient(_AveragePooling):
     """Gradient of AveragePool; input dy."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("dy",)
+    outputs: ClassVar[tuple[str, ...]] = ("dx",)
 
     @property
     def pass_name(self) -> str:
@@ -136,6 +142,9 @@ class AveragePoolGradient(_AveragePooling):
 class MaxPool(_Pooling):
     """PyTorch's max_pool2d; input x, outputs y and the winner's position in its window (row-major, uint8)."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("x",)
+    outputs: ClassVar[tuple[str, ...]] = ("y", "winner")
+
     def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
         """N, C, OH, OW twice; ValueError when a position does not fit a byte."""
         if self.window.kernel[0] * self.window.kernel[1] > 256:
@@ -162,6 +171,9 @@ class MaxPool(_Pooling):
 @dataclass(frozen=True)
 class MaxPoolGradient(_Pooling):
     """Gradient of MaxPool; inputs dy and the winners' positions."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("dy", "winner")
+    outputs: ClassVar[tuple[str, ...]] = ("dx",)
 
     @property
     def pass_name(self) -> str:
@@ -202,6 +214,8 @@ def _global_call(template: str, request: KernelRequest, image: Shape) -> KernelC
 class GlobalAveragePool(Operator):
     """Mean over height and width; input x, output [N,C,1,1] or [N,C]."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("x",)
+    outputs: ClassVar[tuple[str, ...]] = ("y",)
     keep: bool = True
 
     def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
@@ -224,6 +238,8 @@ class GlobalAveragePool(Operator):
 class GlobalAveragePoolGradient(Operator):
     """dx = dy / (H W) everywhere; input dy."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("dy",)
+    outputs: ClassVar[tuple[str, ...]] = ("dx",)
     input_shape: Shape
 
     @property

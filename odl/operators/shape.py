@@ -18,6 +18,8 @@ from odl.trace.lowering import Lowering, lowers
 class Reshape(Operator):
     """The same bytes under another shape."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("x",)
+    outputs: ClassVar[tuple[str, ...]] = ("y",)
     shape: Shape
     is_view: ClassVar[bool] = True
     in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 0),)
@@ -42,6 +44,8 @@ class Reshape(Operator):
 class ChangeLayout(Operator):
     """Copy between channels-last and PyTorch's order, where a flattened image meets a linear layer."""
 
+    inputs: ClassVar[tuple[str, ...]] = ("x",)
+    outputs: ClassVar[tuple[str, ...]] = ("y",)
     image: Shape
     to_channels_first: bool
 
@@ -74,6 +78,8 @@ class Pad(Operator):
     Only convolutions take padding on: the fuse pass moves it there, and nothing serves it alone.
     """
 
+    inputs: ClassVar[tuple[str, ...]] = ("x",)
+    outputs: ClassVar[tuple[str, ...]] = ("y",)
     amounts: tuple[int, int, int, int]
 
     def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
