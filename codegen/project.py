@@ -23,9 +23,9 @@ from odl.codegen.staged import staged_context
 from odl.errors import InputError
 from odl.graph.ir import DType, Role
 from odl.options import Adam, Options
-from odl.passes.precision import Precision
 from odl.plan.incoming import Incoming, incoming
 from odl.plan.staging import AHEAD
+from odl.precision import Precision
 
 #: What building adds to a project's directory; it may be replaced with the project.
 BUILD_PRODUCTS = frozenset(

@@ -16,8 +16,8 @@ from odl.codegen.project import write_project
 from odl.compiler import Compiled, compile_network
 from odl.models import check_weights
 from odl.options import SGD, Optimizer, Options, parse_precision
-from odl.passes.precision import Precision
 from odl.plan.report import memory_manifest
+from odl.precision import Precision
 from odl.run.load import load_net
 from odl.run.net import Net
 

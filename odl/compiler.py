@@ -22,12 +22,13 @@ from odl.passes.fuse import fuse_elementwise
 from odl.passes.fuse_padding import fuse_padding
 from odl.passes.layout import choose_layouts
 from odl.passes.optimizer import insert_updates
-from odl.passes.precision import Precision, apply_precision
+from odl.passes.precision import apply_precision
 from odl.passes.rewrite import remove_dead_code
 from odl.passes.select import select_parameters
 from odl.passes.unroll import unroll_windows
 from odl.plan.program import ScheduleRequest
 from odl.plan.schedule import make_schedule
+from odl.precision import Precision
 from odl.trace.lowering import lower
 from odl.trace.tracing import run_once, trace_inference, trace_training
 from odl.tune.choose import kernel_chooser

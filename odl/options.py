@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from odl.errors import InputError
-from odl.passes.precision import Precision
+from odl.precision import Precision
 from odl.targets.description import TARGETS, TargetDescription
 
 BATCH_NORM_MODES = ("fold", "frozen", "train")

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from odl.operators.base import Array
-from odl.passes.precision import Precision
+from odl.precision import Precision
 
 #: Unit roundoff of the storage types.
 UNIT_ROUNDOFF = {"f32": 2.0**-24, "f16": 2.0**-11}

@@ -23,7 +23,7 @@ from odl.errors import CheckFailedError
 from odl.graph.ir import Role
 from odl.operators.base import Array
 from odl.options import Adam, Optimizer
-from odl.passes.precision import Precision
+from odl.precision import Precision
 from odl.run.net import Net
 
 #: How much worse than float32 PyTorch's own error, scaled to the unit roundoff, a tensor may come out. In fp32 the

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from odl.errors import InputError
-from odl.passes.precision import Precision
+from odl.precision import Precision
 
 _MODEL = "Zoo name (see odl models) or file.py:factory, a function that returns an nn.Module."
 

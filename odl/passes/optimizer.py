@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from odl.graph.ir import DType, Graph, Node, Role, Value
 from odl.operators.base import Operator
 from odl.operators.optimizer import AdamUpdate, Clear, Refresh, SgdUpdate
-from odl.passes.precision import Precision
+from odl.precision import Precision
 
 
 @dataclass(frozen=True)

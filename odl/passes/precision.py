@@ -7,27 +7,13 @@ normalisation parameters and optimizer state stay in fp32.
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
 from odl.graph.ir import DType, Graph, Node, Role, Value
 from odl.passes.rewrite import renamed
-
-
-class Precision(StrEnum):
-    """How numbers are stored and summed."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    MIXED = "mixed"
-
-    @property
-    def chunk(self) -> int | None:
-        """Terms after which a long sum is carried to fp32; None where it never is."""
-        return 64 if self is Precision.MIXED else None
-
+from odl.precision import Precision
 
 _HALF_ROLES = {Role.INPUT, Role.ACTIVATION, Role.GRADIENT}
 

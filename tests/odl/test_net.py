@@ -12,7 +12,7 @@ import odl
 from odl.check.bounds import CEILING
 from odl.errors import InputError
 from odl.graph.ir import Role
-from odl.passes.precision import Precision
+from odl.precision import Precision
 from tests.networks import CLASSES, INPUT, samples, tiny, tiny_build, written
 
 pytestmark = pytest.mark.usefixtures("private_cache")

@@ -11,7 +11,7 @@ from torch import nn
 import odl
 from odl.errors import InputError
 from odl.options import SGD, Adam, Options, make_optimizer, parse_precision, parse_size
-from odl.passes.precision import Precision
+from odl.precision import Precision
 
 NAN, INF = float("nan"), float("inf")
 

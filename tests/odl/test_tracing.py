@@ -16,7 +16,7 @@ from odl.compiler import Compiled, compile_network
 from odl.errors import InputError
 from odl.graph import Layout, Role
 from odl.options import Options
-from odl.passes.precision import Precision
+from odl.precision import Precision
 from tests.odl.graphs import build, lines, traced_inference, traced_step, train_norms
 
 IMAGE = torch.zeros(2, 2, 6, 6)

@@ -19,7 +19,8 @@ from odl.operators.optimizer import AdamUpdate, SgdUpdate
 from odl.passes.fuse import fuse_elementwise
 from odl.passes.layout import choose_layouts
 from odl.passes.optimizer import TrainingGraphs, insert_updates
-from odl.passes.precision import Precision, apply_precision
+from odl.passes.precision import apply_precision
+from odl.precision import Precision
 from tests.odl.graphs import (
     build,
     node,

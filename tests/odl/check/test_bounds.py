@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from odl.check.bounds import CEILING, gradient_bound, within
 from odl.check.verify import Report, Row, relative_error
-from odl.passes.precision import Precision
+from odl.precision import Precision
 
 NAN, INFINITY = math.nan, math.inf
 FINITE = st.floats(-1e6, 1e6)

@@ -29,7 +29,7 @@ from odl.operators.convolution import (
     Conv2dWeightGradient,
     Window,
 )
-from odl.passes.precision import Precision
+from odl.precision import Precision
 
 COUNT = 240
 #: Every how many-th shape is computed in mixed precision too.

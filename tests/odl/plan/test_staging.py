@@ -22,11 +22,11 @@ from odl.operators.convolution import Conv2d, Conv2dInputGradient, Conv2dWeightG
 from odl.operators.im2row import Im2Row, Im2RowTiling
 from odl.operators.tiling import CHANNELS, FLAT, ConvolutionTiling, Slice, ranges
 from odl.options import Options
-from odl.passes.precision import Precision
 from odl.plan.staging import Staging, Transfer, WaitForStores
 from odl.plan.tasks import Block
 from odl.plan.verify import PlanError
 from odl.plan.verify_staging import Memories, Places, give, replay
+from odl.precision import Precision
 
 # --- tiles ------------------------------------------------------------------------------------------------------
 
