@@ -65,7 +65,7 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
             args=None if arguments is None else list(arguments), prog_name="odl", standalone_mode=False
         )
     except OdlError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(error.on_command_line, error.exit_code)
     except _UsageError as error:
         return _usage(error)
     except (typer.Abort, KeyboardInterrupt):
