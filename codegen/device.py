@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import resources
 
-from odl.codegen.network import Network
+from odl.project.network import Network
 from odl.targets.description import STACK_BYTES
 from odl.targets.pulp.build import MemoryLayout, TargetName, runtime_files
 from odl.targets.pulp.build import compile_options as cluster_options

@@ -10,7 +10,7 @@ from odl.codegen.kernels import KernelSet
 from odl.codegen.names import comment_text, float_literal, identifier, unique_identifiers
 from odl.graph.ir import DType, Value
 from odl.operators.base import Argument, KernelCall, Number, Runtime, Scratch, Tensor
-from odl.plan.program import BoundNode, Program
+from odl.plan.program import BoundNode, PlannedProgram
 
 _TITLES = {
     "step": "one training step",
@@ -57,7 +57,12 @@ class _Names:
 
 
 def program_context(
-    index: int, name: str, program: Program, kernels: KernelSet, shapes: ShapeSet, watches_overflow: bool
+    index: int,
+    name: str,
+    program: PlannedProgram,
+    kernels: KernelSet,
+    shapes: ShapeSet,
+    watches_overflow: bool,
 ) -> dict[str, Any]:
     """Everything that net.c says about one program."""
     called = [item for item in program.nodes if item.call is not None and program.staging is None]
@@ -119,12 +124,12 @@ def _used_values(called: Sequence[BoundNode]) -> list[str]:
     return list(used)
 
 
-def _scratch_type(program: Program, item: BoundNode) -> DType:
+def _scratch_type(program: PlannedProgram, item: BoundNode) -> DType:
     return program.graph.value(item.node.reads[0]).dtype
 
 
 def _node(
-    number: int, item: BoundNode, program: Program, names: _Names, kernels: KernelSet, shapes: ShapeSet
+    number: int, item: BoundNode, program: PlannedProgram, names: _Names, kernels: KernelSet, shapes: ShapeSet
 ) -> dict[str, Any]:
     call = item.call
     assert call is not None
@@ -148,7 +153,7 @@ def _argument(argument: Argument, item: BoundNode, names: _Names) -> str:
     return "NULL" if argument.name is None else names.tensors[argument.name]
 
 
-def describe(item: BoundNode, program: Program) -> str:
+def describe(item: BoundNode, program: PlannedProgram) -> str:
     """Operator and shapes, for the comment above a call."""
     node, graph = item.node, program.graph
     inputs = " ".join(_dimensions(graph.value(name)) for name in node.reads[:1])
@@ -173,7 +178,7 @@ def _dimensions(value: Value) -> str:
     return "x".join(str(value.shape[axis]) for axis in order)
 
 
-def kernel_calls(programs: Sequence[Program]) -> list[KernelCall]:
+def kernel_calls(programs: Sequence[PlannedProgram]) -> list[KernelCall]:
     """Every kernel call of every program; where nodes are divided into tasks, the tasks' calls."""
     calls: list[KernelCall] = []
     for program in programs:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,22 +13,18 @@ import numpy as np
 from odl.codegen.device import copied, device_context, device_files
 from odl.codegen.format import format_c
 from odl.codegen.kernels import KernelSet, environment
-from odl.codegen.manifest import is_manifest, manifest
 from odl.codegen.names import comment_text, float_literal
-from odl.codegen.network import Network, to_memory
 from odl.codegen.programs import C_TYPES, ShapeSet, kernel_calls, program_context, serving_functions
 from odl.codegen.staged import staged_context
-from odl.errors import InputError
 from odl.graph.ir import DType, Role
 from odl.options import Adam, Options
 from odl.plan.incoming import Incoming, incoming
 from odl.plan.staging import AHEAD
 from odl.precision import Precision
-
-#: What building adds to a project's directory; it may be replaced with the project.
-BUILD_PRODUCTS = frozenset(
-    ["example", "libnet.a", "net_exact.so", "net_fast.so", ".net_exact.key", ".net_fast.key", "net.elf"]
-)
+from odl.project.directory import check_output, replace_project
+from odl.project.layout import to_memory
+from odl.project.manifest import manifest
+from odl.project.network import Network
 
 
 def render_project(network: Network) -> dict[str, str]:
@@ -76,64 +70,7 @@ def write_project(network: Network, directory: Path) -> None:
     InputError when the directory holds anything that odl did not write, or cannot be written.
     """
     check_output(directory)
-    files = render_project(network)
-    place = directory.resolve()
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent, prefix=".odl-") as temporary:
-            fresh = Path(temporary) / "project"
-            for path, text in files.items():
-                target = fresh / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(text, encoding="utf-8", newline="\n")
-            _replace_directory(place, fresh, Path(temporary) / "before")
-    except OSError as error:
-        raise InputError(f"cannot write the project to {directory}: {error.strerror or error}") from error
-
-
-def check_output(directory: Path) -> None:
-    """InputError unless the directory is absent, empty, or an odl project and nothing else."""
-    if not directory.exists():
-        return
-    elsewhere = "choose another directory with -o"
-    if not directory.is_dir():
-        raise InputError(f"{directory} is a file; {elsewhere}")
-    if directory.resolve() == Path.cwd():
-        raise InputError(f"{directory} is the current directory, which cannot be replaced; {elsewhere}")
-    files = (path for path in directory.rglob("*") if not path.is_dir())
-    if next(files, None) is None:
-        return
-    try:
-        earlier = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
-    except (ValueError, OSError):
-        earlier = None
-    if not is_manifest(earlier):
-        raise InputError(f"{directory} exists and is not an odl project; {elsewhere}")
-    found = {str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir()}
-    built = {name for name in found if name in BUILD_PRODUCTS or _is_object(name)}
-    foreign = sorted(found - {*earlier["files"], "manifest.json"} - built)
-    if foreign:
-        raise InputError(
-            f"{directory} holds '{foreign[0]}', which is not of odl's making; move it or {elsewhere}"
-        )
-
-
-def _is_object(name: str) -> bool:
-    """Whether a file is one that the Makefile makes for the device."""
-    return name.startswith("build/") and name.endswith(".o")
-
-
-def _replace_directory(place: Path, fresh: Path, before: Path) -> None:
-    """Put `fresh` in place; what was there goes to `before`, or back when that fails."""
-    existed = place.exists()
-    if existed:
-        os.replace(place, before)
-    try:
-        os.replace(fresh, place)
-    except BaseException:
-        if existed:
-            os.replace(before, place)
-        raise
+    replace_project(directory, render_project(network))
 
 
 def _initial_image(network: Network) -> tuple[bytes, list[dict[str, Any]]]:

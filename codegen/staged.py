@@ -8,14 +8,14 @@ from typing import Any
 from odl.codegen.kernels import KernelSet
 from odl.codegen.names import comment_text, float_literal, unique_identifiers
 from odl.codegen.programs import C_TYPES, ShapeSet, describe
-from odl.graph.ir import DType, Node
+from odl.graph.ir import DType
 from odl.operators.base import Argument, Number, Runtime, Scratch, Tensor
-from odl.plan.program import Program
+from odl.plan.program import PlannedProgram
 from odl.plan.staging import AHEAD, Command, StagedTask, Transfer, WaitForStores
 from odl.plan.tasks import Block, scratch_tensor
 
 
-def task_contexts(program: Program, kernels: KernelSet, shapes: ShapeSet) -> list[dict[str, Any]]:
+def task_contexts(program: PlannedProgram, kernels: KernelSet, shapes: ShapeSet) -> list[dict[str, Any]]:
     """Every task of a staged program, with the comment of its node, its pointers, call and transfers."""
     assert program.staging is not None
     numbers = node_numbers(program)
@@ -42,7 +42,7 @@ def task_contexts(program: Program, kernels: KernelSet, shapes: ShapeSet) -> lis
     return tasks
 
 
-def staged_context(program: Program, kernels: KernelSet, shapes: ShapeSet) -> dict[str, Any]:
+def staged_context(program: PlannedProgram, kernels: KernelSet, shapes: ShapeSet) -> dict[str, Any]:
     """What net.c and manifest.json say of a staged program beside its name."""
     assert program.staging is not None
     tasks = task_contexts(program, kernels, shapes)
@@ -50,42 +50,13 @@ def staged_context(program: Program, kernels: KernelSet, shapes: ShapeSet) -> di
     return {"tasks": tasks, "nodes": nodes, "finish": _moves(program, program.staging.finish)}
 
 
-def node_numbers(program: Program) -> dict[int, int]:
+def node_numbers(program: PlannedProgram) -> dict[int, int]:
     """Position of each node with a kernel among those that have one, which is its number in manifest.json."""
     called = [index for index, item in enumerate(program.nodes) if item.call is not None]
     return {index: number for number, index in enumerate(called)}
 
 
-def local_place(program: Program, value: str) -> int | None:
-    """The L1 address at which a whole value is complete, where it never leaves L1."""
-    root = program.view_of[value]
-    if program.staging is None or root in program.staging.stored:
-        return None
-    places = [
-        staged.addresses[block]
-        for staged in program.staging.tasks
-        for block in staged.task.writes
-        if block.tensor == root
-    ]
-    return places[-1] if places else None
-
-
-def traffic(program: Program, node: Node) -> dict[str, int]:
-    """Bytes of a node's operands, and bytes that the DMA engine moves for it and beside it, inward and outward."""
-    sizes = [program.graph.value(name).size_bytes for name in dict.fromkeys((*node.reads, *node.writes))]
-    inward = outward = 0
-    for staged in program.staging.tasks if program.staging is not None else ():
-        if program.nodes[staged.task.node].node.name != node.name:
-            continue
-        for command in (*staged.before, *staged.beside):
-            if isinstance(command, Transfer) and command.inward:
-                inward += command.block.part.count
-            elif isinstance(command, Transfer):
-                outward += command.block.part.count
-    return {"operand_bytes": sum(sizes), "bytes_in": inward, "bytes_out": outward}
-
-
-def _comment(program: Program, staged: StagedTask) -> str:
+def _comment(program: PlannedProgram, staged: StagedTask) -> str:
     item = program.nodes[staged.task.node]
     text = describe(item, program)
     tiles = [task.task for task in _tasks(program) if task.task.node == staged.task.node]
@@ -94,12 +65,12 @@ def _comment(program: Program, staged: StagedTask) -> str:
     return text if staged.task.staged else f"{text}; in L2, too large for L1"
 
 
-def _tasks(program: Program) -> Sequence[StagedTask]:
+def _tasks(program: PlannedProgram) -> Sequence[StagedTask]:
     assert program.staging is not None
     return program.staging.tasks
 
 
-def _operands(program: Program, staged: StagedTask) -> tuple[list[dict[str, Any]], list[str]]:
+def _operands(program: PlannedProgram, staged: StagedTask) -> tuple[list[dict[str, Any]], list[str]]:
     """Pointers to declare, and the call's arguments."""
     task = staged.task
     names = [argument.name for argument in task.call.arguments if isinstance(argument, Tensor)]
@@ -128,17 +99,17 @@ def _scratch_part(staged: StagedTask) -> Any:
     return next((block.part for block in staged.task.writes if block.tensor.endswith(".scratch")), None)
 
 
-def _scratch_type(program: Program, staged: StagedTask) -> DType:
+def _scratch_type(program: PlannedProgram, staged: StagedTask) -> DType:
     return program.graph.value(program.nodes[staged.task.node].node.reads[0]).dtype
 
 
-def _place(program: Program, staged: StagedTask, block: Block) -> dict[str, Any]:
+def _place(program: PlannedProgram, staged: StagedTask, block: Block) -> dict[str, Any]:
     if staged.task.staged:
         return {"memory": "NET_L1", "offset": staged.addresses[block]}
     return {"memory": "NET_AT", "offset": _arena_offset(program, block)}
 
 
-def _arena_offset(program: Program, block: Block) -> int:
+def _arena_offset(program: PlannedProgram, block: Block) -> int:
     if block.tensor in program.offsets:
         return program.offsets[block.tensor] + block.part.offset
     node = next(item.node.name for item in program.nodes if scratch_tensor(item.node) == block.tensor)
@@ -155,11 +126,11 @@ def _argument(argument: Argument, identifiers: dict[str, str]) -> str:
     return "NULL" if argument.name is None else identifiers[argument.name]
 
 
-def _moves(program: Program, commands: Sequence[Command]) -> list[dict[str, Any]]:
+def _moves(program: PlannedProgram, commands: Sequence[Command]) -> list[dict[str, Any]]:
     return list(_each_move(program, commands))
 
 
-def _each_move(program: Program, commands: Sequence[Command]) -> Iterator[dict[str, Any]]:
+def _each_move(program: PlannedProgram, commands: Sequence[Command]) -> Iterator[dict[str, Any]]:
     for command in commands:
         if not isinstance(command, Transfer):
             yield {"kind": "stores" if isinstance(command, WaitForStores) else "fetches"}

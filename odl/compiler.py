@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 import odl.operators  # noqa: F401  (registers every operator's lowering)
-from odl.codegen.network import Network
 from odl.errors import InputError
 from odl.graph.ir import Graph, Role
 from odl.operators.base import Array, KernelCall
@@ -29,6 +28,7 @@ from odl.passes.unroll import unroll_windows
 from odl.plan.program import ScheduleRequest
 from odl.plan.schedule import make_schedule
 from odl.precision import Precision
+from odl.project.network import Network
 from odl.trace.lowering import lower
 from odl.trace.tracing import run_once, trace_inference, trace_training
 from odl.tune.choose import kernel_chooser

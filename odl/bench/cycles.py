@@ -12,8 +12,8 @@ from typing import Any
 
 from odl.bench.intervals import Interval, intervals
 from odl.bench.measure import train_once
-from odl.codegen.manifest import read_manifest
 from odl.errors import InputError
+from odl.project.manifest import read_manifest
 from odl.run.device import DeviceNet
 from odl.run.gvsoc import GvsocSimulator
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from odl.bench.measure import train_once
-from odl.codegen.manifest import read_manifest
 from odl.errors import InputError
+from odl.project.manifest import read_manifest
 from odl.run.device import BEGIN, END, INPUT_NODE, DeviceNet
 from odl.targets.qemu import Machine
 

@@ -14,9 +14,9 @@ from typing import Any
 from odl.build import Build, compile
 from odl.check.project import optimizer_from_manifest
 from odl.check.verify import Key, Report, Row, verify
-from odl.codegen.manifest import read_manifest
 from odl.errors import InputError, MissingToolError
 from odl.models import resolve
+from odl.project.manifest import read_manifest
 from odl.run.net import Net
 
 #: What a caller makes a build with: the target and its instruction set.

@@ -163,7 +163,7 @@ def _project(model: str, directory: Path, target: str, dtype: str, cores: int, i
 
 def _compiled_for(directory: Path) -> tuple[str, int]:
     """A project's target and number of cores; InputError where nothing can be counted."""
-    from odl.codegen.manifest import read_manifest
+    from odl.project.manifest import read_manifest
 
     options = read_manifest(directory)["options"]
     if options["target"] == "host":

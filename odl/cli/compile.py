@@ -88,9 +88,9 @@ def compile_model(
 ) -> None:
     """Turn a PyTorch model into a C project that trains it, and say how much memory that takes."""
     from odl.build import compile
-    from odl.codegen.project import check_output
     from odl.models import parse_shape, resolve
     from odl.options import LOSSES, make_optimizer, parse_size
+    from odl.project.directory import check_output
 
     console = Console()
     if loss is not None and loss not in LOSSES:

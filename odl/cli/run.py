@@ -55,7 +55,7 @@ def run(
     ] = None,
 ) -> None:
     """Run training steps and print the loss as it goes."""
-    from odl.codegen.manifest import read_manifest
+    from odl.project.manifest import read_manifest
     from odl.run.load import check_place, load_net
 
     check_place(build)

@@ -39,7 +39,7 @@ class BoundNode:
 
 
 @dataclass(frozen=True)
-class Program:
+class PlannedProgram:
     """A graph bound to kernels; `offsets` gives every value's byte address in the arena, `scratch` every node's.
 
     With a small memory beside the cores `staging` says how its tasks run; a value that never leaves the small memory
@@ -58,7 +58,7 @@ class Program:
 class Schedule:
     """All programs of a network over one arena; `local` is the plan of the small memory, where there is one."""
 
-    programs: Mapping[str, Program]
+    programs: Mapping[str, PlannedProgram]
     memory: MemoryPlan
     local: MemoryPlan | None = None
 

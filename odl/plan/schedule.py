@@ -9,7 +9,7 @@ from odl.graph.ir import Graph, Node, Role
 from odl.operators.base import KernelRequest
 from odl.plan.buffers import Buffer, MemoryPlan, Purpose
 from odl.plan.pack import plan_memory
-from odl.plan.program import FROM_CALLER, PURPOSES, BoundNode, Keys, Program, Schedule, ScheduleRequest
+from odl.plan.program import FROM_CALLER, PURPOSES, BoundNode, Keys, PlannedProgram, Schedule, ScheduleRequest
 from odl.plan.staging import Staging
 from odl.plan.storage import share_storage
 from odl.plan.tasks import scratch_tensor
@@ -44,7 +44,7 @@ def make_schedule(graphs: Mapping[str, Graph], request: ScheduleRequest) -> Sche
     plan = plan_memory(buffers, {request.memory: request.capacity})[request.memory]
     offsets = {placement.buffer.name: placement.offset for placement in plan.placements}
     programs = {
-        name: Program(
+        name: PlannedProgram(
             graph,
             bound[name],
             {

@@ -9,7 +9,7 @@ from odl.errors import InputError
 from odl.graph.ir import Graph, Role
 from odl.plan.buffers import Buffer, MemoryPlan, Placement, Purpose, own_bytes
 from odl.plan.incoming import place_incoming
-from odl.plan.program import FROM_CALLER, PURPOSES, BoundNode, Keys, Program, ScheduleRequest
+from odl.plan.program import FROM_CALLER, PURPOSES, BoundNode, Keys, PlannedProgram, ScheduleRequest
 from odl.plan.staging import DoesNotFitError, Staging, Stay, stage
 from odl.plan.storage import Storage
 from odl.plan.tasks import Task, make_tasks, scratch_tensor
@@ -104,7 +104,11 @@ def _placement(program: str, graph: Graph, stay: Stay, number: int, start: int) 
 
 
 def verify_programs(
-    programs: Mapping[str, Program], keys: Keys, local: MemoryPlan, plan: MemoryPlan, request: ScheduleRequest
+    programs: Mapping[str, PlannedProgram],
+    keys: Keys,
+    local: MemoryPlan,
+    plan: MemoryPlan,
+    request: ScheduleRequest,
 ) -> None:
     """Replay every order in which the programs can be called; PlanError where a kernel would find wrong bytes."""
     capacities = ((local, request.local_capacity), (plan, request.capacity))
@@ -125,7 +129,7 @@ def verify_programs(
                 _call(memories, places[name], programs[name], name, keys)
 
 
-def _call(memories: Memories, places: Places, program: Program, name: str, keys: Keys) -> None:
+def _call(memories: Memories, places: Places, program: PlannedProgram, name: str, keys: Keys) -> None:
     graph = program.graph
     for value, item in graph.values.items():
         if item.role in FROM_CALLER and graph.consumers(value):
@@ -138,7 +142,7 @@ def _call(memories: Memories, places: Places, program: Program, name: str, keys:
 
 
 def _demand_unless_shared(
-    memories: Memories, places: Places, program: Program, value: str, name: str
+    memories: Memories, places: Places, program: PlannedProgram, value: str, name: str
 ) -> None:
     """A working copy whose memory a gradient has taken over is nobody's until the update makes it anew."""
     if program.graph.values[value].role is Role.WORKING_COPY and name == "step":
@@ -146,11 +150,11 @@ def _demand_unless_shared(
     demand(memories, places, program.view_of[value], f"the end of '{name}'")
 
 
-def _persistent(name: str, program: Program, keys: Keys) -> list[str]:
+def _persistent(name: str, program: PlannedProgram, keys: Keys) -> list[str]:
     return [value for value in program.graph.values if keys.persistent(name, value)]
 
 
-def _places(name: str, program: Program, keys: Keys) -> Places:
+def _places(name: str, program: PlannedProgram, keys: Keys) -> Places:
     tensors = {program.view_of[value] for value in program.graph.values}
     key = {value: keys.tensor(name, value) for value in program.graph.values}
     size = {value: item.size_bytes for value, item in program.graph.values.items()}

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from odl.check.canary import Canary, Words, compare
-from odl.codegen.manifest import read_manifest
 from odl.errors import InputError, OdlError
+from odl.project.manifest import read_manifest
 from odl.run.cluster import ClusterSimulator
 from odl.run.emulator import QemuSimulator
 from odl.run.gvsoc import GvsocSimulator

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 
-from odl.codegen.manifest import read_manifest
 from odl.errors import InputError, MissingToolError, OdlError
+from odl.project.manifest import read_manifest
 from odl.targets.pulp.toolchain import find_toolchain
 from odl.targets.tools import HOST_TOOLS, check_all, complaint
 

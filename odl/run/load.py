@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from odl.codegen.manifest import read_manifest
 from odl.errors import InputError
+from odl.project.manifest import read_manifest
 from odl.run.library import HostBuild
 from odl.run.net import Net
 

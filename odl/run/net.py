@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from odl.codegen.manifest import read_manifest
-from odl.codegen.network import from_memory, to_memory
 from odl.errors import InputError
 from odl.graph.ir import DType, Layout, Role, Value
 from odl.operators.base import Array
+from odl.project.layout import from_memory, to_memory
+from odl.project.manifest import read_manifest
 from odl.run.library import HostBuild, build_library
 
 _INTERFACE = """

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from odl.codegen.kernel_case import render_case
 from odl.graph.ir import DType
 from odl.operators.base import KernelCall, Scratch, Tensor, Variant
-from odl.plan.program import Program, Schedule
+from odl.plan.program import PlannedProgram, Schedule
 from odl.plan.tasks import ALIGNMENT, Block, Task, scratch_tensor
 from odl.targets.cv32e40p.description import Cluster
 from odl.tune.job import Field, Job
@@ -83,7 +83,7 @@ def collect_cases(schedule: Schedule, cluster: Cluster) -> list[Case]:
     return list(cases.values())
 
 
-def _operands(program: Program, task: Task) -> tuple[Operand | None, ...]:
+def _operands(program: PlannedProgram, task: Task) -> tuple[Operand | None, ...]:
     node = program.nodes[task.node].node
     tensors = [argument for argument in task.call.arguments if isinstance(argument, Tensor)]
     blocks = dict(zip((argument.name for argument in tensors), task.operands, strict=True))

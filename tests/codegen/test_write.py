@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 import odl
-from odl.codegen import project
-from odl.codegen.manifest import read_manifest
 from odl.codegen.names import comment_text, float_literal, identifier, unique_identifiers
 from odl.codegen.project import render_project, write_project
 from odl.errors import InputError
+from odl.project import directory
+from odl.project.manifest import read_manifest
 from tests.networks import INPUT, tiny, tiny_build
 
 
@@ -124,7 +124,7 @@ def test_an_unwritable_parent_is_one_clear_error(network, tmp_path, monkeypatch)
         raise PermissionError(13, "Permission denied")
 
     # The tests may run as root, whom permissions do not stop.
-    monkeypatch.setattr(project.tempfile, "TemporaryDirectory", refuse)
+    monkeypatch.setattr(directory.tempfile, "TemporaryDirectory", refuse)
     with pytest.raises(InputError, match="net: Permission denied"):
         write_project(network, tmp_path / "net")
 

@@ -224,7 +224,7 @@ def test_an_interrupted_command_says_so_and_leaves_everything(cli, small, monkey
         raise KeyboardInterrupt
 
     if command == "compile":
-        monkeypatch.setattr("odl.codegen.project.os.replace", interrupted)
+        monkeypatch.setattr("odl.project.directory.os.replace", interrupted)
         arguments = ("compile", "model.py:make", "-o", "net", "--dtype", "fp16")
     else:
         monkeypatch.setattr("odl.run.net.Net.train_step", interrupted)

@@ -19,7 +19,6 @@ import odl
 from odl.check.bounds import gradient_bound, within
 from odl.check.verify import relative_error
 from odl.codegen.kernels import KernelSet, environment
-from odl.codegen.network import from_memory, to_memory
 from odl.graph.ir import DType, Layout, Role, Value
 from odl.operators.base import Array, KernelCall, KernelRequest, Number, Operator, Tensor
 from odl.operators.convolution import (
@@ -30,6 +29,7 @@ from odl.operators.convolution import (
     Window,
 )
 from odl.precision import Precision
+from odl.project.layout import from_memory, to_memory
 
 COUNT = 240
 #: Every how many-th shape is computed in mixed precision too.

@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from odl.codegen.network import Network
-from odl.codegen.staged import local_place, traffic
 from odl.errors import InputError
 from odl.graph.ir import Value
 from odl.operators.base import Operator
 from odl.options import Adam
-from odl.plan.program import Program
+from odl.plan.program import PlannedProgram
 from odl.plan.report import memory_manifest
+from odl.plan.traffic import local_place, traffic
 from odl.plan.two_levels import LOCAL
+from odl.project.network import Network
 
 _KEYS = ("spec", "options", "memory", "input", "output", "tensors", "counters", "programs", "state_bytes")
 #: Version of the manifest's format.
@@ -125,7 +125,7 @@ def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any])
     }
 
 
-def _place(program: Program, value: str, arena: str) -> dict[str, Any]:
+def _place(program: PlannedProgram, value: str, arena: str) -> dict[str, Any]:
     """Where a value is when its node is done: in the arena, or in L1 where it never leaves that."""
     local = local_place(program, value)
     if local is not None:

@@ -1,36 +1,11 @@
-"""What the C project is made from: the schedule, the initial tensors, and what comments and headers state."""
+"""Tensors as bytes: arrays in PyTorch's axis order from and to the order that they have in a project's memory."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from odl.graph.ir import DType, Value
 from odl.operators.base import Array
-from odl.options import Options
-from odl.plan.program import Schedule
-
-
-@dataclass(frozen=True)
-class Network:
-    """A planned network; `initial` gives parameters and statistics by value name, in PyTorch's layout."""
-
-    name: str
-    options: Options
-    schedule: Schedule
-    initial: Mapping[str, Array]
-    input_value: Value
-    output_value: Value
-    deferred: bool
-    spec: str | None = None
-
-    @property
-    def batch(self) -> int:
-        """Samples in one call."""
-        return self.input_value.shape[0]
-
 
 _NUMPY = {DType.F16: np.float16, DType.F32: np.float32, DType.U8: np.uint8}
 

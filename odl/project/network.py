@@ -1,0 +1,30 @@
+"""What the C project is made from: the schedule, the initial tensors, and what comments and headers state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from odl.graph.ir import Value
+from odl.operators.base import Array
+from odl.options import Options
+from odl.plan.program import Schedule
+
+
+@dataclass(frozen=True)
+class Network:
+    """A planned network; `initial` gives parameters and statistics by value name, in PyTorch's layout."""
+
+    name: str
+    options: Options
+    schedule: Schedule
+    initial: Mapping[str, Array]
+    input_value: Value
+    output_value: Value
+    deferred: bool
+    spec: str | None = None
+
+    @property
+    def batch(self) -> int:
+        """Samples in one call."""
+        return self.input_value.shape[0]
