@@ -8,17 +8,11 @@ from typing import Any
 
 from odl.codegen.kernels import KernelSet
 from odl.codegen.names import comment_text, float_literal, identifier, unique_identifiers
-from odl.graph.ir import DType, Value
+from odl.graph.ir import DType, Role, Value
 from odl.operators.base import Argument, KernelCall, Number, Runtime, Scratch, Tensor
 from odl.plan.program import BoundNode, PlannedProgram
+from odl.project.programs import Program
 
-_TITLES = {
-    "step": "one training step",
-    "apply": "updates after a step that counts",
-    "skip": "after a step that overflowed",
-    "infer": "inference",
-    "refresh": "fp16 working copies from the master weights",
-}
 C_TYPES = {DType.F16: "odl_f16", DType.F32: "odl_f32", DType.U8: "uint8_t"}
 
 
@@ -58,7 +52,7 @@ class _Names:
 
 def program_context(
     index: int,
-    name: str,
+    name: Program,
     program: PlannedProgram,
     kernels: KernelSet,
     shapes: ShapeSet,
@@ -90,8 +84,10 @@ def program_context(
             )
     return {
         "index": index,
-        "name": name,
-        "title": _TITLES[name],
+        "name": name.name,
+        "title": name.title,
+        "takes_input": Role.INPUT in name.takes,
+        "takes_target": Role.TARGET in name.takes,
         "watches_overflow": watches_overflow,
         "tasks": [],
         "finish": [],

@@ -25,6 +25,7 @@ from odl.project.directory import check_output, replace_project
 from odl.project.layout import to_memory
 from odl.project.manifest import manifest
 from odl.project.network import Network
+from odl.project.programs import INFER, REFRESH, SKIP, STEP, Program
 
 
 def render_project(network: Network) -> dict[str, str]:
@@ -103,7 +104,9 @@ def _context(network: Network, kernels: KernelSet, tensors: list[dict[str, Any]]
     dynamic = options.dtype is Precision.MIXED
     shapes = ShapeSet(kernel_calls(list(schedule.programs.values())))
     programs = [
-        program_context(index, name, program, kernels, shapes, watches_overflow=dynamic and name == "step")
+        program_context(
+            index, name, program, kernels, shapes, watches_overflow=dynamic and name.watches_overflow
+        )
         | ({} if program.staging is None else staged_context(program, kernels, shapes))
         for index, (name, program) in enumerate(schedule.programs.items())
     ]
@@ -143,8 +146,8 @@ def _context(network: Network, kernels: KernelSet, tensors: list[dict[str, Any]]
         "loss_scale": float_literal(options.initial_loss_scale),
         "adam": adam
         and {"rate1": float_literal(1 - adam.betas[0]), "rate2": float_literal(1 - adam.betas[1])},
-        "has_refresh": "refresh" in schedule.programs,
-        "has_skip": any(program["name"] == "skip" and program["nodes"] for program in programs),
+        "has_refresh": REFRESH in schedule.programs,
+        "has_skip": any(program["name"] == SKIP.name and program["nodes"] for program in programs),
         "shapes": shapes.context(),
         "programs": programs,
         "served_by": serving_functions(programs),
@@ -172,7 +175,7 @@ def _shape_text(value: Any) -> str:
     return "x".join(str(value.shape[axis]) for axis in value.layout.permutation(len(value.shape)))
 
 
-def _address(network: Network, program: str, role: Role) -> tuple[DType, int]:
+def _address(network: Network, program: Program, role: Role) -> tuple[DType, int]:
     item = network.schedule.programs[program]
     value = next(value for value in item.graph.values.values() if value.role is role)
     return value.dtype, item.offsets[value.name]
@@ -184,20 +187,20 @@ def _incoming(network: Network) -> Incoming | None:
 
 
 def _step_addresses(network: Network) -> dict[str, Any]:
-    dtype, x = _address(network, "step", Role.INPUT)
+    dtype, x = _address(network, STEP, Role.INPUT)
     return {
         "x": x,
         "x_T": str(dtype),
         "x_type": C_TYPES[dtype],
-        "target": _address(network, "step", Role.TARGET)[1],
-        "sample_weight": _address(network, "step", Role.SAMPLE_WEIGHT)[1],
-        "loss": _address(network, "step", Role.LOSS)[1],
+        "target": _address(network, STEP, Role.TARGET)[1],
+        "sample_weight": _address(network, STEP, Role.SAMPLE_WEIGHT)[1],
+        "loss": _address(network, STEP, Role.LOSS)[1],
     }
 
 
 def _infer_addresses(network: Network) -> dict[str, Any]:
-    dtype, x = _address(network, "infer", Role.INPUT)
-    program = network.schedule.programs["infer"]
+    dtype, x = _address(network, INFER, Role.INPUT)
+    program = network.schedule.programs[INFER]
     output = program.graph.value(program.graph.outputs[0])
     return {
         "x": x,

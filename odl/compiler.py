@@ -25,10 +25,11 @@ from odl.passes.precision import apply_precision
 from odl.passes.rewrite import remove_dead_code
 from odl.passes.select import select_parameters
 from odl.passes.unroll import unroll_windows
-from odl.plan.program import ScheduleRequest
+from odl.plan.program import Schedule, ScheduleRequest
 from odl.plan.schedule import make_schedule
 from odl.precision import Precision
 from odl.project.network import Network
+from odl.project.programs import APPLY, INFER, REFRESH, SKIP, STEP
 from odl.trace.lowering import lower
 from odl.trace.tracing import run_once, trace_inference, trace_training
 from odl.tune.choose import kernel_chooser
@@ -61,10 +62,10 @@ def compile_network(
     module, example = _checked_module(module), _checked_example(example_input)
     run_once(module, example)
     module, kept_norms = _prepare(module, example, options.bn)
-    inference = lower(trace_inference(module, example), "infer")
+    inference = lower(trace_inference(module, example), INFER.name)
     trainable = _trainable(module, inference, options.update)
     stages: dict[str, str] = {}
-    traced = lower(trace_training(module, example, options.loss, trainable), "step")
+    traced = lower(trace_training(module, example, options.loss, trainable), STEP.name)
     stages["1-traced"] = traced.dump()
     step = _optimized(replace(traced, outputs=("loss",)))
     infer = _optimized(inference)
@@ -79,10 +80,16 @@ def compile_network(
         options.accumulate,
         gradients_last=options.description.clustered,
     )
-    graphs: dict[str, Graph] = {"step": training.step}
-    for graph in (training.apply, training.skip, infer, training.refresh):
-        if graph is not None:
-            graphs[graph.name] = graph
+    made = {
+        STEP: training.step,
+        APPLY: training.apply,
+        SKIP: training.skip,
+        INFER: infer,
+        REFRESH: training.refresh,
+    }
+    graphs = {
+        program: replace(graph, name=program.name) for program, graph in made.items() if graph is not None
+    }
     stages["3-training"] = "".join(graph.dump() for graph in graphs.values())
     request = ScheduleRequest(
         options.core_count,
@@ -95,7 +102,7 @@ def compile_network(
         choose or kernel_chooser(options),
     )
     schedule = make_schedule(graphs, request)
-    stages["4-plan"] = _plan_text(schedule.persistent, schedule.programs)
+    stages["4-plan"] = _plan_text(schedule)
     output = infer.value(infer.outputs[0])
     inputs = next(value for value in infer.values.values() if value.role is Role.INPUT)
     network = Network(
@@ -113,7 +120,7 @@ def _prepare(module: nn.Module, example: torch.Tensor, bn: str) -> tuple[nn.Modu
     """The prepared module, and the batch norms that could not be folded."""
     module = copy.deepcopy(module).float().eval()
     if bn == "fold":
-        folded = fold_batch_norm(module, lower(trace_inference(module, example), "infer"))
+        folded = fold_batch_norm(module, lower(trace_inference(module, example), INFER.name))
         _check_same_output(module, folded.module, example)
         return folded.module, folded.kept
     if bn == "train":
@@ -211,15 +218,15 @@ def _initial(module: nn.Module) -> dict[str, Array]:
     return arrays
 
 
-def _plan_text(persistent: object, programs: object) -> str:
+def _plan_text(schedule: Schedule) -> str:
     lines = ["persistent"]
-    for value, offset in persistent:  # type: ignore[attr-defined]
+    for value, offset in schedule.persistent:
         lines.append(f"  {offset:>8} {value.size_bytes:>8} {value.name} {value.dtype} {value.layout}")
-    for name, program in programs.items():  # type: ignore[attr-defined]
-        lines.append(name)
-        for value, offset in sorted(program.offsets.items(), key=lambda item: (item[1], item[0])):
-            if not program.graph.value(value).persistent:
-                lines.append(f"  {offset:>8} {program.graph.value(value).size_bytes:>8} {value}")
+    for name, program in schedule.programs.items():
+        lines.append(name.name)
+        for tensor, offset in sorted(program.offsets.items(), key=lambda item: (item[1], item[0])):
+            if not program.graph.value(tensor).persistent:
+                lines.append(f"  {offset:>8} {program.graph.value(tensor).size_bytes:>8} {tensor}")
     return "\n".join(lines) + "\n"
 
 

@@ -178,13 +178,12 @@ def _dump(stages: object, directory: Path) -> None:
 def _report(console: Console, build: object, output: Path) -> None:
     from odl.build import Build
     from odl.plan.report import memory_table
+    from odl.project.programs import INFER, STEP
 
     assert isinstance(build, Build)
     network = build.compiled.network
     console.print(memory_table(network.schedule.memories))
-    step = sum(item.macs for item in network.schedule.programs["step"].nodes)
-    forward = sum(item.macs for item in network.schedule.programs["infer"].nodes)
-    console.print(f"{forward:,} MACs forward, {step:,} a training step")
+    console.print(f"{network.macs(INFER):,} MACs forward, {network.macs(STEP):,} a training step")
     for path in build.compiled.kept_norms:
         console.print(f"batch norm '{path}' follows no layer that could take it in; it stays frozen")
     if build.unused:

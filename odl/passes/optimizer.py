@@ -58,7 +58,7 @@ def insert_updates(
         for name in step.values
         if f"{name}.copy" in step.values
     ]
-    refreshing = _graph(step, "refresh", refresh) if refresh else None
+    refreshing = _graph(step, refresh) if refresh else None
     if not accumulate and precision is not Precision.MIXED:
         if gradients_last:
             step = _weight_gradients_last(step, {gradient: name for name, gradient in step.gradients.items()})
@@ -78,8 +78,8 @@ def insert_updates(
         }
         skip += refresh
         step = _weight_gradients_last(step, shared)
-    skipping = _graph(step, "skip", skip) if precision is Precision.MIXED else None
-    return TrainingGraphs(step, _graph(step, "apply", after), skipping, refreshing, shared)
+    skipping = _graph(step, skip) if precision is Precision.MIXED else None
+    return TrainingGraphs(step, _graph(step, after), skipping, refreshing, shared)
 
 
 def _states(parameter: Value, update: SgdUpdate | AdamUpdate, precision: Precision) -> list[Value]:
@@ -135,7 +135,7 @@ def _clear(gradient: str) -> Node:
     return Node(f"{gradient}.clear", operator, (gradient,), ())
 
 
-def _graph(step: Graph, name: str, nodes: list[Node]) -> Graph:
+def _graph(step: Graph, nodes: list[Node]) -> Graph:
     used = {item for node in nodes for item in (*node.reads, *node.writes)}
     values = {key: value for key, value in step.values.items() if key in used}
-    return Graph(name, values, tuple(nodes), ())
+    return Graph(step.name, values, tuple(nodes), ())

@@ -10,6 +10,7 @@ from odl.operators.base import KernelCall
 from odl.plan.buffers import MemoryPlan, Purpose
 from odl.plan.staging import Staging
 from odl.plan.storage import Storage
+from odl.project.programs import Program
 
 PURPOSES = {
     Role.PARAMETER: Purpose.WEIGHTS,
@@ -58,7 +59,7 @@ class PlannedProgram:
 class Schedule:
     """All programs of a network over one arena; `local` is the plan of the small memory, where there is one."""
 
-    programs: Mapping[str, PlannedProgram]
+    programs: Mapping[Program, PlannedProgram]
     memory: MemoryPlan
     local: MemoryPlan | None = None
 
@@ -102,42 +103,51 @@ class Keys:
     """Names of buffers and tensors: plain for what outlives a program, prefixed with the program for the rest."""
 
     def __init__(
-        self, graphs: Mapping[str, Graph], storages: Mapping[str, Storage], request: ScheduleRequest
+        self, graphs: Mapping[Program, Graph], storages: Mapping[Program, Storage], request: ScheduleRequest
     ) -> None:
         self._graphs, self._storages, self._request = graphs, storages, request
-        applied = graphs["apply"].values if "apply" in graphs else {}
-        self._across = {name for name, value in applied.items() if value.role is Role.PARAMETER_GRADIENT}
+        following = [graph.values for program, graph in graphs.items() if program.follows]
+        self._across = {
+            name
+            for values in following
+            for name, value in values.items()
+            if value.role is Role.PARAMETER_GRADIENT
+        }
 
-    def _key(self, program: str, name: str) -> str:
+    def _key(self, program: Program, name: str) -> str:
         value = self._graphs[program].values[name]
         return name if value.persistent or name in self._across else f"{program}/{name}"
 
-    def tensor(self, program: str, name: str) -> str:
+    def tensor(self, program: Program, name: str) -> str:
         """Key of the bytes that a value names: a view has its source's key."""
         return self._key(program, self._storages[program].view_of[name])
 
-    def buffer(self, program: str, name: str) -> str:
+    def buffer(self, program: Program, name: str) -> str:
         """Key of the buffer that a value lives in."""
         storage = self._request.shared.get(name)
         if storage is not None:
             return storage
         return self._key(program, self._storages[program].buffer_of[name])
 
-    def is_stored(self, program: str, name: str, stagings: Mapping[str, Staging]) -> bool:
+    def is_stored(self, program: Program, name: str, stagings: Mapping[Program, Staging]) -> bool:
         """Whether the value has a place in the arena; without a small memory all have."""
         if program not in stagings:
             return True
         return self._storages[program].view_of[name] in stagings[program].stored
 
-    def across(self, program: str, name: str) -> bool:
+    def across(self, program: Program, name: str) -> bool:
         """Whether the value is handed from the step to the update."""
         return name in self._across
 
-    def scratch(self, program: str, node: Node) -> str:
+    def taken_over(self, program: Program, name: str) -> bool:
+        """Whether one of the program's gradients takes over the value's memory."""
+        return any(self._request.shared.get(other) == name for other in self._graphs[program].values)
+
+    def scratch(self, program: Program, node: Node) -> str:
         """Key of a node's scratch memory."""
         return f"{program}/{node.name}.scratch"
 
-    def persistent(self, program: str, name: str) -> bool:
+    def persistent(self, program: Program, name: str) -> bool:
         """Whether the value's bytes survive between calls."""
         value = self._graphs[program].values[name]
         return value.persistent or (self._request.accumulate and name in self._across)

@@ -15,6 +15,7 @@ from odl.plan.storage import share_storage
 from odl.plan.tasks import scratch_tensor
 from odl.plan.two_levels import local_plan, stage_programs, verify_programs
 from odl.plan.verify import Access, PlanError, verify_plan
+from odl.project.programs import Program, orders
 
 
 def bind_kernels(graph: Graph, request: ScheduleRequest) -> tuple[BoundNode, ...]:
@@ -30,10 +31,10 @@ def bind_kernels(graph: Graph, request: ScheduleRequest) -> tuple[BoundNode, ...
     return tuple(bound)
 
 
-def make_schedule(graphs: Mapping[str, Graph], request: ScheduleRequest) -> Schedule:
+def make_schedule(graphs: Mapping[Program, Graph], request: ScheduleRequest) -> Schedule:
     """Bind kernels, plan the memory and check the plan with the independent verifier.
 
-    `graphs` in running order: step, apply, skip, infer, refresh, those that exist. InputError when `capacity` is too
+    `graphs` in the order of their numbers in the manifest. InputError when `capacity` is too
     small; PlanError when the plan is wrong, which is a defect of odl.
     """
     bound = {name: bind_kernels(graph, request) for name, graph in graphs.items()}
@@ -80,16 +81,16 @@ class _Life:
 
 
 def _buffers(
-    graphs: Mapping[str, Graph],
-    bound: Mapping[str, Sequence[BoundNode]],
+    graphs: Mapping[Program, Graph],
+    bound: Mapping[Program, Sequence[BoundNode]],
     keys: Keys,
     request: ScheduleRequest,
-    stagings: Mapping[str, Staging],
+    stagings: Mapping[Program, Staging],
 ) -> list[Buffer]:
     """Lifetimes over one timeline: each program's steps after the last's; step 0 of each is its caller's input."""
     lives: dict[str, _Life] = {}
 
-    def touch(program: str, name: str, step: int) -> None:
+    def touch(program: Program, name: str, step: int) -> None:
         if not keys.is_stored(program, name, stagings):
             return
         value = graphs[program].values[name]
@@ -140,12 +141,12 @@ def _buffers(
     ] + scratch
 
 
-def _needs_scratch(node: Node, program: str, stagings: Mapping[str, Staging]) -> bool:
+def _needs_scratch(node: Node, program: Program, stagings: Mapping[Program, Staging]) -> bool:
     """Whether the node's scratch memory is in the arena: not where it runs in the small memory."""
     return program not in stagings or scratch_tensor(node) in stagings[program].stored
 
 
-def _check_in_place(program: str, node: Node, keys: Keys) -> None:
+def _check_in_place(program: Program, node: Node, keys: Keys) -> None:
     """A kernel may write over an input only where its operator says so."""
     allowed = {(node.outputs[output], node.inputs[given]) for output, given in _pairs(node)}
     for output in node.outputs:
@@ -164,21 +165,18 @@ def _pairs(node: Node) -> list[tuple[int, int]]:
 
 
 def _verify(
-    graphs: Mapping[str, Graph],
-    bound: Mapping[str, Sequence[BoundNode]],
+    graphs: Mapping[Program, Graph],
+    bound: Mapping[Program, Sequence[BoundNode]],
     keys: Keys,
     plan: MemoryPlan,
 ) -> None:
     """Replay every order in which the programs can be called and demand that each read finds its tensor intact."""
-    step = [name for name in ("step",) if name in graphs]
-    endings = [[name] for name in ("apply", "skip") if name in graphs] or [[]]
-    for ending in endings:
-        order = [*step, *ending, "infer"]
+    for order in orders(graphs):
         accesses: list[Access] = []
         storage: dict[str, str] = {}
         sizes: dict[str, int] = {}
         initial: set[str] = set()
-        for program in (name for name in order if name in graphs):
+        for program in order:
             graph = graphs[program]
             for name, value in graph.values.items():
                 key = keys.tensor(program, name)

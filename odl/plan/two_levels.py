@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from odl.errors import InputError
-from odl.graph.ir import Graph, Role
+from odl.graph.ir import Graph
 from odl.plan.buffers import Buffer, MemoryPlan, Placement, Purpose, own_bytes
 from odl.plan.incoming import place_incoming
 from odl.plan.program import FROM_CALLER, PURPOSES, BoundNode, Keys, PlannedProgram, ScheduleRequest
@@ -15,17 +15,18 @@ from odl.plan.storage import Storage
 from odl.plan.tasks import Task, make_tasks, scratch_tensor
 from odl.plan.verify import PlanError
 from odl.plan.verify_staging import Memories, Places, demand, give, replay
+from odl.project.programs import Program, orders
 
 LOCAL = "l1"
 
 
 def stage_programs(
-    graphs: Mapping[str, Graph],
-    bound: Mapping[str, Sequence[BoundNode]],
-    storages: Mapping[str, Storage],
+    graphs: Mapping[Program, Graph],
+    bound: Mapping[Program, Sequence[BoundNode]],
+    storages: Mapping[Program, Storage],
     keys: Keys,
     request: ScheduleRequest,
-) -> dict[str, Staging]:
+) -> dict[Program, Staging]:
     """Each program's tasks and moves; empty without a small memory."""
     capacity = request.local_capacity
     if capacity is None:
@@ -53,14 +54,14 @@ def _chosen(task: Task, request: ScheduleRequest) -> Task:
     return replace(task, call=request.choose(task.call))
 
 
-def _kept(program: str, graph: Graph, keys: Keys) -> Iterator[str]:
+def _kept(program: Program, graph: Graph, keys: Keys) -> Iterator[str]:
     """Values that must be in the large memory when the program ends."""
     for name in graph.values:
         if keys.persistent(program, name) or keys.across(program, name) or name in graph.outputs:
             yield name
 
 
-def _given(program: str, graph: Graph, keys: Keys) -> Iterator[str]:
+def _given(program: Program, graph: Graph, keys: Keys) -> Iterator[str]:
     """Values that are in the large memory when the program begins."""
     for name, value in graph.values.items():
         arrives = keys.across(program, name) and graph.producer(name) is None
@@ -70,11 +71,11 @@ def _given(program: str, graph: Graph, keys: Keys) -> Iterator[str]:
 
 
 def local_plan(
-    graphs: Mapping[str, Graph], stagings: Mapping[str, Staging], keys: Keys, capacity: int
+    graphs: Mapping[Program, Graph], stagings: Mapping[Program, Staging], keys: Keys, capacity: int
 ) -> MemoryPlan:
     """The small memory as a plan: every stay of a block is a buffer, each program's tasks after the last's."""
     placements: list[Placement] = []
-    starts: dict[str, int] = {}
+    starts: dict[Program, int] = {}
     start = 0
     for program, staging in stagings.items():
         starts[program] = start
@@ -83,7 +84,7 @@ def local_plan(
         start += len(staging.tasks) + 2
     arena = max((item.end for item in placements), default=0)
     for program, start in starts.items():
-        placements += place_incoming(program, graphs[program], start, LOCAL, arena)
+        placements += place_incoming(program.name, graphs[program], start, LOCAL, arena)
     live: dict[int, list[Placement]] = {}
     for item in placements:
         for step in range(item.buffer.first_step, item.buffer.last_step + 1):
@@ -94,7 +95,7 @@ def local_plan(
     return MemoryPlan(LOCAL, capacity, arena, 0, tuple(placements), peak_step, most)
 
 
-def _placement(program: str, graph: Graph, stay: Stay, number: int, start: int) -> Placement:
+def _placement(program: Program, graph: Graph, stay: Stay, number: int, start: int) -> Placement:
     tensor = stay.block.tensor
     purpose = PURPOSES[graph.values[tensor].role] if tensor in graph.values else Purpose.SCRATCH
     first = start + 1 + max(0, stay.first)
@@ -104,7 +105,7 @@ def _placement(program: str, graph: Graph, stay: Stay, number: int, start: int) 
 
 
 def verify_programs(
-    programs: Mapping[str, PlannedProgram],
+    programs: Mapping[Program, PlannedProgram],
     keys: Keys,
     local: MemoryPlan,
     plan: MemoryPlan,
@@ -115,55 +116,45 @@ def verify_programs(
     for memory, capacity in capacities:
         if capacity is not None and memory.arena_bytes > capacity:
             raise PlanError(f"arena of {memory.arena_bytes} bytes in '{memory.memory}', which has {capacity}")
-    endings = [[name] for name in ("apply", "skip") if name in programs] or [[]]
-    for ending in endings:
-        order = [name for name in ("step", *ending, "infer") if name in programs]
+    for order in orders(programs):
         memories = Memories.of(request.local_capacity or 0, plan.arena_bytes)
-        places = {name: _places(name, programs[name], keys) for name in order}
-        for name in order:
-            for value in _persistent(name, programs[name], keys):
-                if places[name].key[value] not in memories.newest:
-                    give(memories, places[name], value)
+        places = {program: _places(program, programs[program], keys) for program in order}
+        for program in order:
+            for value in _persistent(program, programs[program], keys):
+                if places[program].key[value] not in memories.newest:
+                    give(memories, places[program], value)
         for _ in range(2):
-            for name in order:
-                _call(memories, places[name], programs[name], name, keys)
+            for program in order:
+                _call(memories, places[program], program, programs[program], keys)
 
 
-def _call(memories: Memories, places: Places, program: PlannedProgram, name: str, keys: Keys) -> None:
-    graph = program.graph
+def _call(memories: Memories, places: Places, program: Program, planned: PlannedProgram, keys: Keys) -> None:
+    graph = planned.graph
     for value, item in graph.values.items():
         if item.role in FROM_CALLER and graph.consumers(value):
             give(memories, places, value)
-    assert program.staging is not None
-    replay(memories, places, program.staging, name)
-    for value in (*graph.outputs, *_persistent(name, program, keys)):
-        if places.key[value] in memories.newest:
-            _demand_unless_shared(memories, places, program, value, name)
+    assert planned.staging is not None
+    replay(memories, places, planned.staging, program.name)
+    for value in (*graph.outputs, *_persistent(program, planned, keys)):
+        # A working copy whose memory a gradient has taken over is nobody's until the update makes it anew.
+        if places.key[value] in memories.newest and not keys.taken_over(program, value):
+            demand(memories, places, planned.view_of[value], f"the end of '{program}'")
 
 
-def _demand_unless_shared(
-    memories: Memories, places: Places, program: PlannedProgram, value: str, name: str
-) -> None:
-    """A working copy whose memory a gradient has taken over is nobody's until the update makes it anew."""
-    if program.graph.values[value].role is Role.WORKING_COPY and name == "step":
-        return
-    demand(memories, places, program.view_of[value], f"the end of '{name}'")
+def _persistent(program: Program, planned: PlannedProgram, keys: Keys) -> list[str]:
+    return [value for value in planned.graph.values if keys.persistent(program, value)]
 
 
-def _persistent(name: str, program: PlannedProgram, keys: Keys) -> list[str]:
-    return [value for value in program.graph.values if keys.persistent(name, value)]
-
-
-def _places(name: str, program: PlannedProgram, keys: Keys) -> Places:
-    tensors = {program.view_of[value] for value in program.graph.values}
-    key = {value: keys.tensor(name, value) for value in program.graph.values}
-    size = {value: item.size_bytes for value, item in program.graph.values.items()}
-    large: dict[str, int | None] = {value: program.offsets.get(value) for value in program.graph.values}
-    for item in program.nodes:
+def _places(program: Program, planned: PlannedProgram, keys: Keys) -> Places:
+    tensors = {planned.view_of[value] for value in planned.graph.values}
+    key = {value: keys.tensor(program, value) for value in planned.graph.values}
+    size = {value: item.size_bytes for value, item in planned.graph.values.items()}
+    large: dict[str, int | None] = {value: planned.offsets.get(value) for value in planned.graph.values}
+    for item in planned.nodes:
         if item.call is not None and item.call.scratch_bytes:
             scratch = scratch_tensor(item.node)
-            key[scratch] = keys.scratch(name, item.node)
+            key[scratch] = keys.scratch(program, item.node)
             size[scratch] = item.call.scratch_bytes
-            large[scratch] = program.scratch.get(item.node.name)
+            large[scratch] = planned.scratch.get(item.node.name)
     assert tensors <= key.keys()
     return Places(key, size, large)

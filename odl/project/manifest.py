@@ -18,6 +18,7 @@ from odl.plan.report import memory_manifest
 from odl.plan.traffic import local_place, traffic
 from odl.plan.two_levels import LOCAL
 from odl.project.network import Network
+from odl.project.programs import INFER, STEP
 
 _KEYS = ("spec", "options", "memory", "input", "output", "tensors", "counters", "programs", "state_bytes")
 #: Version of the manifest's format.
@@ -56,7 +57,6 @@ def is_manifest(found: object) -> bool:
 def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any]) -> dict[str, Any]:
     """Memory, MACs, options, tensors with their addresses, and the programs' nodes in order."""
     schedule, options = network.schedule, network.options
-    step, infer = schedule.programs["step"], schedule.programs["infer"]
     optimizer = dataclasses.asdict(options.optimizer)
     return {
         "odl": FORMAT,
@@ -79,8 +79,8 @@ def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any])
             "optimizer": {"name": "adam" if isinstance(options.optimizer, Adam) else "sgd", **optimizer},
         },
         "macs": {
-            "forward": sum(item.macs for item in infer.nodes),
-            "step": sum(item.macs for item in step.nodes),
+            "forward": network.macs(INFER),
+            "step": network.macs(STEP),
         },
         "memory": memory_manifest(schedule.memories),
         "input": _value(network.input_value),
@@ -93,7 +93,7 @@ def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any])
         ],
         "programs": [
             {
-                "name": name,
+                "name": name.name,
                 "nodes": [
                     {
                         "name": item.node.name,

@@ -9,6 +9,7 @@ from odl.graph.ir import Value
 from odl.operators.base import Array
 from odl.options import Options
 from odl.plan.program import Schedule
+from odl.project.programs import Program
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,7 @@ class Network:
     def batch(self) -> int:
         """Samples in one call."""
         return self.input_value.shape[0]
+
+    def macs(self, program: Program) -> int:
+        """Multiply-accumulates of one run of a program."""
+        return sum(item.macs for item in self.schedule.programs[program].nodes)

@@ -10,6 +10,7 @@ from odl.graph.ir import DType
 from odl.operators.base import KernelCall, Scratch, Tensor, Variant
 from odl.plan.program import PlannedProgram, Schedule
 from odl.plan.tasks import ALIGNMENT, Block, Task, scratch_tensor
+from odl.project.programs import APPLY, STEP
 from odl.targets.cv32e40p.description import Cluster
 from odl.tune.job import Field, Job
 from odl.tune.key import case_key, variant_key
@@ -75,7 +76,7 @@ def collect_cases(schedule: Schedule, cluster: Cluster) -> list[Case]:
             if not task.staged or len(task.call.variants) < 2:
                 continue
             key = case_key(task.call, cluster)
-            in_step = int(name in ("step", "apply"))
+            in_step = int(name in (STEP, APPLY))
             if key in cases:
                 cases[key] = replace(cases[key], calls=cases[key].calls + in_step)
             else:

@@ -17,6 +17,7 @@ from odl.plan.program import ScheduleRequest
 from odl.plan.schedule import make_schedule
 from odl.plan.storage import share_storage
 from odl.plan.verify import PlanError
+from odl.project.programs import APPLY, STEP, Program
 from tests.networks import INPUT, tiny_build
 
 SHAPE = (1, 4)
@@ -95,14 +96,14 @@ def test_views_name_the_bytes_of_their_source():
 REQUEST = ScheduleRequest(cores=1, chunk=None, accumulate=False, shared={}, capacity=None)
 
 
-def small() -> dict[str, Graph]:
+def small() -> dict[Program, Graph]:
     nodes = [relu("x", "a"), relu("a", "b"), add("a", "b", "c")]
-    return {"step": graph(nodes, ("c",), x=Role.INPUT)}
+    return {STEP: graph(nodes, ("c",), x=Role.INPUT)}
 
 
 def test_a_schedule_places_everything_and_is_verified():
     schedule = make_schedule(small(), REQUEST)
-    program = schedule.programs["step"]
+    program = schedule.programs[STEP]
     assert set(program.offsets) == {"x", "a", "b", "c"}
     assert schedule.memory.peak_bytes == 2 * 16
     assert [item.call.template for item in program.nodes] == ["relu", "relu", "add"]
@@ -236,6 +237,6 @@ def test_gradients_outlive_the_step_only_where_they_must():
     }
     assert not any("gradient" in name for name in kept["fp32"] | kept["mixed"])
     assert {"0.weight.gradient", "4.bias.gradient"} <= kept["accumulate"]
-    assert "apply" not in plans["fp32"].programs and "apply" in plans["mixed"].programs
-    offsets = plans["mixed"].programs["step"].offsets
+    assert APPLY not in plans["fp32"].programs and APPLY in plans["mixed"].programs
+    offsets = plans["mixed"].programs[STEP].offsets
     assert offsets["0.weight.gradient"] == offsets["0.weight.copy"]

@@ -17,6 +17,7 @@ from odl.errors import InputError
 from odl.graph import Layout, Role
 from odl.options import Options
 from odl.precision import Precision
+from odl.project.programs import STEP
 from tests.odl.graphs import build, lines, traced_inference, traced_step, train_norms
 
 IMAGE = torch.zeros(2, 2, 6, 6)
@@ -299,7 +300,7 @@ def test_frozen_parameters_stay_frozen() -> None:
     net[0].requires_grad_(False)
     result = compiled(net)
     assert result.trainable == ("2.weight", "2.bias")
-    step = result.network.schedule.programs["step"].graph
+    step = result.network.schedule.programs[STEP].graph
     assert set(step.gradients) == {"2.weight", "2.bias"}
     assert compiled(net, update="bias").trainable == ("2.bias",)
     assert "'0.*' matches no parameter" in refusal(net, update="0.*")

@@ -12,6 +12,7 @@ import pytest
 
 import odl
 from odl.models import resolve
+from odl.project.programs import STEP
 from odl.run.device import DeviceNet
 
 pytestmark = pytest.mark.usefixtures("simulator_tools")
@@ -81,7 +82,7 @@ def test_no_tiling_changes_a_bit(model: str, dtype: str) -> None:
         net = build.load("exact")
         losses.append(net.train_step(x, y))
         states.append(net.save())
-        staging = build.compiled.network.schedule.programs["step"].staging
+        staging = build.compiled.network.schedule.programs[STEP].staging
         assert staging is not None
         tasks.append(len(staging.tasks))
     assert losses == losses[:1] * 4 and states == states[:1] * 4

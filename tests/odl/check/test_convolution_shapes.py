@@ -30,6 +30,7 @@ from odl.operators.convolution import (
 )
 from odl.precision import Precision
 from odl.project.layout import from_memory, to_memory
+from odl.project.programs import STEP
 
 COUNT = 240
 #: Every how many-th shape is computed in mixed precision too.
@@ -374,7 +375,7 @@ def test_shapes_survive_tracing_and_fusion() -> None:
     torch.manual_seed(5)
     build = odl.compile(Branches(cases), torch.zeros(1, 2, *size), dtype="fp32")
     operators = [
-        type(item.node.operator).__name__ for item in build.compiled.network.schedule.programs["step"].nodes
+        type(item.node.operator).__name__ for item in build.compiled.network.schedule.programs[STEP].nodes
     ]
     assert "Pad" not in operators
     report = build.verify(steps=1)

@@ -27,6 +27,7 @@ from odl.plan.tasks import Block
 from odl.plan.verify import PlanError
 from odl.plan.verify_staging import Memories, Places, give, replay
 from odl.precision import Precision
+from odl.project.programs import INFER, STEP
 
 # --- tiles ------------------------------------------------------------------------------------------------------
 
@@ -249,11 +250,11 @@ def test_a_network_is_planned_for_any_small_memory(dtype: str, l1: int) -> None:
         for name, program in schedule.programs.items()
     }
     assert all(tasks[name] >= nodes[name] for name in nodes)
-    assert (tasks["step"] > nodes["step"]) is (l1 < 16 * 1024 or (dtype == "fp32" and l1 == 16 * 1024))
+    assert (tasks[STEP] > nodes[STEP]) is (l1 < 16 * 1024 or (dtype == "fp32" and l1 == 16 * 1024))
 
 
 def test_a_small_memory_that_holds_everything_stores_only_what_must_be_kept() -> None:
-    program = compiled("fp16", 64 * 1024).network.schedule.programs["infer"]
+    program = compiled("fp16", 64 * 1024).network.schedule.programs[INFER]
     assert program.staging is not None
     outward = [move for move in moves(program.staging) if not move.inward]
     assert [move.block.tensor for move in outward] == list(program.graph.outputs)
@@ -300,7 +301,7 @@ def moves(staging: Staging) -> list[Transfer]:
 def check(staging: Staging, l1: int = 16 * 1024) -> None:
     """Replay the inference program with some other staging."""
     network = compiled("fp16", l1).network
-    program = network.schedule.programs["infer"]
+    program = network.schedule.programs[INFER]
     places = Places(
         {name: name for name in program.graph.values},
         {name: value.size_bytes for name, value in program.graph.values.items()},
@@ -314,7 +315,7 @@ def check(staging: Staging, l1: int = 16 * 1024) -> None:
 
 
 def infer_staging(l1: int = 16 * 1024) -> Staging:
-    staging = compiled("fp16", l1).network.schedule.programs["infer"].staging
+    staging = compiled("fp16", l1).network.schedule.programs[INFER].staging
     assert staging is not None
     return staging
 
@@ -376,7 +377,7 @@ def test_operands_that_share_bytes_are_found() -> None:
 def test_a_result_that_is_not_stored_is_found() -> None:
     network = compiled("fp16", 4 * 1024).network
     staging = infer_staging(4 * 1024)
-    program = network.schedule.programs["infer"]
+    program = network.schedule.programs[INFER]
     output = program.graph.outputs[0]
     finish = tuple(
         move for move in staging.finish if isinstance(move, WaitForStores) or move.block.tensor != output
