@@ -1,0 +1,112 @@
+/* --- one training step --- */
+
+static void run_step(uint32_t core, uint32_t cores) {
+    set_targets(core, cores);
+    set_input(NET_AT(odl_f16, 48u), core, cores); /* what is beyond fp16 overflows */
+    NET_BEGUN(0u);
+
+    /* addmm: Linear 1x4 -> 1x3, 12 MACs */
+    if (core == 0) {
+        fetch(0u, 114664u, 0u, 24u); /* weight */
+        fetch(0u, 114656u, 48u, 8u); /* x */
+        fetch(0u, 114648u, 24u, 6u); /* bias */
+        wait_for(&fetches[0]);
+    }
+    odl_barrier();
+    {
+        if (core == 0) {
+            fetch(1u, 114628u, 36u, 12u); /* target */
+            fetch(1u, 114616u, 32u, 4u);  /* sample_weight */
+        }
+        odl_f16 *const x = NET_L1(odl_f16, 114656u);
+        odl_f16 *const weight = NET_L1(odl_f16, 114664u);
+        odl_f16 *const bias = NET_L1(odl_f16, 114648u);
+        odl_f16 *const addmm = NET_L1(odl_f16, 114640u);
+        odl_conv2d_forward(&conv2d_shape_1, x, weight, bias, NULL, addmm, -INFINITY, INFINITY, core, cores);
+    }
+    if (core == 0) {
+        wait_for(&fetches[1]);
+    }
+    NET_DONE(0u, 0u);
+
+    /* loss: CrossEntropy 1x3 -> 1 */
+    {
+        odl_f16 *const addmm = NET_L1(odl_f16, 114640u);
+        odl_f32 *const target = NET_L1(odl_f32, 114628u);
+        odl_f32 *const sample_weight = NET_L1(odl_f32, 114616u);
+        odl_f32 *const loss = NET_L1(odl_f32, 114612u);
+        odl_f16 *const output_gradient = NET_L1(odl_f16, 114620u);
+        odl_cross_entropy(&classes_shape_1, addmm, target, sample_weight, loss, output_gradient,
+                          net_state.loss_scale, core, cores);
+    }
+#if defined(NET_OBSERVE) || defined(NET_PUBLISH)
+    odl_barrier();
+    if (core == 0) {
+        store(114612u, 56u, 4u); /* loss */
+        wait_for(&stores);
+    }
+#endif
+    NET_DONE(0u, 1u);
+
+    /* weight.gradient: LinearWeightGradient 1x4 -> 3x4, 12 MACs */
+    {
+        if (core == 0) {
+            store(114612u, 56u, 4u); /* loss */
+        }
+        odl_f16 *const x = NET_L1(odl_f16, 114656u);
+        odl_f16 *const output_gradient = NET_L1(odl_f16, 114620u);
+        odl_f16 *const weight_gradient = NET_L1(odl_f16, 114588u);
+        odl_conv2d_weight_gradient(&conv2d_shape_1, x, output_gradient, weight_gradient, core, cores);
+    }
+    NET_DONE(0u, 2u);
+
+    /* weight.update: SgdUpdate 3x4 */
+    {
+        odl_f16 *const weight = NET_L1(odl_f16, 114664u);
+        odl_f16 *const weight_gradient = NET_L1(odl_f16, 114588u);
+        odl_sgd(&flat_shape_1, weight, weight_gradient, net_state.learning_rate, net_state.gradient_factor,
+                core, cores);
+    }
+#if defined(NET_OBSERVE) || defined(NET_PUBLISH)
+    odl_barrier();
+    if (core == 0) {
+        store(114664u, 0u, 24u); /* weight */
+        wait_for(&stores);
+    }
+#endif
+    NET_DONE(0u, 3u);
+
+    /* bias.gradient: ChannelSum 1x3 -> 3 */
+    {
+        if (core == 0) {
+            store(114664u, 0u, 24u); /* weight */
+        }
+        odl_f16 *const output_gradient = NET_L1(odl_f16, 114620u);
+        odl_f16 *const bias_gradient = NET_L1(odl_f16, 114656u);
+        odl_channel_sum(&channel_shape_1, output_gradient, bias_gradient, core, cores);
+    }
+    NET_DONE(0u, 4u);
+
+    /* bias.update: SgdUpdate 3 */
+    {
+        odl_f16 *const bias = NET_L1(odl_f16, 114648u);
+        odl_f16 *const bias_gradient = NET_L1(odl_f16, 114656u);
+        odl_sgd(&flat_shape_2, bias, bias_gradient, net_state.learning_rate, net_state.gradient_factor, core,
+                cores);
+    }
+#if defined(NET_OBSERVE) || defined(NET_PUBLISH)
+    odl_barrier();
+    if (core == 0) {
+        store(114648u, 24u, 6u); /* bias */
+        wait_for(&stores);
+    }
+#endif
+    NET_DONE(0u, 5u);
+
+    if (core == 0) {
+        store(114648u, 24u, 6u); /* bias */
+        wait_for(&stores);
+    }
+    odl_barrier();
+}
+

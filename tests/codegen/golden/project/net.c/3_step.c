@@ -1,0 +1,42 @@
+/* --- one training step --- */
+
+static void run_step(uint32_t core, uint32_t cores) {
+    odl_f16 *const x = NET_AT(odl_f16, 100u);
+    odl_f16 *const weight_copy = NET_AT(odl_f16, 0u);
+    odl_f32 *const bias = NET_AT(odl_f32, 24u);
+    odl_f16 *const addmm = NET_AT(odl_f16, 108u);
+    odl_f32 *const target = NET_AT(odl_f32, 88u);
+    odl_f32 *const sample_weight = NET_AT(odl_f32, 84u);
+    odl_f32 *const loss = NET_AT(odl_f32, 124u);
+    odl_f16 *const output_gradient = NET_AT(odl_f16, 116u);
+    odl_f16 *const weight_gradient = NET_AT(odl_f16, 0u);
+    odl_f32 *const bias_gradient = NET_AT(odl_f32, 84u);
+
+    odl_overflow_clear();
+    set_targets(core, cores);
+    set_input(NET_AT(odl_f16, 100u), core, cores); /* what is beyond fp16 overflows */
+    odl_barrier();
+
+    /* addmm: Linear 1x4 -> 1x3, 12 MACs */
+    odl_conv2d_forward(&conv2d_shape_1, x, weight_copy, bias, NULL, addmm, -INFINITY, INFINITY, core, cores);
+    NET_DONE(0u, 0u);
+
+    /* loss: CrossEntropy 1x3 -> 1 */
+    odl_cross_entropy(&classes_shape_1, addmm, target, sample_weight, loss, output_gradient,
+                      net_state.loss_scale, core, cores);
+    NET_DONE(0u, 1u);
+
+    /* weight.gradient: LinearWeightGradient 1x4 -> 3x4, 12 MACs */
+    odl_conv2d_weight_gradient(&conv2d_shape_1, x, output_gradient, weight_gradient, core, cores);
+    NET_DONE(0u, 2u);
+
+    /* bias.gradient: ChannelSum 1x3 -> 3 */
+    odl_channel_sum(&channel_shape_1, output_gradient, bias_gradient, core, cores);
+    NET_DONE(0u, 3u);
+
+    if (odl_overflow_seen()) {
+        net_state.overflow = 1; /* every core writes the same */
+    }
+    odl_barrier();
+}
+

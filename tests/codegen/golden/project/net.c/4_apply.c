@@ -1,0 +1,20 @@
+/* --- updates after a step that counts --- */
+
+static void run_apply(uint32_t core, uint32_t cores) {
+    odl_f32 *const weight = NET_AT(odl_f32, 36u);
+    odl_f16 *const weight_copy = NET_AT(odl_f16, 0u);
+    odl_f16 *const weight_gradient = NET_AT(odl_f16, 0u);
+    odl_f32 *const bias = NET_AT(odl_f32, 24u);
+    odl_f32 *const bias_gradient = NET_AT(odl_f32, 84u);
+
+    /* weight.update: SgdUpdate 3x4 */
+    odl_sgd_c_f16_g_f16(&flat_shape_1, weight, weight_copy, weight_gradient, net_state.learning_rate,
+                        net_state.gradient_factor, core, cores);
+    NET_DONE(1u, 0u);
+
+    /* bias.update: SgdUpdate 3 */
+    odl_sgd_c_none_g_f32(&flat_shape_2, bias, bias_gradient, net_state.learning_rate,
+                         net_state.gradient_factor, core, cores);
+    NET_DONE(1u, 1u);
+}
+

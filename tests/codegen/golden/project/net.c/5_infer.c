@@ -1,0 +1,16 @@
+/* --- inference --- */
+
+static void run_infer(uint32_t core, uint32_t cores) {
+    odl_f16 *const x = NET_AT(odl_f16, 84u);
+    odl_f16 *const weight_copy = NET_AT(odl_f16, 0u);
+    odl_f32 *const bias = NET_AT(odl_f32, 24u);
+    odl_f16 *const addmm = NET_AT(odl_f16, 92u);
+
+    set_input(NET_AT(odl_f16, 84u), core, cores);
+    odl_barrier();
+
+    /* addmm: Linear 1x4 -> 1x3, 12 MACs */
+    odl_conv2d_forward(&conv2d_shape_1, x, weight_copy, bias, NULL, addmm, -INFINITY, INFINITY, core, cores);
+    NET_DONE(3u, 0u);
+}
+
