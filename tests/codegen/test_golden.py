@@ -1,46 +1,69 @@
-"""Generated projects: the expected texts, and the same bytes from every process."""
+"""Generated projects: the expected texts, and the same bytes from every process.
+
+What sees a change of what odl writes:
+
+* `golden/project` is the whole project of one linear layer in mixed precision on the host: every file that is written and
+  has at most 150 lines, net.c and the manifest in parts. The convolutions' kernels stand in `files.txt` with a digest.
+* `golden/files` has the digest of every file of three more projects: batch norm in training mode, Adam in fp32, tiles on
+  the cluster. Any changed byte of any of their files fails here, kernels of 1,800 lines included.
+* `golden/interface`, `update`, `batch_norm`, `cluster`, `kernel` and `makefile` show what other options
+  change, one idea a file.
+* Weights and copied files have no digest: `test_the_weights_are_the_modules`, `test_copies_are_the_tree_s_files`.
+* What a kernel computes is tested in tests/kernels and, on devices, in tests/targets; a text alone says nothing of it.
+
+`benchmarks/compare_revisions.py REVISION` compares whole projects of the zoo, on every target in every precision, with
+those of another revision. It says which files a change reaches; these tests say what the change looks like.
+"""
 
 import hashlib
 import os
 import re
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import odl
 from odl.codegen.project import render_project
+from tests.codegen.golden_texts import MOST_LINES, SOURCES, TEXTS, build, is_copied, project
 from tests.networks import tiny_build
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGURATIONS = {
-    "mixed": {"dtype": "mixed", "bn": "train"},
-    "fp32": {"dtype": "fp32", "bn": "fold", "optimizer": odl.Adam(0.001)},
-}
+GOLDEN = Path(__file__).parent / "golden"
 
 
-@cache
-def project(name: str) -> dict[str, str]:
-    return render_project(tiny_build(**CONFIGURATIONS[name]).compiled.network)
+@pytest.mark.parametrize("name", TEXTS)
+def test_expected_text(golden, name):
+    text = TEXTS[name]()
+    assert text.count("\n") <= MOST_LINES and text.endswith("\n"), name
+    golden(name, text)
 
 
-def is_golden(path: str) -> bool:
-    """All but the weights, which are numbers, and what is copied as it is from kernels/isa and targets/."""
-    return path != "weights.c" and not path.startswith(("isa/", "runtime/"))
+def test_every_golden_file_is_an_expected_text():
+    assert {str(path.relative_to(GOLDEN)) for path in GOLDEN.rglob("*") if path.is_file()} == set(TEXTS)
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_project_has_the_expected_texts(golden, name):
-    files = project(name)
-    golden(f"{name}/files.txt", "".join(f"{path}\n" for path in sorted(files)))
-    for path in filter(is_golden, files):
-        golden(f"{name}/{path}", files[path])
+def test_sections_are_the_whole_network_program():
+    assert (
+        "".join(text() for name, text in TEXTS.items() if name.startswith("project/net.c/"))
+        == (project("linear")["net.c"])
+    )
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
+@pytest.mark.parametrize("name", ["linear", "linear cluster", "linear gvsoc", "linear vectors"])
+def test_copies_are_the_tree_s_files(name):
+    """ISA headers and runtimes, which the lists of files call copied."""
+    for path, text in filter(lambda item: is_copied(item[0]), project(name).items()):
+        folder, _, below = path.partition("/")
+        sources = [ROOT / "kernels/isa"] if folder == "isa" else sorted((ROOT / "targets").rglob("runtime"))
+        sources += [ROOT / "targets/freestanding"] if folder == "runtime" else []
+        assert text in {(source / below).read_text() for source in sources if (source / below).is_file()}, (
+            path
+        )
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if "target" not in SOURCES[name].options])
 def test_lines_are_clean(name):
     for path, text in project(name).items():
         for number, line in enumerate(text.splitlines(), 1):
@@ -90,11 +113,10 @@ def test_another_process_with_another_hash_seed_gives_the_same_bytes(tmp_path):
 def test_the_weights_are_the_modules():
     """Every word of weights.c, put back together, is a parameter or statistic at its stated place."""
     files = project("fp32")
-    build = tiny_build(**CONFIGURATIONS["fp32"])
     words = [int(word, 16) for word in re.findall(r"0x([0-9a-f]{8})u", files["weights.c"])]
     image = np.array(words, dtype="<u4").tobytes()
     table = re.findall(r"\{(\d+)u, (\d+)u, (\d+)u\}, +/\* (\S+) \*/", files["net.c"])
-    state = build.module.state_dict()
+    state = build("fp32").module.state_dict()
     assert {name for *_, name in table} == set(state)
     for _, size, source, name in table:
         stored = np.frombuffer(image, "<f4", int(size) // 4, int(source))
