@@ -17,7 +17,8 @@ from odl.codegen.names import comment_text, float_literal
 from odl.codegen.programs import C_TYPES, ShapeSet, kernel_calls, program_context, serving_functions
 from odl.codegen.staged import staged_context
 from odl.graph.ir import DType, Role
-from odl.options import Adam, Options
+from odl.optimizers.base import RunTimeScalar
+from odl.options import Options
 from odl.plan.incoming import Incoming, incoming
 from odl.plan.staging import AHEAD
 from odl.precision import Precision
@@ -26,6 +27,9 @@ from odl.project.layout import to_memory
 from odl.project.manifest import manifest
 from odl.project.network import Network
 from odl.project.programs import INFER, REFRESH, SKIP, STEP, Program
+
+#: Words of `struct net_state` (net.c.j2) besides the run-time scalars.
+STATE_COUNTERS = 5
 
 
 def render_project(network: Network) -> dict[str, str]:
@@ -110,12 +114,12 @@ def _context(network: Network, kernels: KernelSet, tensors: list[dict[str, Any]]
         | ({} if program.staging is None else staged_context(program, kernels, shapes))
         for index, (name, program) in enumerate(schedule.programs.items())
     ]
-    adam = options.optimizer if isinstance(options.optimizer, Adam) else None
+    scalars = options.optimizer.scalars(options.initial_loss_scale)
     output = network.output_value
     return {
         "title": comment_text(network.name),
         "precision": str(options.dtype),
-        "optimizer": _optimizer_text(network),
+        "optimizer": options.optimizer.title,
         "arena_bytes": schedule.memory.arena_bytes,
         "persistent_bytes": schedule.memory.persistent_bytes,
         "clustered": schedule.local is not None,
@@ -126,7 +130,7 @@ def _context(network: Network, kernels: KernelSet, tensors: list[dict[str, Any]]
         "strided": {
             str(move["kind"]) for program in programs for move in _all_moves(program) if move.get("line")
         },
-        "state_bytes": schedule.memory.persistent_bytes + 4 + (10 if adam else 8) * 4,
+        "state_bytes": schedule.memory.persistent_bytes + 4 * (1 + len(scalars) + STATE_COUNTERS),
         "input_size": network.input_value.count,
         "input_shape": _shape_text(network.input_value),
         "output_size": output.count,
@@ -141,11 +145,8 @@ def _context(network: Network, kernels: KernelSet, tensors: list[dict[str, Any]]
         "accumulate": options.accumulate,
         "deferred": network.deferred,
         "dynamic_scale": dynamic,
-        "learning_rate": float_literal(options.optimizer.lr),
         "learning_rate_text": f"{options.optimizer.lr:g}",
-        "loss_scale": float_literal(options.initial_loss_scale),
-        "adam": adam
-        and {"rate1": float_literal(1 - adam.betas[0]), "rate2": float_literal(1 - adam.betas[1])},
+        "scalars": [_scalar(scalar) for scalar in scalars],
         "has_refresh": REFRESH in schedule.programs,
         "has_skip": any(program["name"] == SKIP.name and program["nodes"] for program in programs),
         "shapes": shapes.context(),
@@ -164,11 +165,15 @@ def _all_moves(program: Mapping[str, Any]) -> list[dict[str, Any]]:
     return moves
 
 
-def _optimizer_text(network: Network) -> str:
-    optimizer = network.options.optimizer
-    if isinstance(optimizer, Adam):
-        return "Adam"
-    return f"SGD with momentum {optimizer.momentum:g}" if optimizer.momentum else "SGD"
+def _scalar(scalar: RunTimeScalar) -> dict[str, str]:
+    """A run-time scalar in C; net_init sets all to zero before it gives them their initial values."""
+    literals = {name: float_literal(number) for name, number in scalar.numbers.items()}
+    return {
+        "name": scalar.name,
+        "comment": scalar.comment,
+        "initial": float_literal(scalar.initial) if scalar.initial else "",
+        "advance": scalar.advance.format(**literals),
+    }
 
 
 def _shape_text(value: Any) -> str:

@@ -5,32 +5,39 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from odl.errors import CheckFailedError, InputError, MissingToolError, OdlError
-from odl.options import SGD, Adam, Options
+from odl.errors import CheckFailedError as CheckFailedError
+from odl.errors import InputError as InputError
+from odl.errors import MissingToolError as MissingToolError
+from odl.errors import OdlError as OdlError
 
 if TYPE_CHECKING:
-    from odl.build import Build, compile
-    from odl.run.net import Net
+    from odl.build import Build as Build
+    from odl.build import compile as compile
+    from odl.optimizers.adam import Adam as Adam
+    from odl.optimizers.sgd import SGD as SGD
+    from odl.options import Options as Options
+    from odl.run.net import Net as Net
 
 __version__ = "0.1.0"
-__all__ = [
-    "SGD",
-    "Adam",
-    "Build",
-    "CheckFailedError",
-    "InputError",
-    "MissingToolError",
-    "Net",
-    "OdlError",
-    "Options",
-    "compile",
-]
 
+_ERRORS = ("CheckFailedError", "InputError", "MissingToolError", "OdlError")
 #: Imported when they are first asked for: PyTorch takes seconds, which `odl --help` need not wait for.
-_LAZY = {"Build": "odl.build", "compile": "odl.build", "Net": "odl.run.net"}
+_LAZY = {"Build": "odl.build", "compile": "odl.build", "Net": "odl.run.net", "Options": "odl.options"}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
+    """What is imported when it is first asked for: `_LAZY`, every optimizer by its class's name, and `__all__`."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name != "__all__" and name.startswith("_"):
         raise AttributeError(f"module 'odl' has no attribute '{name}'")
-    return getattr(importlib.import_module(_LAZY[name]), name)
+    optimizers = importlib.import_module("odl.optimizers").CLASSES
+    if name == "__all__":
+        return sorted((*_ERRORS, *_LAZY, *optimizers))
+    if name in optimizers:
+        return optimizers[name]
+    raise AttributeError(f"module 'odl' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__getattr__("__all__")})

@@ -15,13 +15,12 @@ from odl.check.verify import Report, verify
 from odl.codegen.project import write_project
 from odl.compiler import Compiled, compile_network
 from odl.models import check_weights
-from odl.options import SGD, Optimizer, Options, parse_precision
+from odl.optimizers.base import Optimizer
+from odl.options import DEFAULT_OPTIMIZER, Options, parse_precision
 from odl.plan.report import memory_manifest
 from odl.precision import Precision
 from odl.run.load import load_net
 from odl.run.net import Net
-
-_SGD = SGD()
 
 
 @dataclass
@@ -105,7 +104,7 @@ def compile(
     example_input: torch.Tensor,
     *,
     loss: str = "cross_entropy",
-    optimizer: Optimizer = _SGD,
+    optimizer: Optimizer = DEFAULT_OPTIMIZER,
     target: str = "host",
     dtype: str | Precision = Precision.MIXED,
     cores: int | None = None,

@@ -14,8 +14,7 @@ import odl.operators  # noqa: F401  (registers every operator's lowering)
 from odl.errors import InputError
 from odl.graph.ir import Graph, Role
 from odl.operators.base import Array, KernelCall
-from odl.operators.optimizer import AdamUpdate, SgdUpdate
-from odl.options import Adam, Optimizer, Options
+from odl.options import Options
 from odl.passes.fold_batch_norm import fold_batch_norm
 from odl.passes.fuse import fuse_elementwise
 from odl.passes.fuse_padding import fuse_padding
@@ -75,7 +74,7 @@ def compile_network(
     infer = apply_precision(_same_roles(infer, step), options.dtype, kept, options.accumulate)
     training = insert_updates(
         step,
-        update_operator(options.optimizer),
+        options.optimizer,
         options.dtype,
         options.accumulate,
         gradients_last=options.description.clustered,
@@ -128,13 +127,6 @@ def _prepare(module: nn.Module, example: torch.Tensor, bn: str) -> tuple[nn.Modu
             if isinstance(child, nn.modules.batchnorm._BatchNorm):
                 child.train()
     return module, ()
-
-
-def update_operator(optimizer: Optimizer) -> SgdUpdate | AdamUpdate:
-    """The operator that performs the optimizer's update."""
-    if isinstance(optimizer, Adam):
-        return AdamUpdate(*optimizer.betas, optimizer.eps, optimizer.weight_decay)
-    return SgdUpdate(optimizer.momentum, optimizer.weight_decay)
 
 
 def _checked_module(module: nn.Module) -> nn.Module:
@@ -230,4 +222,4 @@ def _plan_text(schedule: Schedule) -> str:
     return "\n".join(lines) + "\n"
 
 
-__all__ = ["Compiled", "Precision", "compile_network", "prepare_module", "update_operator"]
+__all__ = ["Compiled", "Precision", "compile_network", "prepare_module"]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 
 from odl.errors import InputError
+from odl.optimizers.base import Optimizer
+from odl.optimizers.sgd import SGD
 from odl.precision import Precision
 from odl.targets.description import TARGETS, TargetDescription
 
@@ -14,28 +15,7 @@ BATCH_NORM_MODES = ("fold", "frozen", "train")
 LOSSES = ("cross_entropy", "mse")
 #: Who supplies barrier, transfers and sections: the target's own runtime, or whoever takes the C along.
 RUNTIMES = ("own", "none")
-
-
-@dataclass(frozen=True)
-class SGD:
-    """torch.optim.SGD: learning rate, momentum (no dampening, no Nesterov), L2 weight decay."""
-
-    lr: float = 0.01
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-
-
-@dataclass(frozen=True)
-class Adam:
-    """torch.optim.Adam (Kingma and Ba 2015): learning rate, betas, eps, L2 weight decay."""
-
-    lr: float = 0.001
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-
-
-Optimizer = SGD | Adam
+DEFAULT_OPTIMIZER: Optimizer = SGD()
 
 
 @dataclass(frozen=True)
@@ -57,7 +37,7 @@ class Options:
     l2: int | None = None
     update: str = "full"
     bn: str = "fold"
-    optimizer: Optimizer = SGD()
+    optimizer: Optimizer = DEFAULT_OPTIMIZER
     loss: str = "cross_entropy"
     accumulate: bool = False
     loss_scale: float | None = None
@@ -75,7 +55,6 @@ class Options:
         if not 1 <= self.core_count <= most:
             raise InputError(f"--cores {self.cores}: must be between 1 and {most}")
         self._check_memories()
-        _check_optimizer(self.optimizer)
         if self.loss_scale is not None and not 1.0 <= self.loss_scale <= 65536.0:
             raise InputError(f"--loss-scale {self.loss_scale}: must be between 1 and 65536")
 
@@ -139,21 +118,6 @@ def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
         raise InputError(f"{option} {value}: must be one of {', '.join(allowed)}")
 
 
-def _check_optimizer(optimizer: Optimizer) -> None:
-    if not 0 < optimizer.lr < math.inf:
-        raise InputError(f"--lr {optimizer.lr}: the learning rate must be positive and finite")
-    if not 0 <= optimizer.weight_decay < math.inf:
-        raise InputError(f"--weight-decay {optimizer.weight_decay}: must be zero or positive, and finite")
-    if isinstance(optimizer, SGD):
-        if not 0 <= optimizer.momentum < 1:
-            raise InputError(f"--momentum {optimizer.momentum}: must be at least 0 and below 1")
-        return
-    if not all(0 <= beta < 1 for beta in optimizer.betas):
-        raise InputError(f"Adam's betas {optimizer.betas}: must be at least 0 and below 1")
-    if not 0 < optimizer.eps < math.inf:
-        raise InputError(f"Adam's eps {optimizer.eps}: must be positive")
-
-
 def parse_size(text: str) -> int:
     """Bytes of a size such as 65536, 64K, 64KiB, 1.5M; InputError otherwise. K and M are 1024 and 1024²."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmM]?)(?:i?[bB])?\s*", text)
@@ -167,16 +131,3 @@ def parse_precision(text: str) -> Precision:
     """The precision called fp32, fp16 or mixed; InputError otherwise."""
     _one_of("--dtype", text, tuple(item.value for item in Precision))
     return Precision(text)
-
-
-def make_optimizer(name: str, lr: float | None, momentum: float | None, weight_decay: float) -> Optimizer:
-    """The optimizer that the command line names: sgd, momentum or adam."""
-    if name == "sgd":
-        return SGD(0.01 if lr is None else lr, momentum or 0.0, weight_decay)
-    if name == "momentum":
-        return SGD(0.01 if lr is None else lr, 0.9 if momentum is None else momentum, weight_decay)
-    if name == "adam":
-        if momentum is not None:
-            raise InputError("--momentum goes with --optimizer momentum, not adam")
-        return Adam(0.001 if lr is None else lr, weight_decay=weight_decay)
-    raise InputError(f"--optimizer {name}: must be one of sgd, momentum, adam")

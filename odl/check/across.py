@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from odl.build import Build, compile
-from odl.check.project import optimizer_from_manifest
 from odl.check.verify import Key, Report, Row, verify
 from odl.errors import InputError, MissingToolError
 from odl.models import resolve
+from odl.optimizers import from_manifest
 from odl.project.manifest import read_manifest
 from odl.run.net import Net
 
@@ -129,7 +129,7 @@ def compiler(model: str, dtype: str | None = None) -> Compile:
         loss=made.loss,
         target=target,
         isa=isa,
-        optimizer=optimizer_from_manifest(options["optimizer"]),
+        optimizer=from_manifest(options["optimizer"]),
         name=made.name,
         **{key: options[key] for key in ("dtype", "update", "bn", "accumulate", "loss_scale")},
     )

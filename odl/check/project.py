@@ -12,18 +12,10 @@ from odl.compiler import prepare_module
 from odl.errors import InputError
 from odl.graph.ir import Role
 from odl.models import resolve
-from odl.options import SGD, Adam, Optimizer
+from odl.optimizers import from_manifest
 from odl.run.load import load_net
 from odl.run.net import Net
 from odl.trace.tracing import run_once
-
-
-def optimizer_from_manifest(entry: dict[str, Any]) -> Optimizer:
-    """The optimizer that a manifest states."""
-    values: dict[str, Any] = {key: value for key, value in entry.items() if key != "name"}
-    if entry["name"] == "adam":
-        return Adam(**{**values, "betas": tuple(values["betas"])})
-    return SGD(**values)
 
 
 def trained_parameters(manifest: dict[str, Any]) -> list[str]:
@@ -77,7 +69,7 @@ def verify_directory(
             f"{spec} is not the model that {directory} was compiled from: {error}; say where that is with "
             "--model file.py:factory"
         ) from error
-    optimizer = optimizer_from_manifest(options["optimizer"])
+    optimizer = from_manifest(options["optimizer"])
     trained = trained_parameters(net.manifest)
     return verify(
         net,

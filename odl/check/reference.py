@@ -12,7 +12,7 @@ from torch import nn
 
 from odl.check.masks import AlignedMasks, DeviceActivation, DeviceWinners, Flips, rounding_noise
 from odl.operators.base import Array
-from odl.options import Adam, Optimizer
+from odl.optimizers.base import Optimizer
 from odl.trace.tracing import LOSSES
 
 
@@ -70,8 +70,8 @@ class Reference:
 
         `activations` are the device's for every sample, `band` the least rounding band of the masks (odl.check.masks) and
         `coarseness` how much more than float32 PyTorch the device may round.
-        `update_with` are gradients to update with instead: Adam divides by their size, so that only an update from
-        the device's own gradients says whether the update is right.
+        `update_with` are gradients to update with instead: an optimizer that divides by their size can only be judged by
+        its update from the device's own gradients.
         """
         bands = (
             self._bands(state, samples, activations, coarseness)
@@ -185,24 +185,13 @@ class Reference:
         learning_rate: float,
         done: int,
     ) -> torch.optim.Optimizer:
-        options = self._optimizer
-        chosen = list(parameters.values())
-        if isinstance(options, Adam):
-            optimizer: torch.optim.Optimizer = torch.optim.Adam(
-                chosen, learning_rate, options.betas, options.eps, options.weight_decay
-            )
-            keys = ["exp_avg", "exp_avg_sq"]
-        else:
-            optimizer = torch.optim.SGD(
-                chosen, learning_rate, options.momentum, weight_decay=options.weight_decay
-            )
-            keys = ["momentum_buffer"] if options.momentum else []
+        optimizer = self._optimizer.twin(list(parameters.values()), learning_rate)
         for name, parameter in parameters.items():
-            for key in keys:
-                stored = torch.from_numpy(np.array(state[f"{name}.{key}"], dtype=np.float64))
-                optimizer.state[parameter][key] = stored
-            if isinstance(options, Adam):
-                optimizer.state[parameter]["step"] = torch.tensor(float(done))
+            for kept in self._optimizer.states:
+                stored = torch.from_numpy(np.array(state[f"{name}.{kept.name}"], dtype=np.float64))
+                optimizer.state[parameter][kept.name] = stored
+            # an optimizer that does not count its updates leaves this alone
+            optimizer.state[parameter]["step"] = torch.tensor(float(done))
         return optimizer
 
 

@@ -22,7 +22,7 @@ from odl.check.reference import Reference, ReferenceStep, Sample
 from odl.errors import CheckFailedError
 from odl.graph.ir import Role
 from odl.operators.base import Array
-from odl.options import Adam, Optimizer
+from odl.optimizers.base import Optimizer
 from odl.precision import Precision
 from odl.run.net import Net
 
@@ -174,7 +174,7 @@ class Verifier:
             self._activations,
             self._ceiling,
             self._coarseness,
-            gradients if isinstance(self._optimizer, Adam) else None,
+            gradients if self._optimizer.steps_by_sign else None,
         )
         self._note(
             "loss", "loss", relative_error(np.array(np.mean(losses)), np.array(wanted.loss)), self._ceiling
@@ -327,8 +327,7 @@ class Verifier:
         ratios = []
         for name in self._trainable:
             gradient = step.gradients[name]
-            # Adam moves every element by about the rate, however small its gradient
-            direction = np.sign(gradient) if isinstance(self._optimizer, Adam) else gradient
+            direction = np.sign(gradient) if self._optimizer.steps_by_sign else gradient
             moved, weight = float(np.linalg.norm(direction)), float(np.linalg.norm(step.tensors[name]))
             if moved > 0 and weight > 0:
                 ratios.append(weight / moved)

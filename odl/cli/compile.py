@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from odl.errors import InputError
+from odl.optimizers import CHOICES, field_help, make_optimizer
 from odl.precision import Precision
 
 _MODEL = "Zoo name (see odl models) or file.py:factory, a function that returns an nn.Module."
@@ -60,10 +61,10 @@ def compile_model(
         str,
         typer.Option("--bn", help="Batch norm: fold (into the layer before), frozen, or train."),
     ] = "fold",
-    optimizer: Annotated[str, typer.Option(help="sgd, momentum or adam.")] = "sgd",
-    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate; 0.01, for adam 0.001.")] = None,
-    momentum: Annotated[float | None, typer.Option(help="Momentum; 0.9 with --optimizer momentum.")] = None,
-    weight_decay: Annotated[float, typer.Option(help="L2 weight decay.")] = 0.0,
+    optimizer: Annotated[str, typer.Option(help=f"{', '.join(CHOICES)}.")] = "sgd",
+    lr: Annotated[float | None, typer.Option("--lr", help=field_help("lr"))] = None,
+    momentum: Annotated[float | None, typer.Option(help=field_help("momentum"))] = None,
+    weight_decay: Annotated[float | None, typer.Option(help=field_help("weight_decay"))] = None,
     loss: Annotated[
         str | None, typer.Option(help="cross_entropy or mse; the zoo model's own, else cross_entropy.")
     ] = None,
@@ -89,7 +90,7 @@ def compile_model(
     """Turn a PyTorch model into a C project that trains it, and say how much memory that takes."""
     from odl.build import compile
     from odl.models import parse_shape, resolve
-    from odl.options import LOSSES, make_optimizer, parse_size
+    from odl.options import LOSSES, parse_size
     from odl.project.directory import check_output
 
     console = Console()
@@ -103,7 +104,7 @@ def compile_model(
     made = resolve(model, None if input_shape is None else parse_shape(input_shape), loss)
     if weights is not None:
         _load_weights(made.module, weights)
-    chosen = make_optimizer(optimizer, lr, momentum, weight_decay)
+    chosen = make_optimizer(optimizer, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),

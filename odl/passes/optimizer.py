@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from odl.graph.ir import DType, Graph, Node, Role, Value
 from odl.operators.base import Operator
-from odl.operators.optimizer import AdamUpdate, Clear, Refresh, SgdUpdate
+from odl.operators.optimizer import Clear, Refresh
+from odl.optimizers.base import Optimizer, State, Update
 from odl.precision import Precision
 
 
@@ -32,7 +33,7 @@ class TrainingGraphs:
 
 def insert_updates(
     step: Graph,
-    update: SgdUpdate | AdamUpdate,
+    optimizer: Optimizer,
     precision: Precision,
     accumulate: bool,
     gradients_last: bool = False,
@@ -42,15 +43,12 @@ def insert_updates(
     With `gradients_last` a weight that is updated at once gets its gradient after its last reader, so that the update
     can follow immediately: in a small memory the gradient then never has to wait elsewhere.
     """
-    states = {parameter: _states(step.value(parameter), update, precision) for parameter in step.gradients}
-    step = step.with_values(value for values in states.values() for value in values)
+    step = step.with_values(
+        _state(step.value(parameter), state) for parameter in step.gradients for state in optimizer.states
+    )
+    update = optimizer.update()
     updates = {
-        parameter: Node(
-            f"{parameter}.update",
-            update,
-            _update_inputs(step, parameter, gradient, states[parameter]),
-            (),
-        )
+        parameter: Node(f"{parameter}.update", update, _update_inputs(step, update, parameter, gradient), ())
         for parameter, gradient in step.gradients.items()
     }
     refresh = [
@@ -82,22 +80,22 @@ def insert_updates(
     return TrainingGraphs(step, _graph(step, after), skipping, refreshing, shared)
 
 
-def _states(parameter: Value, update: SgdUpdate | AdamUpdate, precision: Precision) -> list[Value]:
-    """The optimizer's state of one parameter: momentum in the parameter's type, Adam's moments in fp32."""
-    if isinstance(update, AdamUpdate):
-        names, dtype = ["exp_avg", "exp_avg_sq"], DType.F32
-    else:
-        names, dtype = (["momentum_buffer"] if update.momentum else []), parameter.dtype
-    return [
-        replace(parameter, name=f"{parameter.name}.{name}", role=Role.OPTIMIZER, dtype=dtype)
-        for name in names
-    ]
+def _state(parameter: Value, state: State) -> Value:
+    return replace(
+        parameter,
+        name=f"{parameter.name}.{state.name}",
+        role=Role.OPTIMIZER,
+        dtype=state.dtype or parameter.dtype,
+    )
 
 
-def _update_inputs(step: Graph, parameter: str, gradient: str, states: list[Value]) -> tuple[str | None, ...]:
-    copy = f"{parameter}.copy"
-    names: list[str | None] = [state.name for state in states]
-    return (parameter, gradient, copy if copy in step.values else None, *names, None, None)[:5]
+def _update_inputs(step: Graph, update: Update, parameter: str, gradient: str) -> tuple[str | None, ...]:
+    """What the update is given: the working copy and the states that the parameter has, None for others."""
+    names = {name: f"{parameter}.{name}" for name in update.inputs} | {
+        "parameter": parameter,
+        "gradient": gradient,
+    }
+    return tuple(name if name in step.values else None for name in names.values())
 
 
 def _update_at_once(step: Graph, updates: dict[str, Node]) -> Graph:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,6 @@ from typing import Any
 from odl.errors import InputError
 from odl.graph.ir import Value
 from odl.operators.base import Operator
-from odl.options import Adam
 from odl.plan.program import PlannedProgram
 from odl.plan.report import memory_manifest
 from odl.plan.traffic import local_place, traffic
@@ -57,7 +55,6 @@ def is_manifest(found: object) -> bool:
 def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any]) -> dict[str, Any]:
     """Memory, MACs, options, tensors with their addresses, and the programs' nodes in order."""
     schedule, options = network.schedule, network.options
-    optimizer = dataclasses.asdict(options.optimizer)
     return {
         "odl": FORMAT,
         "model": network.name,
@@ -76,7 +73,7 @@ def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any])
             "loss": options.loss,
             "accumulate": options.accumulate,
             "loss_scale": options.loss_scale,
-            "optimizer": {"name": "adam" if isinstance(options.optimizer, Adam) else "sgd", **optimizer},
+            "optimizer": options.optimizer.manifest(),
         },
         "macs": {
             "forward": network.macs(INFER),

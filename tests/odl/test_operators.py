@@ -28,7 +28,7 @@ from odl.operators.elementwise import Add, Relu, ReluGradient
 from odl.operators.im2row import Im2Row
 from odl.operators.linear import Linear, LinearInputGradient, LinearWeightGradient
 from odl.operators.loss import CrossEntropy, MeanSquaredError
-from odl.operators.optimizer import AdamUpdate, Clear, Refresh, SgdUpdate
+from odl.operators.optimizer import Clear, Refresh
 from odl.operators.pooling import (
     AveragePool,
     AveragePoolGradient,
@@ -38,6 +38,8 @@ from odl.operators.pooling import (
     MaxPoolGradient,
 )
 from odl.operators.shape import ChangeLayout, Pad, Reshape, same_bytes
+from odl.optimizers.adam import AdamUpdate
+from odl.optimizers.sgd import SgdUpdate
 
 Floats = NDArray[np.float64]
 INF = float("inf")

@@ -10,7 +10,8 @@ from torch import nn
 
 import odl
 from odl.errors import InputError
-from odl.options import SGD, Adam, Options, make_optimizer, parse_precision, parse_size
+from odl.optimizers.sgd import SGD
+from odl.options import Options, parse_precision, parse_size
 from odl.precision import Precision
 
 NAN, INF = float("nan"), float("inf")
@@ -44,18 +45,6 @@ def test_loss_scale_follows_the_precision_unless_given(precision: Precision, sca
         ("loss_scale", 0.5, "--loss-scale 0.5: must be between 1 and 65536"),
         ("loss_scale", 1e6, "--loss-scale 1000000.0: must be between 1 and 65536"),
         ("loss_scale", NAN, "--loss-scale nan: must be between 1 and 65536"),
-        ("optimizer", SGD(lr=0.0), "--lr 0.0: the learning rate must be positive and finite"),
-        ("optimizer", SGD(lr=-1.0), "--lr -1.0: the learning rate must be positive"),
-        ("optimizer", SGD(lr=NAN), "--lr nan: the learning rate must be positive"),
-        ("optimizer", Adam(lr=INF), "--lr inf: the learning rate must be positive and finite"),
-        ("optimizer", SGD(momentum=1.0), "--momentum 1.0: must be at least 0 and below 1"),
-        ("optimizer", SGD(momentum=-0.1), "--momentum -0.1: must be at least 0 and below 1"),
-        ("optimizer", SGD(momentum=NAN), "--momentum nan: must be at least 0 and below 1"),
-        ("optimizer", SGD(weight_decay=-1.0), "--weight-decay -1.0: must be zero or positive"),
-        ("optimizer", Adam(weight_decay=NAN), "--weight-decay nan: must be zero or positive"),
-        ("optimizer", Adam(betas=(0.9, 1.0)), "Adam's betas (0.9, 1.0): must be at least 0 and below 1"),
-        ("optimizer", Adam(betas=(NAN, 0.9)), "must be at least 0 and below 1"),
-        ("optimizer", Adam(eps=0.0), "Adam's eps 0.0: must be positive"),
     ],
 )
 def test_values_that_cannot_be(field: str, value: Any, message: str) -> None:
@@ -86,37 +75,6 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(InputError, match="is not a size; write for example 131072, 128K or"):
         parse_size(text)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (("sgd", None, None, 0.0), SGD(0.01, 0.0, 0.0)),
-        (("sgd", 0.1, 0.5, 1e-4), SGD(0.1, 0.5, 1e-4)),
-        (("momentum", None, None, 0.0), SGD(0.01, 0.9, 0.0)),
-        (("momentum", 0.2, 0.8, 0.0), SGD(0.2, 0.8, 0.0)),
-        (("momentum", None, 0.0, 0.0), SGD(0.01, 0.0, 0.0)),
-        (("adam", None, None, 0.0), Adam(0.001)),
-        (("adam", 0.01, None, 1e-4), Adam(0.01, weight_decay=1e-4)),
-    ],
-)
-def test_optimizers_of_the_command_line(arguments: tuple[Any, ...], expected: SGD | Adam) -> None:
-    assert make_optimizer(*arguments) == expected
-
-
-def test_optimizers_that_cannot_be() -> None:
-    with pytest.raises(InputError, match="--optimizer lion: must be one of sgd, momentum, adam"):
-        make_optimizer("lion", None, None, 0.0)
-    with pytest.raises(InputError, match="--momentum goes with --optimizer momentum, not adam"):
-        make_optimizer("adam", None, 0.9, 0.0)
-
-
-def test_optimizers_are_those_of_torch() -> None:
-    parameters = [nn.Parameter(torch.zeros(1))]
-    for own, theirs in ((SGD(0.1), torch.optim.SGD(parameters, 0.1)), (Adam(), torch.optim.Adam(parameters))):
-        for name in ("lr", "weight_decay", "momentum", "betas", "eps"):
-            if hasattr(own, name):
-                assert getattr(own, name) == theirs.defaults[name]
 
 
 def test_precisions() -> None:

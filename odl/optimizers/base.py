@@ -1,0 +1,206 @@
+"""What an optimizer states about itself; every stage asks it.
+
+An optimizer is one file of this folder, found by being there, and its kernel's template. The file holds a frozen
+dataclass of the fields that torch.optim's class of that name has, and the operator that updates one parameter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from typing_extensions import override
+
+from odl.errors import InputError, option
+from odl.graph.ir import DType
+from odl.operators.base import (
+    Argument,
+    Array,
+    KernelCall,
+    KernelRequest,
+    Number,
+    Operator,
+    Runtime,
+    Shape,
+    Tensor,
+)
+from odl.operators.tiling import FLAT
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The numbers that a field may hold, and the words that end an error after the field and its value."""
+
+    hold: Callable[[float], bool]
+    text: str
+
+
+POSITIVE = Limits(lambda number: 0 < number < math.inf, "must be positive and finite")
+LEARNING_RATE = Limits(POSITIVE.hold, f"the learning rate {POSITIVE.text}")
+NOT_NEGATIVE = Limits(lambda number: 0 <= number < math.inf, "must be zero or positive, and finite")
+BELOW_ONE = Limits(lambda number: 0 <= number < 1, "must be at least 0 and below 1")
+
+
+def limited(default: Any, limits: Limits, text: str) -> Any:
+    """A field whose number, or every number of whose tuple, is within limits; `text` is the command line's help."""
+    return field(default=default, metadata={"limits": limits, "help": text})
+
+
+@dataclass(frozen=True)
+class State:
+    """A tensor that the optimizer keeps for every parameter, under its name in PyTorch; None: the parameter's type."""
+
+    name: str
+    dtype: DType | None = None
+
+
+@dataclass(frozen=True)
+class RunTimeScalar:
+    """A float of `struct net_state`; an update kernel is passed it as `Runtime(name)`.
+
+    `advance` is the C statement that runs before each update, with `numbers` as fp32 literals where it names them in
+    braces; "" where nothing changes.
+    """
+
+    name: str
+    initial: float = 0.0
+    advance: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Base of all optimizers. InputError names a field that is beyond its limits, and its value."""
+
+    #: What the command line and the manifest call it.
+    name: ClassVar[str]
+    #: Other names of the command line, each with the fields that it sets.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    #: Whether every element moves by about the learning rate, however small its gradient.
+    steps_by_sign: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            value, limits = getattr(self, item.name), item.metadata["limits"]
+            if not all(limits.hold(number) for number in (value if isinstance(value, tuple) else (value,))):
+                raise InputError(f"{option(item.name, value)}: {limits.text}")
+
+    @property
+    @abstractmethod
+    def lr(self) -> float:
+        """The learning rate of the first updates; the running network can be given others."""
+
+    @property
+    def title(self) -> str:
+        """What comments of the generated C call it."""
+        return type(self).__name__
+
+    @property
+    @abstractmethod
+    def states(self) -> tuple[State, ...]:
+        """The tensors kept for every parameter; inputs of the update by the same names."""
+
+    @property
+    def own_scalars(self) -> tuple[RunTimeScalar, ...]:
+        """Run-time scalars besides those of all optimizers."""
+        return ()
+
+    def scalars(self, loss_scale: float) -> tuple[RunTimeScalar, ...]:
+        """All floats of the training state, in its order; the loss's gradient starts with the factor `loss_scale`."""
+        return (
+            RunTimeScalar("learning_rate", self.lr),
+            RunTimeScalar("loss_scale", loss_scale),
+            RunTimeScalar(
+                "gradient_factor",
+                advance="net_state.gradient_factor = 1.0f / (net_state.loss_scale * (float)steps);",
+                comment="what a gradient is multiplied with at the update",
+            ),
+            *self.own_scalars,
+        )
+
+    @abstractmethod
+    def update(self) -> Update:
+        """The operator that updates one parameter."""
+
+    @abstractmethod
+    def twin(self, parameters: Sequence[torch.Tensor], learning_rate: float) -> torch.optim.Optimizer:
+        """torch.optim's optimizer of the same arithmetic."""
+
+    def manifest(self) -> dict[str, Any]:
+        """Name and fields as manifest.json states them."""
+        return {"name": self.name, **dataclasses.asdict(self)}
+
+
+@dataclass(frozen=True)
+class Update(Operator):
+    """One parameter's update, in place: in fp32, rounded once at each store.
+
+    Inputs: parameter, gradient, fp16 working copy (or absent), and the optimizer's states; a subclass adds their names.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("parameter", "gradient", "copy")
+    #: The kernel's template.
+    template: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        """All inputs but the gradient are written."""
+        cls.updated_inputs = tuple(index for index, name in enumerate(cls.inputs) if name != "gradient")
+
+    @property
+    @override
+    def pass_name(self) -> str:
+        return "update"
+
+    @override
+    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
+        return ()
+
+    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+        """None: an update is done in place, with a learning rate that only the running network knows."""
+        raise TypeError("an update has no value; torch.optim is its reference (odl.check.reference)")
+
+    @property
+    @abstractmethod
+    def weight_decay(self) -> float:
+        """What the parameter is multiplied with and added to its gradient."""
+
+    @property
+    @abstractmethod
+    def scalars(self) -> Mapping[str, Argument]:
+        """The kernel's own scalars by name, after learning_rate and gradient_factor and before weight_decay."""
+
+    def specialisation(self, request: KernelRequest) -> Mapping[str, object]:
+        """Entries of the template's context besides W, C, G and weight_decay."""
+        return {}
+
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """The optimizer's kernel, flat over the parameter's elements."""
+        parameter, gradient = request.input(0), request.input(1)
+        copy, *states = request.inputs[2:]
+        tensors = (parameter, copy, gradient, *states)
+        numbers: list[Argument] = [Runtime("learning_rate"), Runtime("gradient_factor")]
+        numbers += self.scalars.values()
+        if self.weight_decay:
+            numbers.append(Number(self.weight_decay))
+        return KernelCall(
+            template=self.template,
+            context={
+                "W": parameter.dtype,
+                "C": "none" if copy is None else copy.dtype,
+                "G": gradient.dtype,
+                "weight_decay": self.weight_decay != 0.0,
+                **self.specialisation(request),
+            },
+            shape_type="odl_flat_shape",
+            shape={"count": parameter.count},
+            arguments=(*(Tensor(value.name) for value in tensors if value is not None), *numbers),
+            tiling=FLAT,
+        )
