@@ -153,7 +153,7 @@ def describe(item: BoundNode, program: PlannedProgram) -> str:
     """Operator and shapes, for the comment above a call."""
     node, graph = item.node, program.graph
     inputs = " ".join(_dimensions(graph.value(name)) for name in node.reads[:1])
-    outputs = " ".join(_dimensions(graph.value(name)) for name in node.outputs[:1])
+    outputs = " ".join(_dimensions(graph.value(name)) for name in node.results[:1])
     text = f"{comment_text(node.name)}: {type(node.operator).__name__} {inputs}"
     if outputs:
         text += f" -> {outputs}"

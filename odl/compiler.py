@@ -13,7 +13,8 @@ from torch import nn
 import odl.operators  # noqa: F401  (registers every operator's lowering)
 from odl.errors import InputError
 from odl.graph.ir import Graph, Role
-from odl.operators.base import Array, KernelCall
+from odl.graph.operator import Array
+from odl.operators.base import KernelCall
 from odl.options import Options
 from odl.passes.fold_batch_norm import fold_batch_norm
 from odl.passes.fuse import fuse_elementwise

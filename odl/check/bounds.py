@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from odl.operators.base import Array
+from odl.graph.operator import Array
 from odl.precision import Precision
 
 #: Unit roundoff of the storage types.

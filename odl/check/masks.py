@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from odl.check.bounds import relative_error
 from odl.errors import CheckFailedError
-from odl.operators.base import Array
+from odl.graph.operator import Array
 
 _RELU = {"relu", "relu_"}
 _RELU6 = {"relu6", "relu6_"}

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from odl.check.masks import AlignedMasks, DeviceActivation, DeviceWinners, Flips, rounding_noise
-from odl.operators.base import Array
+from odl.graph.operator import Array
 from odl.optimizers.base import Optimizer
 from odl.trace.tracing import LOSSES
 

@@ -21,7 +21,7 @@ from odl.check.masks import DeviceActivation, DeviceWinners
 from odl.check.reference import Reference, ReferenceStep, Sample
 from odl.errors import CheckFailedError
 from odl.graph.ir import Role
-from odl.operators.base import Array
+from odl.graph.operator import Array
 from odl.optimizers.base import Optimizer
 from odl.precision import Precision
 from odl.run.net import Net

@@ -10,10 +10,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from odl.operators.base import Operator
+from odl.graph.operator import AbstractOperator
 
 
 class DType(StrEnum):
@@ -102,23 +100,32 @@ class Value:
 
 @dataclass(frozen=True)
 class Node:
-    """One operator applied to named values; an absent optional input is None."""
+    """One operator applied to values: `inputs` and `outputs` map the operator's names to the values' names.
+
+    Both are in the operator's order; what is absent (an optional input, a gradient that nobody wants) has no entry.
+    """
 
     name: str
-    operator: Operator
-    inputs: tuple[str | None, ...]
-    outputs: tuple[str, ...]
+    operator: AbstractOperator
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
 
     @property
     def reads(self) -> tuple[str, ...]:
         """Names of the values that the node reads."""
-        return tuple(name for name in self.inputs if name is not None)
+        return tuple(self.inputs.values())
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """Names of the values that the node makes."""
+        return tuple(self.outputs.values())
 
     @property
     def writes(self) -> tuple[str, ...]:
-        """Names of the values that the node writes: its outputs and the inputs that it updates in place."""
-        updated = (self.inputs[index] for index in self.operator.updated_inputs)
-        return self.outputs + tuple(name for name in updated if name is not None)
+        """Names of the values that the node writes: its results and the inputs that it updates in place."""
+        return self.results + tuple(
+            self.inputs[name] for name in self.operator.updated if name in self.inputs
+        )
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,7 @@ class Graph:
 
     def producer(self, name: str) -> Node | None:
         """The node whose output the value is, or None for inputs and parameters."""
-        return next((node for node in self.nodes if name in node.outputs), None)
+        return next((node for node in self.nodes if name in node.results), None)
 
     def consumers(self, name: str) -> tuple[Node, ...]:
         """The nodes that read the value."""
@@ -156,7 +163,7 @@ class Graph:
         used = set(self.outputs) | set(self.gradients.values()) | set(self.gradients)
         for node in kept:
             used.update(node.reads)
-            used.update(node.outputs)
+            used.update(node.results)
         always = {Role.INPUT, Role.TARGET, Role.SAMPLE_WEIGHT}
         values = {name: value for name, value in self.values.items() if name in used or value.role in always}
         return replace(self, nodes=kept, values=values)
@@ -172,8 +179,8 @@ class Graph:
             if self.producer(name) is None:
                 lines.append(f"  {_describe(value)}")
         for node in self.nodes:
-            inputs = ", ".join(name or "-" for name in node.inputs)
-            outputs = ", ".join(_describe(self.values[name]) for name in node.outputs)
+            inputs = ", ".join(f"{name}={value}" for name, value in node.inputs.items())
+            outputs = ", ".join(_describe(self.values[name]) for name in node.results)
             lines.append(f"  {node.name}: {node.operator.describe()}({inputs}) -> {outputs or '(in place)'}")
         lines.append(f"  return {', '.join(self.outputs)}")
         for parameter, gradient in self.gradients.items():

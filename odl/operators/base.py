@@ -9,19 +9,17 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from odl.graph.ir import Value
+from odl.graph.operator import AbstractOperator, Array
 from odl.operators.tiling import Tiling
 
-Array = NDArray[Any]
-Shape = tuple[int, ...]
 INFINITY = math.inf
 
 
@@ -125,56 +123,12 @@ class KernelRequest:
         return value
 
 
-class Operator(ABC):
+class Operator(AbstractOperator):
     """Base of all operators."""
-
-    #: Names of the inputs and of the outputs, in order.
-    inputs: ClassVar[tuple[str, ...]] = ()
-    outputs: ClassVar[tuple[str, ...]] = ()
-    #: Inputs (by index) that the kernel also writes, such as running statistics and updated weights.
-    updated_inputs: ClassVar[tuple[int, ...]] = ()
-    #: (output, input) pairs that may share storage when nobody reads the input afterwards.
-    in_place: ClassVar[tuple[tuple[int, int], ...]] = ()
-    #: Whether output 0 is always the same bytes as input 0 (a view).
-    is_view: ClassVar[bool] = False
-
-    @abstractmethod
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """Shapes of the outputs; ValueError when the inputs do not fit."""
-
-    @abstractmethod
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """The outputs in NumPy, in PyTorch's layout and the precision of the inputs."""
-
-    def macs(self, inputs: Sequence[Shape | None], outputs: Sequence[Shape]) -> int:
-        """Multiply-accumulates of one call (convolutions and dense layers only, as MLPerf Tiny counts)."""
-        return 0
 
     @abstractmethod
     def kernel(self, request: KernelRequest) -> KernelCall | None:
         """The kernel that serves this operator, or None when nothing has to run (a view)."""
-
-    @property
-    def pass_name(self) -> str:
-        """forward, input_gradient, weight_gradient, or update."""
-        return "forward"
-
-    def describe(self) -> str:
-        """Name and attributes that differ from their defaults, as text."""
-        parts = []
-        for item in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, item.name)
-            if item.default is dataclasses.MISSING or value != item.default:
-                parts.append(f"{item.name}={_text(value)}")
-        return type(self).__name__ + (f"[{' '.join(parts)}]" if parts else "")
-
-
-def _text(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(_text(item) for item in value)
-    if isinstance(value, float):
-        return f"{value:g}"
-    return str(value)
 
 
 def clamp(values: Array, low: float, high: float) -> Array:

@@ -6,25 +6,17 @@ Shapes: x [N,C,H,W] or [N,C]; gamma, beta, running mean and variance [C].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from odl.errors import InputError
 from odl.graph.ir import DType, Role, Value
-from odl.operators.base import (
-    INFINITY,
-    Array,
-    KernelCall,
-    KernelRequest,
-    Number,
-    Operator,
-    Shape,
-    Tensor,
-    clamp,
-)
+from odl.graph.operator import Array, InPlace, Shape
+from odl.operators.base import INFINITY, KernelCall, KernelRequest, Number, Operator, Tensor, clamp
 from odl.operators.tiling import CHANNELS
 from odl.trace.lowering import Lowering, lowers
 
@@ -56,29 +48,29 @@ class BatchNorm(Operator):
     training: bool
     low: float = -INFINITY
     high: float = INFINITY
-    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 0),)
+    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("y", "x"),)
 
     @property
-    def updated_inputs(self) -> tuple[int, ...]:  # type: ignore[override]
+    def updated(self) -> tuple[str, ...]:  # type: ignore[override]
         """The running statistics, in training mode."""
-        return (3, 4) if self.training else ()
+        return ("mean", "variance") if self.training else ()
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """As x, and per channel."""
-        x = inputs[0]
-        assert x is not None
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        x = inputs["x"]
         if self.training and int(np.prod(x)) == x[1]:
             raise ValueError(
                 "batch norm in training mode needs more than one value per channel; "
                 "use --bn fold or frozen, or a batch of at least 2 (--batch 2)"
             )
-        return (x, (x[1],), (x[1],)) if self.training else (x,)
+        saved = {"batch_mean": (x[1],), "batch_inverse_deviation": (x[1],)} if self.training else {}
+        return {"y": x, **saved}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+    @override
+    def reference(
+        self, *, x: Array, gamma: Array, beta: Array, mean: Array, variance: Array
+    ) -> dict[str, Array]:
         """Updates the running statistics it is given in place when training."""
-        x, gamma, beta, mean, variance = inputs
-        assert x is not None and gamma is not None and beta is not None
-        assert mean is not None and variance is not None
         batch_mean, batch_variance = mean, variance
         if self.training:
             batch_mean, batch_variance = x.mean(axis=_axes(x.ndim)), x.var(axis=_axes(x.ndim))
@@ -88,7 +80,8 @@ class BatchNorm(Operator):
         inverse = 1.0 / np.sqrt(batch_variance + self.eps)
         y = (x - _per_channel(batch_mean, x.ndim)) * _per_channel(inverse * gamma, x.ndim)
         y = clamp(y + _per_channel(beta, x.ndim), self.low, self.high)
-        return (y, batch_mean, inverse) if self.training else (y,)
+        saved = {"batch_mean": batch_mean, "batch_inverse_deviation": inverse} if self.training else {}
+        return {"y": y, **saved}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """batch_norm_train or batch_norm_frozen."""
@@ -119,25 +112,26 @@ class BatchNormGradient(Operator):
     eps: float
     training: bool
     wanted: tuple[bool, bool, bool]
-    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 0),)
+    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("dx", "dy"),)
 
     @property
+    def _wanted_names(self) -> list[str]:
+        return [name for name, wanted in zip(self.outputs, self.wanted, strict=True) if wanted]
+
+    @property
+    @override
     def pass_name(self) -> str:
-        """Backward."""
         return "input_gradient"
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """As x, and per channel, for what is wanted."""
-        x = inputs[1]
-        assert x is not None
-        every = (x, (x[1],), (x[1],))
-        return tuple(shape for shape, wanted in zip(every, self.wanted, strict=True) if wanted)
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        x = inputs["x"]
+        every = {"dx": x, "dgamma": (x[1],), "dbeta": (x[1],)}
+        return {name: shape for name, shape in every.items() if name in self._wanted_names}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+    @override
+    def reference(self, *, dy: Array, x: Array, gamma: Array, mean: Array, spread: Array) -> dict[str, Array]:
         """The closed forms of PyTorch's native_batch_norm_backward."""
-        dy, x, gamma, mean, spread = inputs
-        assert dy is not None and x is not None and gamma is not None
-        assert mean is not None and spread is not None
         inverse = spread if self.training else 1.0 / np.sqrt(spread + self.eps)
         normal = (x - _per_channel(mean, x.ndim)) * _per_channel(inverse, x.ndim)
         dbeta, dgamma = dy.sum(axis=_axes(x.ndim)), (dy * normal).sum(axis=_axes(x.ndim))
@@ -146,8 +140,8 @@ class BatchNormGradient(Operator):
             count = x.size // x.shape[1]
             dx = dy - _per_channel(dbeta / count, x.ndim) - normal * _per_channel(dgamma / count, x.ndim)
         dx = dx * _per_channel(gamma * inverse, x.ndim)
-        every = (dx, dgamma, dbeta)
-        return tuple(value for value, wanted in zip(every, self.wanted, strict=True) if wanted)
+        every = {"dx": dx, "dgamma": dgamma, "dbeta": dbeta}
+        return {name: value for name, value in every.items() if name in self._wanted_names}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """batch_norm_train_gradient or batch_norm_frozen_gradient."""
@@ -192,14 +186,16 @@ def lower_batch_norm(lowering: Lowering, node: Any) -> None:
         training, (momentum, eps) = False, node.args[5:7]
     else:
         training, momentum, eps = node.args[5:8]
-    affine = (lowering.parameter(node, gamma), lowering.parameter(node, beta))
-    names = [lowering.name(x), *affine, lowering.name(mean), lowering.name(variance)]
+    gamma, beta = lowering.parameter(node, gamma), lowering.parameter(node, beta)
+    names = {"x": lowering.name(x), "gamma": gamma, "beta": beta}
+    statistics = {"mean": lowering.name(mean), "variance": lowering.name(variance)}
     operator = BatchNorm(float(eps), float(momentum), bool(training))
-    outputs = lowering.add(node, operator, names, Role.ACTIVATION)
-    for name in outputs[1:]:
-        lowering.save(name, DType.F32)
-    saved = outputs[1:] if training else (None, None)
-    lowering.set_tuple(node, (outputs[0], *saved, names[3], names[4]))
+    outputs = lowering.add(node, operator, names | statistics, Role.ACTIVATION)
+    saved = [outputs.get(name) for name in ("batch_mean", "batch_inverse_deviation")]
+    for name in saved:
+        if name is not None:
+            lowering.save(name, DType.F32)
+    lowering.set_tuple(node, (outputs["y"], *saved, *statistics.values()))
 
 
 @lowers("aten.native_batch_norm_backward.default")
@@ -209,10 +205,10 @@ def lower_batch_norm_backward(lowering: Lowering, node: Any) -> None:
     first, second = (saved_mean, saved_inverse) if training else (mean, variance)
     first_wanted, second_wanted, third_wanted = (bool(item) for item in wanted)
     operator = BatchNormGradient(float(eps), bool(training), (first_wanted, second_wanted, third_wanted))
-    inputs = [lowering.name(item) for item in (dy, x, gamma, first, second)]
-    names = iter(lowering.add(node, operator, inputs, Role.GRADIENT))
-    results = [next(names) if want else None for want in operator.wanted]
-    for name in results[1:]:
-        if name is not None:
-            lowering.give_role(name, Role.PARAMETER_GRADIENT)
-    lowering.set_tuple(node, results)
+    given = {"dy": dy, "x": x, "gamma": gamma, "mean": first, "spread": second}
+    inputs = {name: lowering.name(item) for name, item in given.items()}
+    outputs = lowering.add(node, operator, inputs, Role.GRADIENT)
+    for name in ("dgamma", "dbeta"):
+        if name in outputs:
+            lowering.give_role(outputs[name], Role.PARAMETER_GRADIENT)
+    lowering.set_tuple(node, [outputs.get(name) for name in operator.outputs])

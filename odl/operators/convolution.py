@@ -7,22 +7,22 @@ each side; dilation and other groupings are refused with a clear error.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from odl.errors import InputError
 from odl.graph.ir import DType, Role
+from odl.graph.operator import Array, InPlace, Shape
 from odl.operators.base import (
     INFINITY,
-    Array,
     KernelCall,
     KernelRequest,
     Number,
     Operator,
-    Shape,
     Tensor,
     clamp,
     register_tiles,
@@ -153,28 +153,25 @@ class Conv2d(Operator):
     low: float = -INFINITY
     high: float = INFINITY
     unrolled: bool = False
-    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 3),)
+    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("y", "addend"),)
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """N, O, OH, OW."""
-        x, weight = inputs[0], inputs[1]
-        assert x is not None and weight is not None
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        x, weight = inputs["x"], inputs["weight"]
         channels = weight[0] if self.depthwise else math.prod(weight[1:]) if self.unrolled else weight[1]
         if x[1] != channels:
             raise ValueError(f"the input has {x[1]} channels, the weight expects {channels}")
-        return ((x[0], weight[0], *_seen(self).output_size(x[2], x[3])),)
+        return {"y": (x[0], weight[0], *_seen(self).output_size(x[2], x[3]))}
 
-    def macs(self, inputs: Sequence[Shape | None], outputs: Sequence[Shape]) -> int:
-        """Output elements times window size times input channels per group."""
-        weight = inputs[1]
-        assert weight is not None
-        return _macs(weight, outputs[0])
+    @override
+    def macs(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> int:
+        return _macs(inputs["weight"], outputs["y"])
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """Sum over window positions of one einsum each."""
-        x, weight, bias, addend = (*inputs, None, None)[:4]
-        assert x is not None and weight is not None
-        ((n, o, rows, columns),) = self.shapes([x.shape, weight.shape])
+    @override
+    def reference(
+        self, *, x: Array, weight: Array, bias: Array | None = None, addend: Array | None = None
+    ) -> dict[str, Array]:
+        n, o, rows, columns = self.shapes({"x": x.shape, "weight": weight.shape})["y"]
         if self.unrolled:
             weight = weight.transpose(0, 2, 3, 1).reshape(o, -1, 1, 1)
         padded = _seen(self).pad(x)
@@ -188,7 +185,7 @@ class Conv2d(Operator):
             y += bias[None, :, None, None]
         if addend is not None:
             y += addend
-        return (clamp(y, self.low, self.high),)
+        return {"y": clamp(y, self.low, self.high)}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """conv2d_forward or depthwise_forward."""
@@ -225,27 +222,25 @@ class Conv2dInputGradient(Operator):
     depthwise: bool = False
     low: float = -INFINITY
     high: float = INFINITY
-    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 2),)
+    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("dx", "addend"),)
 
     @property
+    @override
     def pass_name(self) -> str:
-        """Backward to the input."""
         return "input_gradient"
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """The shape of x."""
-        return (self.input_shape,)
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {"dx": self.input_shape}
 
-    def macs(self, inputs: Sequence[Shape | None], outputs: Sequence[Shape]) -> int:
-        """As the forward convolution."""
-        dy, weight = inputs[0], inputs[1]
-        assert dy is not None and weight is not None
-        return _macs(weight, dy)
+    @override
+    def macs(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> int:
+        return _macs(inputs["weight"], inputs["dy"])
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """Scatter every window position back onto the padded input."""
-        dy, weight, addend, mask = (*inputs, None, None)[:4]
-        assert dy is not None and weight is not None
+    @override
+    def reference(
+        self, *, dy: Array, weight: Array, addend: Array | None = None, mask: Array | None = None
+    ) -> dict[str, Array]:
         n, c, h, w = self.input_shape
         top, left, bottom, right = self.window.padding
         padded = np.zeros((n, c, h + top + bottom, w + left + right), dtype=dy.dtype)
@@ -259,7 +254,7 @@ class Conv2dInputGradient(Operator):
             dx = dx + addend
         if mask is not None:
             dx = np.where((mask > self.low) & (mask < self.high), dx, 0)
-        return (dx,)
+        return {"dx": dx}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """conv2d_input_gradient or depthwise_input_gradient."""
@@ -295,28 +290,24 @@ class Conv2dWeightGradient(Operator):
     unrolled: bool = False
 
     @property
+    @override
     def pass_name(self) -> str:
-        """Backward to the weight."""
         return "weight_gradient"
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """The shape of the weight."""
-        return (self.weight_shape,)
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {"dw": self.weight_shape}
 
-    def macs(self, inputs: Sequence[Shape | None], outputs: Sequence[Shape]) -> int:
-        """As the forward convolution."""
-        dy = inputs[1]
-        assert dy is not None
-        return _macs(self.weight_shape, dy)
+    @override
+    def macs(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> int:
+        return _macs(self.weight_shape, inputs["dy"])
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """One einsum per window position."""
-        x, dy = inputs
-        assert x is not None and dy is not None
+    @override
+    def reference(self, *, x: Array, dy: Array) -> dict[str, Array]:
         if self.unrolled:
             filters, channels, height, width = self.weight_shape
             rows = np.einsum("nkhw,nohw->ok", x, dy).reshape(filters, height, width, channels)
-            return (rows.transpose(0, 3, 1, 2),)
+            return {"dw": rows.transpose(0, 3, 1, 2)}
         padded = self.window.pad(x)
         dw = np.zeros(self.weight_shape, dtype=x.dtype)
         for i, j, r, c in self.window.taps(dy.shape[2], dy.shape[3]):
@@ -324,7 +315,7 @@ class Conv2dWeightGradient(Operator):
                 dw[:, 0, i, j] = np.einsum("nchw,nchw->c", padded[:, :, r, c], dy)
             else:
                 dw[:, :, i, j] = np.einsum("nchw,nohw->oc", padded[:, :, r, c], dy)
-        return (dw,)
+        return {"dw": dw}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """conv2d_weight_gradient or depthwise_weight_gradient."""
@@ -356,20 +347,17 @@ class ChannelSum(Operator):
     outputs: ClassVar[tuple[str, ...]] = ("db",)
 
     @property
+    @override
     def pass_name(self) -> str:
-        """Backward to the bias."""
         return "weight_gradient"
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """One element per channel."""
-        assert inputs[0] is not None
-        return ((inputs[0][1],),)
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {"db": (inputs["dy"][1],)}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """Sum over all axes but the second."""
-        (dy,) = inputs
-        assert dy is not None
-        return (dy.sum(axis=tuple(axis for axis in range(dy.ndim) if axis != 1)),)
+    @override
+    def reference(self, *, dy: Array) -> dict[str, Array]:
+        return {"db": dy.sum(axis=tuple(axis for axis in range(dy.ndim) if axis != 1))}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """channel_sum."""
@@ -420,7 +408,7 @@ def lower_convolution(lowering: Lowering, node: Any) -> None:
     window = _window(lowering.shape(weight), stride, padding)
     lowering.set_weight_layout(weight, depthwise)
     bias_name = None if bias is None else lowering.parameter(node, bias)
-    operands = (lowering.name(x), lowering.parameter(node, weight), bias_name, None)
+    operands = {"x": lowering.name(x), "weight": lowering.parameter(node, weight), "bias": bias_name}
     lowering.emit(node, Conv2d(window, depthwise), operands, Role.ACTIVATION)
 
 
@@ -436,11 +424,12 @@ def lower_convolution_backward(lowering: Lowering, node: Any) -> None:
     gradient, weight_name = lowering.name(dy), lowering.name(weight)
     if wanted[0]:
         operator = Conv2dInputGradient(window, lowering.shape(x), depthwise)
-        results[0] = lowering.add(node, operator, (gradient, weight_name, None, None), Role.GRADIENT)[0]
+        operands = {"dy": gradient, "weight": weight_name}
+        results[0] = lowering.add(node, operator, operands, Role.GRADIENT)["dx"]
     if wanted[1]:
         weight_gradient = Conv2dWeightGradient(window, weight_shape, depthwise)
-        operands = (lowering.name(x), gradient)
-        results[1] = lowering.add(node, weight_gradient, operands, Role.PARAMETER_GRADIENT)[0]
+        operands = {"x": lowering.name(x), "dy": gradient}
+        results[1] = lowering.add(node, weight_gradient, operands, Role.PARAMETER_GRADIENT)["dw"]
     if wanted[2]:
-        results[2] = lowering.add(node, ChannelSum(), (gradient,), Role.PARAMETER_GRADIENT)[0]
+        results[2] = lowering.add(node, ChannelSum(), {"dy": gradient}, Role.PARAMETER_GRADIENT)["db"]
     lowering.set_tuple(node, results)

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from odl.errors import InputError
 from odl.graph.ir import Role
-from odl.operators.base import (
-    INFINITY,
-    Array,
-    KernelCall,
-    KernelRequest,
-    Number,
-    Operator,
-    Shape,
-    Tensor,
-    clamp,
-)
+from odl.graph.operator import Array, InPlace, Shape
+from odl.operators.base import INFINITY, KernelCall, KernelRequest, Number, Operator, Tensor, clamp
 from odl.operators.tiling import FLAT
 from odl.trace.lowering import Lowering, lowers
 
@@ -50,18 +42,15 @@ class Relu(Operator):
     outputs: ClassVar[tuple[str, ...]] = ("y",)
     low: float = 0.0
     high: float = INFINITY
-    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 0),)
+    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("y", "x"),)
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """As the input."""
-        assert inputs[0] is not None
-        return (inputs[0],)
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {"y": inputs["x"]}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """NumPy where."""
-        (x,) = inputs
-        assert x is not None
-        return (clamp(x, self.low, self.high),)
+    @override
+    def reference(self, *, x: Array) -> dict[str, Array]:
+        return {"y": clamp(x, self.low, self.high)}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """relu."""
@@ -76,23 +65,20 @@ class ReluGradient(Operator):
     outputs: ClassVar[tuple[str, ...]] = ("dx",)
     low: float = 0.0
     high: float = INFINITY
-    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 0),)
+    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("dx", "dy"),)
 
     @property
+    @override
     def pass_name(self) -> str:
-        """Backward to the input."""
         return "input_gradient"
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """As dy."""
-        assert inputs[0] is not None
-        return (inputs[0],)
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {"dx": inputs["dy"]}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """NumPy where."""
-        dy, y = inputs
-        assert dy is not None and y is not None
-        return (np.where((y > self.low) & (y < self.high), dy, np.zeros_like(dy)),)
+    @override
+    def reference(self, *, dy: Array, y: Array) -> dict[str, Array]:
+        return {"dx": np.where((y > self.low) & (y < self.high), dy, np.zeros_like(dy))}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """relu_gradient."""
@@ -107,20 +93,18 @@ class Add(Operator):
     outputs: ClassVar[tuple[str, ...]] = ("y",)
     low: float = -INFINITY
     high: float = INFINITY
-    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 0), (0, 1))
+    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("y", "a"), InPlace("y", "b"))
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """As the inputs, which must agree."""
-        a, b = inputs
-        if a != b or a is None:
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        a, b = inputs["a"], inputs["b"]
+        if a != b:
             raise ValueError(f"only tensors of one shape can be added, got {a} and {b}")
-        return (a,)
+        return {"y": a}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """NumPy sum."""
-        a, b = inputs
-        assert a is not None and b is not None
-        return (clamp(a + b, self.low, self.high),)
+    @override
+    def reference(self, *, a: Array, b: Array) -> dict[str, Array]:
+        return {"y": clamp(a + b, self.low, self.high)}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """add."""
@@ -128,7 +112,7 @@ class Add(Operator):
 
 
 def _activation(lowering: Lowering, node: Any, low: float, high: float) -> None:
-    lowering.emit(node, Relu(low, high), (lowering.name(node.args[0]),), Role.ACTIVATION)
+    lowering.emit(node, Relu(low, high), {"x": lowering.name(node.args[0])}, Role.ACTIVATION)
 
 
 @lowers("aten.relu.default")
@@ -149,7 +133,7 @@ def lower_hardtanh(lowering: Lowering, node: Any) -> None:
 def lower_relu_backward(lowering: Lowering, node: Any) -> None:
     """ReLU's gradient; ATen gives it the output."""
     dy, y, threshold = node.args
-    operands = (lowering.name(dy), lowering.name(y))
+    operands = {"dy": lowering.name(dy), "y": lowering.name(y)}
     lowering.emit(node, ReluGradient(float(threshold), INFINITY), operands, Role.GRADIENT)
 
 
@@ -162,14 +146,15 @@ def lower_hardtanh_backward(lowering: Lowering, node: Any) -> None:
         (
             other
             for other in lowering.nodes
-            if other.operator == Relu(float(low), float(high)) and other.inputs == (name,)
+            if other.operator == Relu(float(low), float(high)) and other.inputs == {"x": name}
         ),
         None,
     )
     if forward is None:
         raise InputError(f"{lowering.where(node)}: the clamp that this gradient belongs to was not found")
     operator = ReluGradient(float(low), float(high))
-    lowering.emit(node, operator, (lowering.name(dy), forward.outputs[0]), Role.GRADIENT)
+    operands = {"dy": lowering.name(dy), "y": forward.outputs["y"]}
+    lowering.emit(node, operator, operands, Role.GRADIENT)
 
 
 @lowers("aten.add.Tensor")
@@ -178,8 +163,8 @@ def lower_add(lowering: Lowering, node: Any) -> None:
     a, b = node.args
     if not hasattr(a, "meta") or not hasattr(b, "meta") or node.kwargs.get("alpha", 1) != 1:
         raise InputError(f"{lowering.where(node)}: adding a constant or a scaled tensor is not supported")
-    operands = (lowering.name(a), lowering.name(b))
-    roles = {lowering.values[name].role for name in operands}
+    operands = {"a": lowering.name(a), "b": lowering.name(b)}
+    roles = {lowering.values[name].role for name in operands.values()}
     if Role.PARAMETER_GRADIENT in roles:
         raise InputError("a parameter is used more than once; give each use a parameter of its own")
     if not roles <= {Role.INPUT, Role.ACTIVATION, Role.GRADIENT}:

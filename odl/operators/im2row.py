@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from typing_extensions import override
 
-from odl.operators.base import Array, KernelCall, KernelRequest, Operator, Shape, Tensor
+from odl.graph.operator import Array, Shape
+from odl.operators.base import KernelCall, KernelRequest, Operator, Tensor
 from odl.operators.convolution import Window, shape_struct
 from odl.operators.tiling import ConvolutionTiling, Tile, Tiling
 
@@ -44,21 +46,18 @@ class Im2Row(Operator):
     outputs: ClassVar[tuple[str, ...]] = ("rows",)
     window: Window
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """N, KH*KW*C, OH, OW."""
-        x = inputs[0]
-        assert x is not None
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        x = inputs["x"]
         height, width = self.window.kernel
-        return ((x[0], height * width * x[1], *self.window.output_size(x[2], x[3])),)
+        return {"rows": (x[0], height * width * x[1], *self.window.output_size(x[2], x[3]))}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """One slice per window position."""
-        (x,) = inputs
-        assert x is not None
-        ((n, _, rows, columns),) = self.shapes([x.shape])
+    @override
+    def reference(self, *, x: Array) -> dict[str, Array]:
+        n, _, rows, columns = self.shapes({"x": x.shape})["rows"]
         padded = self.window.pad(x)
         taps = [padded[:, :, r, c] for _, _, r, c in self.window.taps(rows, columns)]
-        return (np.concatenate(taps, axis=1).reshape(n, -1, rows, columns),)
+        return {"rows": np.concatenate(taps, axis=1).reshape(n, -1, rows, columns)}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """im2row."""

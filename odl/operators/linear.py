@@ -5,23 +5,17 @@ Shapes: x [N,I], weight [O,I], y [N,O]; the N rows are an image of N rows of one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from odl.errors import InputError
 from odl.graph.ir import Role, Value
-from odl.operators.base import (
-    INFINITY,
-    Array,
-    KernelCall,
-    KernelRequest,
-    Operator,
-    Shape,
-    clamp,
-)
+from odl.graph.operator import Array, InPlace, Shape
+from odl.operators.base import INFINITY, KernelCall, KernelRequest, Operator, clamp
 from odl.operators.convolution import (
     ChannelSum,
     Conv2d,
@@ -68,33 +62,31 @@ class Linear(Operator):
     outputs: ClassVar[tuple[str, ...]] = ("y",)
     low: float = -INFINITY
     high: float = INFINITY
-    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 3),)
+    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("y", "addend"),)
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """N, O."""
-        x, weight = inputs[0], inputs[1]
-        assert x is not None and weight is not None
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        x, weight = inputs["x"], inputs["weight"]
         if len(x) != 2:
             raise ValueError(f"a linear layer takes [batch, features], got {len(x)} dimensions")
         if x[1] != weight[1]:
             raise ValueError(f"the input has {x[1]} features, the weight expects {weight[1]}")
-        return ((x[0], weight[0]),)
+        return {"y": (x[0], weight[0])}
 
-    def macs(self, inputs: Sequence[Shape | None], outputs: Sequence[Shape]) -> int:
-        """N times O times I."""
-        assert inputs[1] is not None
-        return _macs(outputs[0][0], inputs[1])
+    @override
+    def macs(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> int:
+        return _macs(outputs["y"][0], inputs["weight"])
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """Matrix product."""
-        x, weight, bias, addend = (*inputs, None, None)[:4]
-        assert x is not None and weight is not None
+    @override
+    def reference(
+        self, *, x: Array, weight: Array, bias: Array | None = None, addend: Array | None = None
+    ) -> dict[str, Array]:
         y = x @ weight.T
         if bias is not None:
             y = y + bias
         if addend is not None:
             y = y + addend
-        return (clamp(y, self.low, self.high),)
+        return {"y": clamp(y, self.low, self.high)}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """conv2d_forward."""
@@ -109,34 +101,31 @@ class LinearInputGradient(Operator):
     outputs: ClassVar[tuple[str, ...]] = ("dx",)
     low: float = -INFINITY
     high: float = INFINITY
-    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 2),)
+    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("dx", "addend"),)
 
     @property
+    @override
     def pass_name(self) -> str:
-        """Backward to the input."""
         return "input_gradient"
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """N, I."""
-        dy, weight = inputs[0], inputs[1]
-        assert dy is not None and weight is not None
-        return ((dy[0], weight[1]),)
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {"dx": (inputs["dy"][0], inputs["weight"][1])}
 
-    def macs(self, inputs: Sequence[Shape | None], outputs: Sequence[Shape]) -> int:
-        """N times O times I."""
-        assert inputs[1] is not None
-        return _macs(outputs[0][0], inputs[1])
+    @override
+    def macs(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> int:
+        return _macs(outputs["dx"][0], inputs["weight"])
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """Matrix product."""
-        dy, weight, addend, mask = (*inputs, None, None)[:4]
-        assert dy is not None and weight is not None
+    @override
+    def reference(
+        self, *, dy: Array, weight: Array, addend: Array | None = None, mask: Array | None = None
+    ) -> dict[str, Array]:
         dx = dy @ weight
         if addend is not None:
             dx = dx + addend
         if mask is not None:
             dx = np.where((mask > self.low) & (mask < self.high), dx, 0)
-        return (dx,)
+        return {"dx": dx}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """conv2d_input_gradient."""
@@ -153,26 +142,21 @@ class LinearWeightGradient(Operator):
     outputs: ClassVar[tuple[str, ...]] = ("dw",)
 
     @property
+    @override
     def pass_name(self) -> str:
-        """Backward to the weight."""
         return "weight_gradient"
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """O, I."""
-        x, dy = inputs
-        assert x is not None and dy is not None
-        return ((dy[1], x[1]),)
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {"dw": (inputs["dy"][1], inputs["x"][1])}
 
-    def macs(self, inputs: Sequence[Shape | None], outputs: Sequence[Shape]) -> int:
-        """N times O times I."""
-        assert inputs[0] is not None
-        return _macs(inputs[0][0], outputs[0])
+    @override
+    def macs(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> int:
+        return _macs(inputs["x"][0], outputs["dw"])
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """Matrix product."""
-        x, dy = inputs
-        assert x is not None and dy is not None
-        return (dy.T @ x,)
+    @override
+    def reference(self, *, x: Array, dy: Array) -> dict[str, Array]:
+        return {"dw": dy.T @ x}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """conv2d_weight_gradient."""
@@ -197,7 +181,11 @@ def lower_addmm(lowering: Lowering, node: Any) -> None:
     transposed = lowering.operand(weight)
     if not isinstance(transposed, Transposed):
         raise InputError(f"{lowering.where(node)}: only x @ weight.T + bias (a linear layer) is supported")
-    operands = (lowering.name(x), _weight(lowering, node, transposed), lowering.parameter(node, bias), None)
+    operands = {
+        "x": lowering.name(x),
+        "weight": _weight(lowering, node, transposed),
+        "bias": lowering.parameter(node, bias),
+    }
     lowering.emit(node, Linear(), operands, Role.ACTIVATION)
 
 
@@ -206,12 +194,13 @@ def lower_mm(lowering: Lowering, node: Any) -> None:
     """x wᵀ forward, dy w to the input, dyᵀ x to the weight."""
     left, right = (lowering.operand(argument) for argument in node.args)
     if isinstance(left, Transposed) and isinstance(right, str):
-        operands: tuple[str | None, ...] = (right, left.name)
+        operands = {"x": right, "dy": left.name}
         lowering.emit(node, LinearWeightGradient(), operands, Role.PARAMETER_GRADIENT)
     elif isinstance(left, str) and isinstance(right, Transposed):
-        lowering.emit(node, Linear(), (left, _weight(lowering, node, right), None, None), Role.ACTIVATION)
+        operands = {"x": left, "weight": _weight(lowering, node, right)}
+        lowering.emit(node, Linear(), operands, Role.ACTIVATION)
     elif isinstance(left, str) and isinstance(right, str) and _is_parameter(lowering, right):
-        lowering.emit(node, LinearInputGradient(), (left, right, None, None), Role.GRADIENT)
+        lowering.emit(node, LinearInputGradient(), {"dy": left, "weight": right}, Role.GRADIENT)
     else:
         raise InputError(f"{lowering.where(node)}: a product of two activations is not supported")
 
@@ -233,4 +222,4 @@ def lower_sum(lowering: Lowering, node: Any) -> None:
     rank = len(lowering.shape(x))
     if [axis % rank for axis in axes] != [axis for axis in range(rank) if axis != 1]:
         raise InputError(f"{lowering.where(node)}: a sum over axes {axes} is not supported")
-    lowering.emit(node, ChannelSum(), (lowering.name(x),), Role.PARAMETER_GRADIENT)
+    lowering.emit(node, ChannelSum(), {"dy": lowering.name(x)}, Role.PARAMETER_GRADIENT)

@@ -6,15 +6,17 @@ gradient with respect to the output times the loss scale.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from odl.errors import InputError
 from odl.graph.ir import DType, Role, Value
-from odl.operators.base import Array, KernelCall, KernelRequest, Operator, Runtime, Shape, Tensor
+from odl.graph.operator import Array, Shape
+from odl.operators.base import KernelCall, KernelRequest, Operator, Runtime, Tensor
 from odl.trace.lowering import Lowering, lowers
 
 
@@ -45,22 +47,20 @@ class CrossEntropy(Operator):
     inputs: ClassVar[tuple[str, ...]] = ("logits", "target", "sample_weight")
     outputs: ClassVar[tuple[str, ...]] = ("loss", "dlogits")
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """One loss, and the logits' gradient."""
-        logits = inputs[0]
-        assert logits is not None
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        logits = inputs["logits"]
         if len(logits) != 2:
             raise ValueError(f"cross-entropy takes logits [batch, classes], got {len(logits)} dimensions")
-        return ((1,), logits)
+        return {"loss": (1,), "dlogits": logits}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """Loss scale 1."""
-        logits, target, weight = inputs
-        assert logits is not None and target is not None and weight is not None
+    @override
+    def reference(self, *, logits: Array, target: Array, sample_weight: Array) -> dict[str, Array]:
+        """With a loss scale of 1."""
         softmax, logarithm = _softmax_parts(logits)
-        loss = (weight * -(target * logarithm).sum(axis=1)).mean()
+        loss = (sample_weight * -(target * logarithm).sum(axis=1)).mean()
         gradient = softmax * target.sum(axis=1, keepdims=True) - target
-        return np.array([loss]), gradient * weight[:, None] / len(logits)
+        return {"loss": np.array([loss]), "dlogits": gradient * sample_weight[:, None] / len(logits)}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """cross_entropy."""
@@ -76,18 +76,17 @@ class MeanSquaredError(Operator):
     inputs: ClassVar[tuple[str, ...]] = ("prediction", "target", "sample_weight")
     outputs: ClassVar[tuple[str, ...]] = ("loss", "dprediction")
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """One loss, and the prediction's gradient."""
-        assert inputs[0] is not None
-        return ((1,), inputs[0])
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {"loss": (1,), "dprediction": inputs["prediction"]}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """Loss scale 1."""
-        prediction, target, weight = inputs
-        assert prediction is not None and target is not None and weight is not None
+    @override
+    def reference(self, *, prediction: Array, target: Array, sample_weight: Array) -> dict[str, Array]:
+        """With a loss scale of 1."""
         error = prediction - target
-        weight = weight.reshape((-1,) + (1,) * (prediction.ndim - 1))
-        return np.array([(weight * error**2).mean()]), 2 * weight * error / prediction.size
+        weight = sample_weight.reshape((-1,) + (1,) * (prediction.ndim - 1))
+        loss = np.array([(weight * error**2).mean()])
+        return {"loss": loss, "dprediction": 2 * weight * error / prediction.size}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """mean_squared_error."""
@@ -97,7 +96,8 @@ class MeanSquaredError(Operator):
         return _loss_call("mean_squared_error", request, "odl_classes_shape", shape)
 
 
-def _lower_loss(lowering: Lowering, node: Any, operator: Operator) -> None:
+def _lower_loss(lowering: Lowering, node: Any, operator: Operator, predicted: str) -> None:
+    """Add the loss, whose input `predicted` is the model's output and whose output d`predicted` its gradient."""
     output = lowering.name(node.meta["model_output"])
     model_output = lowering.values[output]
     target = next((value for value in lowering.values.values() if value.role is Role.TARGET), None)
@@ -107,21 +107,21 @@ def _lower_loss(lowering: Lowering, node: Any, operator: Operator) -> None:
         )
     if target.layout is not model_output.layout:
         raise InputError(f"{lowering.where(node)}: the target's layout does not match the model's output")
-    names = ("loss", "output_gradient")
-    loss, gradient = lowering.add(
-        node, operator, (output, target.name, "sample_weight"), Role.GRADIENT, names
-    )
-    lowering.values[loss] = Value(loss, (1,), Role.LOSS, DType.F32)
-    lowering.set(node, gradient)
+    gradient = f"d{predicted}"
+    inputs = {predicted: output, "target": target.name, "sample_weight": "sample_weight"}
+    called = {"loss": "loss", gradient: "output_gradient"}
+    names = lowering.add(node, operator, inputs, Role.GRADIENT, called)
+    lowering.values[names["loss"]] = Value(names["loss"], (1,), Role.LOSS, DType.F32)
+    lowering.set(node, names[gradient])
 
 
 @lowers("aten._log_softmax_backward_data.default")
 def lower_cross_entropy(lowering: Lowering, node: Any) -> None:
     """Softmax, negative log-likelihood and their gradient."""
-    _lower_loss(lowering, node, CrossEntropy())
+    _lower_loss(lowering, node, CrossEntropy(), "logits")
 
 
 @lowers("aten.mse_loss_backward.default")
 def lower_mean_squared_error(lowering: Lowering, node: Any) -> None:
     """Mean squared error and its gradient."""
-    _lower_loss(lowering, node, MeanSquaredError())
+    _lower_loss(lowering, node, MeanSquaredError(), "prediction")

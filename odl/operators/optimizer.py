@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from typing_extensions import override
+
 from odl.graph.ir import Value
-from odl.operators.base import (
-    Array,
-    KernelCall,
-    KernelRequest,
-    Number,
-    Operator,
-    Shape,
-    Tensor,
-)
+from odl.graph.operator import Array, Shape
+from odl.operators.base import KernelCall, KernelRequest, Number, Operator, Tensor
 from odl.operators.tiling import FLAT
 
 
@@ -28,21 +23,20 @@ class Refresh(Operator):
     """Round a master weight into its working copy; inputs master, copy (written in place)."""
 
     inputs: ClassVar[tuple[str, ...]] = ("parameter", "copy")
-    outputs: ClassVar[tuple[str, ...]] = ()
-    updated_inputs: ClassVar[tuple[int, ...]] = (1,)
+    updated: ClassVar[tuple[str, ...]] = ("copy",)
 
     @property
+    @override
     def pass_name(self) -> str:
-        """Optimizer."""
         return "update"
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """Nothing new."""
-        return ()
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """No value of its own."""
-        return ()
+    @override
+    def reference(self, **arrays: Array) -> dict[str, Array]:
+        return {}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """cast."""
@@ -62,21 +56,20 @@ class Clear(Operator):
     """Set a gradient accumulator to zero; input the accumulator (written in place)."""
 
     inputs: ClassVar[tuple[str, ...]] = ("accumulator",)
-    outputs: ClassVar[tuple[str, ...]] = ()
-    updated_inputs: ClassVar[tuple[int, ...]] = (0,)
+    updated: ClassVar[tuple[str, ...]] = ("accumulator",)
 
     @property
+    @override
     def pass_name(self) -> str:
-        """Optimizer."""
         return "update"
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """Nothing new."""
-        return ()
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """No value of its own."""
-        return ()
+    @override
+    def reference(self, **arrays: Array) -> dict[str, Array]:
+        return {}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """fill."""

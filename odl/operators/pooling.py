@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from odl.errors import InputError
 from odl.graph.ir import DType, Role
-from odl.operators.base import Array, KernelCall, KernelRequest, Operator, Shape, Tensor
+from odl.graph.operator import Array, Shape
+from odl.operators.base import KernelCall, KernelRequest, Operator, Tensor
 from odl.operators.convolution import Window
 from odl.operators.tiling import CHANNELS
 from odl.trace.lowering import Expanded, Lowering, lowers
@@ -88,19 +90,17 @@ class AveragePool(_AveragePooling):
     inputs: ClassVar[tuple[str, ...]] = ("x",)
     outputs: ClassVar[tuple[str, ...]] = ("y",)
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """N, C, OH, OW."""
-        return (self._output_shape(),)
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {"y": self._output_shape()}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """Sum of the window positions over the divisor."""
-        (x,) = inputs
-        assert x is not None
+    @override
+    def reference(self, *, x: Array) -> dict[str, Array]:
         shape = self._output_shape()
         padded, y = self.window.pad(x), np.zeros(shape, dtype=x.dtype)
         for _, _, r, c in self.window.taps(shape[2], shape[3]):
             y += padded[:, :, r, c]
-        return (y / self._divisors().astype(x.dtype),)
+        return {"y": y / self._divisors().astype(x.dtype)}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """average_pool."""
@@ -115,23 +115,21 @@ class AveragePoolGradient(_AveragePooling):
     outputs: ClassVar[tuple[str, ...]] = ("dx",)
 
     @property
+    @override
     def pass_name(self) -> str:
-        """Backward to the input."""
         return "input_gradient"
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """The shape of x."""
-        return (self.input_shape,)
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {"dx": self.input_shape}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """Every output spreads its share over its window."""
-        (dy,) = inputs
-        assert dy is not None
+    @override
+    def reference(self, *, dy: Array) -> dict[str, Array]:
         share = dy / self._divisors().astype(dy.dtype)
         padded = self.window.pad(np.zeros(self.input_shape, dtype=dy.dtype))
         for _, _, r, c in self.window.taps(dy.shape[2], dy.shape[3]):
             padded[:, :, r, c] += share
-        return (self.window.crop(padded),)
+        return {"dx": self.window.crop(padded)}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """average_pool_gradient."""
@@ -145,23 +143,23 @@ class MaxPool(_Pooling):
     inputs: ClassVar[tuple[str, ...]] = ("x",)
     outputs: ClassVar[tuple[str, ...]] = ("y", "winner")
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """N, C, OH, OW twice; ValueError when a position does not fit a byte."""
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
         if self.window.kernel[0] * self.window.kernel[1] > 256:
-            raise ValueError("a max pooling window has more than 256 elements")
-        return (self._output_shape(), self._output_shape())
+            raise ValueError("a max pooling window has more than 256 elements")  # a position is one byte
+        return {"y": self._output_shape(), "winner": self._output_shape()}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """First maximum in row-major order wins."""
-        (x,) = inputs
-        assert x is not None
+    @override
+    def reference(self, *, x: Array) -> dict[str, Array]:
+        """The first maximum in row-major order wins."""
         top, left, bottom, right = self.window.padding
         padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=-np.inf)
         shape = self._output_shape()
         taps = [padded[:, :, r, c] for _, _, r, c in self.window.taps(shape[2], shape[3])]
         stack = np.stack(taps)
         winner = stack.argmax(axis=0)
-        return np.take_along_axis(stack, winner[None], axis=0)[0], winner.astype(np.uint8)
+        y = np.take_along_axis(stack, winner[None], axis=0)[0]
+        return {"y": y, "winner": winner.astype(np.uint8)}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """max_pool."""
@@ -176,22 +174,20 @@ class MaxPoolGradient(_Pooling):
     outputs: ClassVar[tuple[str, ...]] = ("dx",)
 
     @property
+    @override
     def pass_name(self) -> str:
-        """Backward to the input."""
         return "input_gradient"
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """The shape of x."""
-        return (self.input_shape,)
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {"dx": self.input_shape}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """Every output gives its gradient to its winner."""
-        dy, winner = inputs
-        assert dy is not None and winner is not None
+    @override
+    def reference(self, *, dy: Array, winner: Array) -> dict[str, Array]:
         padded = self.window.pad(np.zeros(self.input_shape, dtype=dy.dtype))
         for i, j, r, c in self.window.taps(dy.shape[2], dy.shape[3]):
             padded[:, :, r, c] += dy * (winner == i * self.window.kernel[1] + j)
-        return (self.window.crop(padded),)
+        return {"dx": self.window.crop(padded)}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """max_pool_gradient."""
@@ -218,16 +214,14 @@ class GlobalAveragePool(Operator):
     outputs: ClassVar[tuple[str, ...]] = ("y",)
     keep: bool = True
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """N, C, 1, 1 or N, C."""
-        assert inputs[0] is not None
-        n, c = inputs[0][:2]
-        return ((n, c, 1, 1) if self.keep else (n, c),)
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        n, c = inputs["x"][:2]
+        return {"y": (n, c, 1, 1) if self.keep else (n, c)}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """NumPy mean."""
-        assert inputs[0] is not None
-        return (inputs[0].mean(axis=(2, 3), keepdims=self.keep),)
+    @override
+    def reference(self, *, x: Array) -> dict[str, Array]:
+        return {"y": x.mean(axis=(2, 3), keepdims=self.keep)}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """global_average_pool."""
@@ -243,20 +237,18 @@ class GlobalAveragePoolGradient(Operator):
     input_shape: Shape
 
     @property
+    @override
     def pass_name(self) -> str:
-        """Backward to the input."""
         return "input_gradient"
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """The shape of x."""
-        return (self.input_shape,)
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {"dx": self.input_shape}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """NumPy broadcast."""
-        (dy,) = inputs
-        assert dy is not None
+    @override
+    def reference(self, *, dy: Array) -> dict[str, Array]:
         n, c, h, w = self.input_shape
-        return (np.broadcast_to(dy.reshape(n, c, 1, 1) / (h * w), self.input_shape).astype(dy.dtype),)
+        return {"dx": np.broadcast_to(dy.reshape(n, c, 1, 1) / (h * w), self.input_shape).astype(dy.dtype)}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """global_average_pool_gradient."""
@@ -292,7 +284,7 @@ def lower_average_pool(lowering: Lowering, node: Any) -> None:
     )
     window = _pool_window(lowering, node, x, kernel, stride, padding, ceil)
     operator = AveragePool(window, lowering.shape(x), include, divisor)
-    lowering.emit(node, operator, (lowering.name(x),), Role.ACTIVATION)
+    lowering.emit(node, operator, {"x": lowering.name(x)}, Role.ACTIVATION)
 
 
 @lowers("aten.avg_pool2d_backward.default")
@@ -304,7 +296,7 @@ def lower_average_pool_backward(lowering: Lowering, node: Any) -> None:
     )
     window = _pool_window(lowering, node, x, kernel, stride, padding, ceil)
     operator = AveragePoolGradient(window, lowering.shape(x), include, divisor)
-    lowering.emit(node, operator, (lowering.name(dy),), Role.GRADIENT)
+    lowering.emit(node, operator, {"dy": lowering.name(dy)}, Role.GRADIENT)
 
 
 @lowers("aten.max_pool2d_with_indices.default")
@@ -316,9 +308,9 @@ def lower_max_pool(lowering: Lowering, node: Any) -> None:
         raise InputError(f"{lowering.where(node)}: dilation is not supported")
     window = _pool_window(lowering, node, x, kernel, stride, padding, ceil)
     operator = MaxPool(window, lowering.shape(x))
-    names = lowering.add(node, operator, (lowering.name(x),), Role.ACTIVATION)
-    lowering.save(names[1], DType.U8)
-    lowering.set_tuple(node, names)
+    names = lowering.add(node, operator, {"x": lowering.name(x)}, Role.ACTIVATION)
+    lowering.save(names["winner"], DType.U8)
+    lowering.set_tuple(node, (names["y"], names["winner"]))
 
 
 @lowers("aten.max_pool2d_with_indices_backward.default")
@@ -327,7 +319,7 @@ def lower_max_pool_backward(lowering: Lowering, node: Any) -> None:
     dy, x, kernel, stride, padding, _, ceil, indices = node.args
     window = _pool_window(lowering, node, x, kernel, stride, padding, ceil)
     operator = MaxPoolGradient(window, lowering.shape(x))
-    operands = (lowering.name(dy), lowering.name(indices))
+    operands = {"dy": lowering.name(dy), "winner": lowering.name(indices)}
     lowering.emit(node, operator, operands, Role.GRADIENT)
 
 
@@ -339,7 +331,7 @@ def lower_mean(lowering: Lowering, node: Any) -> None:
     rank = len(lowering.shape(x))
     if rank != 4 or sorted(axis % rank for axis in axes) != [2, 3]:
         raise InputError(f"{lowering.where(node)}: only the mean over height and width is supported")
-    lowering.emit(node, GlobalAveragePool(keep), (lowering.name(x),), Role.ACTIVATION)
+    lowering.emit(node, GlobalAveragePool(keep), {"x": lowering.name(x)}, Role.ACTIVATION)
 
 
 @lowers("aten._adaptive_avg_pool2d.default", "aten.adaptive_avg_pool2d.default")
@@ -350,7 +342,7 @@ def lower_adaptive_average_pool(lowering: Lowering, node: Any) -> None:
         raise InputError(
             f"{lowering.where(node)}: adaptive pooling is supported to 1x1 only, got {list(size)}"
         )
-    lowering.emit(node, GlobalAveragePool(), (lowering.name(x),), Role.ACTIVATION)
+    lowering.emit(node, GlobalAveragePool(), {"x": lowering.name(x)}, Role.ACTIVATION)
 
 
 @lowers("aten._adaptive_avg_pool2d_backward.default")
@@ -358,7 +350,7 @@ def lower_adaptive_average_pool_backward(lowering: Lowering, node: Any) -> None:
     """Gradient of adaptive pooling to 1x1."""
     dy, x = node.args[:2]
     operator = GlobalAveragePoolGradient(lowering.shape(x))
-    lowering.emit(node, operator, (lowering.name(dy),), Role.GRADIENT)
+    lowering.emit(node, operator, {"dy": lowering.name(dy)}, Role.GRADIENT)
 
 
 @lowers("aten.expand.default", part=True)
@@ -376,6 +368,6 @@ def lower_division(lowering: Lowering, node: Any) -> None:
         n, c, h, w = operand.shape
         if divisor == h * w and before == (n, c, 1, 1):
             operator = GlobalAveragePoolGradient(operand.shape)
-            lowering.emit(node, operator, (operand.name,), Role.GRADIENT)
+            lowering.emit(node, operator, {"dy": operand.name}, Role.GRADIENT)
             return
     raise InputError(f"{lowering.where(node)}: division is not supported")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from odl.errors import InputError
 from odl.graph.ir import Layout, Role
-from odl.operators.base import Array, KernelCall, KernelRequest, Operator, Shape, Tensor
+from odl.graph.operator import Array, InPlace, Shape
+from odl.operators.base import KernelCall, KernelRequest, Operator, Tensor
 from odl.trace.lowering import Lowering, lowers
 
 
@@ -22,19 +24,17 @@ class Reshape(Operator):
     outputs: ClassVar[tuple[str, ...]] = ("y",)
     shape: Shape
     is_view: ClassVar[bool] = True
-    in_place: ClassVar[tuple[tuple[int, int], ...]] = ((0, 0),)
+    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("y", "x"),)
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """The new shape; ValueError when the number of elements differs."""
-        assert inputs[0] is not None
-        if np.prod(inputs[0]) != np.prod(self.shape):
-            raise ValueError(f"cannot reshape {inputs[0]} to {self.shape}")
-        return (self.shape,)
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        if np.prod(inputs["x"]) != np.prod(self.shape):
+            raise ValueError(f"cannot reshape {inputs['x']} to {self.shape}")
+        return {"y": self.shape}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """NumPy reshape."""
-        assert inputs[0] is not None
-        return (inputs[0].reshape(self.shape),)
+    @override
+    def reference(self, *, x: Array) -> dict[str, Array]:
+        return {"y": x.reshape(self.shape)}
 
     def kernel(self, request: KernelRequest) -> None:
         """Nothing runs."""
@@ -49,15 +49,14 @@ class ChangeLayout(Operator):
     image: Shape
     to_channels_first: bool
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """As the input; only the order in memory changes."""
-        assert inputs[0] is not None
-        return (inputs[0],)
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {"y": inputs["x"]}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+    @override
+    def reference(self, *, x: Array) -> dict[str, Array]:
         """The identity: references work in PyTorch's order."""
-        assert inputs[0] is not None
-        return (inputs[0],)
+        return {"y": x}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """change_layout."""
@@ -82,21 +81,18 @@ class Pad(Operator):
     outputs: ClassVar[tuple[str, ...]] = ("y",)
     amounts: tuple[int, int, int, int]
 
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        """The image with its border."""
-        assert inputs[0] is not None
-        n, c, h, w = inputs[0]
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        n, c, h, w = inputs["x"]
         top, left, bottom, right = self.amounts
-        return ((n, c, h + top + bottom, w + left + right),)
+        return {"y": (n, c, h + top + bottom, w + left + right)}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
-        """NumPy pad and slice."""
-        (x,) = inputs
-        assert x is not None
+    @override
+    def reference(self, *, x: Array) -> dict[str, Array]:
         top, left, bottom, right = (max(0, amount) for amount in self.amounts)
         x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
         top, left, bottom, right = (max(0, -amount) for amount in self.amounts)
-        return (x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right],)
+        return {"y": x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """Refused: only padding that a convolution takes on is supported."""
@@ -146,7 +142,7 @@ def lower_view(lowering: Lowering, node: Any) -> None:
         return
     if value.role is Role.PARAMETER:
         raise InputError(f"{lowering.where(node)}: reshaping parameter '{name}' is not supported")
-    lowering.emit(node, Reshape(shape), (name,), _result_role(value.role))
+    lowering.emit(node, Reshape(shape), {"x": name}, _result_role(value.role))
 
 
 @lowers("aten.constant_pad_nd.default")
@@ -164,7 +160,7 @@ def lower_pad(lowering: Lowering, node: Any) -> None:
             f"{lowering.where(node)}: only padding that convolutions alone read is supported, and no cropping; "
             "give the padding to the layer itself"
         )
-    lowering.emit(node, Pad((top, left, bottom, right)), (name,), role)
+    lowering.emit(node, Pad((top, left, bottom, right)), {"x": name}, role)
 
 
 def _only_pads_convolutions(node: Any) -> bool:

@@ -17,17 +17,8 @@ from typing_extensions import override
 
 from odl.errors import InputError, option
 from odl.graph.ir import DType
-from odl.operators.base import (
-    Argument,
-    Array,
-    KernelCall,
-    KernelRequest,
-    Number,
-    Operator,
-    Runtime,
-    Shape,
-    Tensor,
-)
+from odl.graph.operator import Array, Shape
+from odl.operators.base import Argument, KernelCall, KernelRequest, Number, Operator, Runtime, Tensor
 from odl.operators.tiling import FLAT
 
 if TYPE_CHECKING:
@@ -152,7 +143,7 @@ class Update(Operator):
 
     def __init_subclass__(cls) -> None:
         """All inputs but the gradient are written."""
-        cls.updated_inputs = tuple(index for index, name in enumerate(cls.inputs) if name != "gradient")
+        cls.updated = tuple(name for name in cls.inputs if name != "gradient")
 
     @property
     @override
@@ -160,10 +151,11 @@ class Update(Operator):
         return "update"
 
     @override
-    def shapes(self, inputs: Sequence[Shape | None]) -> tuple[Shape, ...]:
-        return ()
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {}
 
-    def reference(self, *inputs: Array | None) -> tuple[Array, ...]:
+    @override
+    def reference(self, **arrays: Array) -> dict[str, Array]:
         """None: an update is done in place, with a learning rate that only the running network knows."""
         raise TypeError("an update has no value; torch.optim is its reference (odl.check.reference)")
 

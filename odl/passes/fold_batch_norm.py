@@ -43,9 +43,9 @@ def fold_batch_norm(module: nn.Module, inference: Graph) -> Folded:
     for node in inference.nodes:
         if not isinstance(node.operator, BatchNorm):
             continue
-        norm_path = (node.inputs[1] or "").rpartition(".")[0]
-        used_once = len(inference.consumers(node.inputs[1] or "")) == 1
-        layer_path = _layer_before(inference, node.inputs[0] or "") if used_once else None
+        norm_path = node.inputs["gamma"].rpartition(".")[0]
+        used_once = len(inference.consumers(node.inputs["gamma"])) == 1
+        layer_path = _layer_before(inference, node.inputs["x"]) if used_once else None
         norm = _submodule(module, norm_path)
         layer = _submodule(module, layer_path) if layer_path is not None else None
         if isinstance(layer, _LAYERS) and isinstance(norm, _NORMS):
@@ -61,9 +61,10 @@ def _layer_before(graph: Graph, name: str) -> str | None:
     producer = graph.producer(name)
     if producer is None or not isinstance(producer.operator, Conv2d | Linear):
         return None
-    if sole_consumer(graph, name) is None or len(graph.consumers(producer.inputs[1] or "")) != 1:
+    weight = producer.inputs["weight"]
+    if sole_consumer(graph, name) is None or len(graph.consumers(weight)) != 1:
         return None
-    return (producer.inputs[1] or "").rpartition(".")[0]
+    return weight.rpartition(".")[0]
 
 
 def _submodule(module: nn.Module, path: str) -> nn.Module | None:

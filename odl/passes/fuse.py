@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
-from odl.graph.ir import Graph, Node
-from odl.operators.base import Operator
+from odl.graph import AbstractOperator, Graph, Node
 from odl.operators.batch_norm import BatchNorm
 from odl.operators.convolution import Conv2d, Conv2dInputGradient
 from odl.operators.elementwise import Add, Relu, ReluGradient
@@ -45,15 +45,17 @@ def _fused(graph: Graph, node: Node) -> Graph | None:
 
 
 def _replace_pair(
-    graph: Graph, first: Node, second: Node, operator: Operator, inputs: tuple[str | None, ...]
+    graph: Graph, first: Node, second: Node, operator: AbstractOperator, inputs: Mapping[str, str]
 ) -> Graph:
     """Both nodes become one, which stands where the second stood and gives what it gave."""
-    joined = Node(first.name, operator, inputs, (second.outputs[0], *first.outputs[1:]))
+    (result,) = second.results
+    outputs = {name: result if value in second.reads else value for name, value in first.outputs.items()}
+    joined = Node(first.name, operator, inputs, outputs)
     nodes = [joined if node is second else node for node in graph.nodes if node is not first]
     return graph.with_nodes(nodes)
 
 
-def _unclamped(operator: Operator) -> bool:
+def _unclamped(operator: AbstractOperator) -> bool:
     low, high = getattr(operator, "low", -math.inf), getattr(operator, "high", math.inf)
     return bool(low == -math.inf and high == math.inf)
 
@@ -61,32 +63,32 @@ def _unclamped(operator: Operator) -> bool:
 def _fuse_add(graph: Graph, node: Node) -> Graph | None:
     position = {item.name: index for index, item in enumerate(graph.nodes)}
     candidates = []
-    for own, other in ((0, 1), (1, 0)):
-        name, addend = node.inputs[own], node.inputs[other]
-        producer = graph.producer(name) if name is not None else None
-        if producer is None or name is None or name == addend:
+    a, b = node.inputs["a"], node.inputs["b"]
+    for name, addend in ((a, b), (b, a)):
+        producer = graph.producer(name)
+        if producer is None or name == addend:
             continue
         if sole_consumer(graph, name) is not node or not _unclamped(producer.operator):
             continue
-        forward = isinstance(producer.operator, _FORWARD) and producer.inputs[3] is None
-        backward = isinstance(producer.operator, _INPUT_GRADIENT) and producer.inputs[2:] == (None, None)
-        if forward or (backward and _unclamped(node.operator)):
-            candidates.append((position[producer.name], producer, addend, forward))
+        free = "addend" not in producer.inputs and "mask" not in producer.inputs
+        forward = isinstance(producer.operator, _FORWARD)
+        backward = isinstance(producer.operator, _INPUT_GRADIENT) and _unclamped(node.operator)
+        if free and (forward or backward):
+            candidates.append((position[producer.name], producer, addend))
     if not candidates:
         return None
-    _, producer, addend, forward = max(candidates, key=lambda candidate: candidate[0])
+    _, producer, addend = max(candidates, key=lambda candidate: candidate[0])
     operator = producer.operator
     if not _unclamped(node.operator):
         assert isinstance(node.operator, Add) and isinstance(operator, Conv2d | Linear)
         operator = replace(operator, low=node.operator.low, high=node.operator.high)
-    inputs = (*producer.inputs[:3], addend) if forward else (*producer.inputs[:2], addend, None)
-    return _replace_pair(graph, producer, node, operator, inputs)
+    return _replace_pair(graph, producer, node, operator, {**producer.inputs, "addend": addend})
 
 
 def _fuse_relu(graph: Graph, node: Node) -> Graph | None:
-    name = node.inputs[0]
-    producer = graph.producer(name) if name is not None else None
-    if producer is None or name is None or sole_consumer(graph, name) is not node:
+    name = node.inputs["x"]
+    producer = graph.producer(name)
+    if producer is None or sole_consumer(graph, name) is not node:
         return None
     if not isinstance(producer.operator, _CLAMPED) or not _unclamped(producer.operator):
         return None
@@ -96,12 +98,12 @@ def _fuse_relu(graph: Graph, node: Node) -> Graph | None:
 
 
 def _fuse_mask(graph: Graph, node: Node) -> Graph | None:
-    name, mask = node.inputs
-    producer = graph.producer(name) if name is not None else None
-    if producer is None or name is None or sole_consumer(graph, name) is not node:
+    name, mask = node.inputs["dy"], node.inputs["y"]
+    producer = graph.producer(name)
+    if producer is None or sole_consumer(graph, name) is not node:
         return None
-    if not isinstance(producer.operator, _INPUT_GRADIENT) or producer.inputs[3] is not None:
+    if not isinstance(producer.operator, _INPUT_GRADIENT) or "mask" in producer.inputs:
         return None
     assert isinstance(node.operator, ReluGradient)
     operator = replace(producer.operator, low=node.operator.low, high=node.operator.high)
-    return _replace_pair(graph, producer, node, operator, (*producer.inputs[:3], mask))
+    return _replace_pair(graph, producer, node, operator, {**producer.inputs, "mask": mask})

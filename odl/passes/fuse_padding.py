@@ -22,30 +22,29 @@ def fuse_padding(graph: Graph) -> Graph:
 
 def _fuse_once(graph: Graph) -> Graph:
     nodes = [_take_padding(graph, node) for node in graph.nodes]
-    by_output = {node.outputs[0]: index for index, node in enumerate(nodes) if node.outputs}
+    by_output = {name: index for index, node in enumerate(nodes) for name in node.results}
     for index, node in enumerate(nodes):
         if not isinstance(node.operator, Pad) or max(node.operator.amounts) > 0:
             continue
-        producer = by_output.get(node.inputs[0] or "")
-        if producer is None or len(graph.consumers(node.inputs[0] or "")) != 1:
+        producer = by_output.get(node.inputs["x"])
+        if producer is None or len(graph.consumers(node.inputs["x"])) != 1:
             continue
         gradient = nodes[producer]
         if isinstance(gradient.operator, Conv2dInputGradient):
             window = gradient.operator.window.widened([-amount for amount in node.operator.amounts])
-            shape = graph.value(node.outputs[0]).shape
+            shape = graph.value(node.outputs["y"]).shape
             operator = replace(gradient.operator, window=window, input_shape=shape)
-            nodes[index] = Node(gradient.name, operator, gradient.inputs, node.outputs)
+            nodes[index] = Node(gradient.name, operator, gradient.inputs, {"dx": node.outputs["y"]})
     return remove_dead_code(graph.with_nodes(nodes))
 
 
 def _take_padding(graph: Graph, node: Node) -> Node:
     operator = node.operator
-    if not isinstance(operator, Conv2d | Conv2dWeightGradient) or node.inputs[0] is None:
+    if not isinstance(operator, Conv2d | Conv2dWeightGradient):
         return node
-    producer = graph.producer(node.inputs[0])
+    producer = graph.producer(node.inputs["x"])
     if producer is None or not isinstance(producer.operator, Pad) or min(producer.operator.amounts) < 0:
         return node
     window = operator.window.widened(producer.operator.amounts)
-    return replace(
-        node, operator=replace(operator, window=window), inputs=(producer.inputs[0], *node.inputs[1:])
-    )
+    inputs = {**node.inputs, "x": producer.inputs["x"]}
+    return replace(node, operator=replace(operator, window=window), inputs=inputs)

@@ -15,7 +15,7 @@ def choose_layouts(graph: Graph) -> Graph:
         if not isinstance(node.operator, Reshape):
             nodes.append(node)
             continue
-        before, after = graph.value(node.inputs[0] or ""), graph.value(node.outputs[0])
+        before, after = graph.value(node.inputs["x"]), graph.value(node.outputs["y"])
         if same_bytes(before.shape, before.layout, after.shape, after.layout):
             nodes.append(node)
             continue
@@ -29,11 +29,11 @@ def _copied(node: Node, before: Value, after: Value) -> tuple[list[Node], Value]
     name = f"{node.name}.layout"
     if before.layout is Layout.NHWC and after.layout is Layout.FLAT:
         value = Value(name, before.shape, before.role, before.dtype, Layout.FLAT)
-        copy = Node(name, ChangeLayout(before.shape, to_channels_first=True), (before.name,), (name,))
-        return [copy, Node(node.name, node.operator, (name,), node.outputs)], value
+        copy = Node(name, ChangeLayout(before.shape, to_channels_first=True), {"x": before.name}, {"y": name})
+        return [copy, Node(node.name, node.operator, {"x": name}, node.outputs)], value
     if before.layout is Layout.FLAT and after.layout is Layout.NHWC:
         value = Value(name, after.shape, after.role, after.dtype, Layout.FLAT)
-        view = Node(name, node.operator, node.inputs, (name,))
+        view = Node(name, node.operator, node.inputs, {"y": name})
         back = ChangeLayout(after.shape, to_channels_first=False)
-        return [view, Node(node.name, back, (name,), node.outputs)], value
+        return [view, Node(node.name, back, {"x": name}, node.outputs)], value
     raise InputError(f"reshaping {before.shape} to {after.shape} is not supported")

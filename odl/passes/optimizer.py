@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from odl.graph.ir import DType, Graph, Node, Role, Value
-from odl.operators.base import Operator
 from odl.operators.optimizer import Clear, Refresh
 from odl.optimizers.base import Optimizer, State, Update
 from odl.precision import Precision
@@ -48,11 +47,11 @@ def insert_updates(
     )
     update = optimizer.update()
     updates = {
-        parameter: Node(f"{parameter}.update", update, _update_inputs(step, update, parameter, gradient), ())
+        parameter: Node(f"{parameter}.update", update, _update_inputs(step, update, parameter, gradient), {})
         for parameter, gradient in step.gradients.items()
     }
     refresh = [
-        Node(f"{name}.refresh", Refresh(), (name, f"{name}.copy"), ())
+        Node(f"{name}.refresh", Refresh(), {"parameter": name, "copy": f"{name}.copy"}, {})
         for name in step.values
         if f"{name}.copy" in step.values
     ]
@@ -89,13 +88,13 @@ def _state(parameter: Value, state: State) -> Value:
     )
 
 
-def _update_inputs(step: Graph, update: Update, parameter: str, gradient: str) -> tuple[str | None, ...]:
-    """What the update is given: the working copy and the states that the parameter has, None for others."""
+def _update_inputs(step: Graph, update: Update, parameter: str, gradient: str) -> dict[str, str]:
+    """What the update is given: besides parameter and gradient the working copy and the states that exist."""
     names = {name: f"{parameter}.{name}" for name in update.inputs} | {
         "parameter": parameter,
         "gradient": gradient,
     }
-    return tuple(name if name in step.values else None for name in names.values())
+    return {name: value for name, value in names.items() if value in step.values}
 
 
 def _update_at_once(step: Graph, updates: dict[str, Node]) -> Graph:
@@ -106,7 +105,7 @@ def _update_at_once(step: Graph, updates: dict[str, Node]) -> Graph:
         last = max(
             position[other.name]
             for other in step.nodes
-            if parameter in other.reads or step.gradients[parameter] in other.outputs
+            if parameter in other.reads or step.gradients[parameter] in other.results
         )
         due.setdefault(last, []).append(node)
     nodes: list[Node] = []
@@ -120,7 +119,7 @@ def _weight_gradients_last(step: Graph, weight_of: dict[str, str]) -> Graph:
     """Move each gradient behind the last reader of its weight, or of the working copy whose memory it takes over."""
     nodes = list(step.nodes)
     for gradient, weight in weight_of.items():
-        producer = next(node for node in nodes if gradient in node.outputs)
+        producer = next(node for node in nodes if gradient in node.results)
         last = max(nodes.index(node) for node in nodes if weight in node.reads)
         if nodes.index(producer) < last:
             nodes.remove(producer)
@@ -129,8 +128,7 @@ def _weight_gradients_last(step: Graph, weight_of: dict[str, str]) -> Graph:
 
 
 def _clear(gradient: str) -> Node:
-    operator: Operator = Clear()
-    return Node(f"{gradient}.clear", operator, (gradient,), ())
+    return Node(f"{gradient}.clear", Clear(), {"accumulator": gradient}, {})
 
 
 def _graph(step: Graph, nodes: list[Node]) -> Graph:

@@ -10,8 +10,7 @@ from odl.graph.ir import Graph, Node
 
 def renamed(node: Node, names: Mapping[str, str]) -> Node:
     """The node with its inputs renamed."""
-    inputs = tuple(name if name is None else names.get(name, name) for name in node.inputs)
-    return replace(node, inputs=inputs)
+    return replace(node, inputs={name: names.get(value, value) for name, value in node.inputs.items()})
 
 
 def sole_consumer(graph: Graph, name: str) -> Node | None:
@@ -27,11 +26,7 @@ def remove_dead_code(graph: Graph) -> Graph:
     needed = set(graph.outputs) | set(graph.gradients.values())
     kept: list[Node] = []
     for node in reversed(graph.nodes):
-        if needed.intersection(node.outputs) or any(index < len(node.inputs) for index in _updates(node)):
+        if needed.intersection(node.results) or set(node.operator.updated) & node.inputs.keys():
             kept.append(node)
             needed.update(node.reads)
     return graph.with_nodes(reversed(kept))
-
-
-def _updates(node: Node) -> tuple[int, ...]:
-    return tuple(index for index in node.operator.updated_inputs if node.inputs[index : index + 1] != (None,))

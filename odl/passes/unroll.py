@@ -23,18 +23,18 @@ def unroll_windows(graph: Graph) -> Graph:
     for node in graph.nodes:
         operator = node.operator
         if isinstance(operator, Conv2d) and _gains(graph, node, operator):
-            key = (node.inputs[0] or "", operator.window)
+            key = (node.inputs["x"], operator.window)
             if key not in added:
                 unrolling = Im2Row(operator.window)
                 name = f"{node.name}.im2row"
-                (shape,) = unrolling.shapes([graph.value(key[0]).shape])
+                shape = unrolling.shapes({"x": graph.value(key[0]).shape})["rows"]
                 added[key] = Value(name, shape, Role.ACTIVATION, graph.value(key[0]).dtype, Layout.NHWC)
-                nodes.append(Node(name, unrolling, (key[0],), (name,)))
+                nodes.append(Node(name, unrolling, {"x": key[0]}, {"rows": name}))
         if isinstance(operator, Conv2d | Conv2dWeightGradient) and not operator.depthwise:
-            rows = added.get((node.inputs[0] or "", operator.window))
+            rows = added.get((node.inputs["x"], operator.window))
             if rows is not None:
                 operator = replace(operator, unrolled=True)
-                node = replace(node, operator=operator, inputs=(rows.name, *node.inputs[1:]))
+                node = replace(node, operator=operator, inputs={**node.inputs, "x": rows.name})
         nodes.append(node)
     return graph.with_values(added.values()).with_nodes(nodes)
 
@@ -42,6 +42,6 @@ def unroll_windows(graph: Graph) -> Graph:
 def _gains(graph: Graph, node: Node, operator: Conv2d) -> bool:
     if operator.depthwise or operator.unrolled or operator.window.kernel == (1, 1):
         return False
-    out_channels, channels, height, width = graph.value(node.inputs[1] or "").shape
+    out_channels, channels, height, width = graph.value(node.inputs["weight"]).shape
     row = channels * height * width
     return channels <= MOST_CHANNELS and row % 2 == 0 and row <= out_channels

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from odl.graph.ir import Graph, Node, Role
-from odl.operators.base import KernelRequest
+from odl.graph.ir import Graph, Node, Role, Value
+from odl.graph.operator import Shape
+from odl.operators.base import KernelRequest, Operator
 from odl.plan.buffers import Buffer, MemoryPlan, Purpose
 from odl.plan.pack import plan_memory
 from odl.plan.program import FROM_CALLER, PURPOSES, BoundNode, Keys, PlannedProgram, Schedule, ScheduleRequest
@@ -22,13 +23,20 @@ def bind_kernels(graph: Graph, request: ScheduleRequest) -> tuple[BoundNode, ...
     """Ask every operator for its kernel."""
     bound = []
     for node in graph.nodes:
-        inputs = tuple(None if name is None else graph.value(name) for name in node.inputs)
-        outputs = tuple(graph.value(name) for name in node.outputs)
+        operator = node.operator
+        assert isinstance(operator, Operator)
+        given = {name: graph.value(value) for name, value in node.inputs.items()}
+        inputs = tuple(given.get(name) for name in operator.inputs)
+        made = {name: graph.value(value) for name, value in node.outputs.items()}
+        outputs = tuple(made.values())
         accumulate = request.accumulate and any(value.role is Role.PARAMETER_GRADIENT for value in outputs)
-        call = node.operator.kernel(KernelRequest(inputs, outputs, request.cores, request.chunk, accumulate))
-        shapes = [None if value is None else value.shape for value in inputs]
-        bound.append(BoundNode(node, call, node.operator.macs(shapes, [value.shape for value in outputs])))
+        call = operator.kernel(KernelRequest(inputs, outputs, request.cores, request.chunk, accumulate))
+        bound.append(BoundNode(node, call, operator.macs(_shapes(given), _shapes(made))))
     return tuple(bound)
+
+
+def _shapes(values: Mapping[str, Value]) -> dict[str, Shape]:
+    return {name: value.shape for name, value in values.items()}
 
 
 def make_schedule(graphs: Mapping[Program, Graph], request: ScheduleRequest) -> Schedule:
@@ -148,20 +156,16 @@ def _needs_scratch(node: Node, program: Program, stagings: Mapping[Program, Stag
 
 def _check_in_place(program: Program, node: Node, keys: Keys) -> None:
     """A kernel may write over an input only where its operator says so."""
-    allowed = {(node.outputs[output], node.inputs[given]) for output, given in _pairs(node)}
-    for output in node.outputs:
+    allowed = {
+        (node.outputs.get(pair.output), node.inputs.get(pair.input)) for pair in node.operator.in_place
+    }
+    for output in node.results:
         for given in node.reads:
             same = keys.buffer(program, output) == keys.buffer(program, given)
             if same and (output, given) not in allowed:
                 raise PlanError(
                     f"memory plan: node '{node.name}' would overwrite its input '{given}' with '{output}'"
                 )
-
-
-def _pairs(node: Node) -> list[tuple[int, int]]:
-    return [
-        pair for pair in node.operator.in_place if pair[1] < len(node.inputs) and pair[0] < len(node.outputs)
-    ]
 
 
 def _verify(

@@ -31,12 +31,17 @@ def share_storage(graph: Graph, shared: Mapping[str, str]) -> Storage:
     buffer_of = {root: root for root in set(view_of.values())}
     last_use = dict(last_read)
     for index, node in enumerate(graph.nodes):
-        taken = _in_place_input(graph, node, index, view_of, buffer_of, last_use, shared)
-        if taken is None:
-            continue
-        output = view_of[node.outputs[0]]
-        buffer_of[output] = taken
-        last_use[taken] = max(last_use.get(taken, index), last_read.get(output, index))
+        for pair in () if node.operator.is_view else node.operator.in_place:
+            given, output = node.inputs.get(pair.input), node.outputs.get(pair.output)
+            if given is None or output is None or output in shared:
+                continue
+            taken = buffer_of[view_of[given]]
+            if last_use.get(taken, -1) <= index and _may_take_over(
+                graph, node, given, output, taken, view_of
+            ):
+                buffer_of[view_of[output]] = taken
+                last_use[taken] = max(last_use.get(taken, index), last_read.get(view_of[output], index))
+                break
     for value, storage in shared.items():
         if value in buffer_of and storage in view_of:
             buffer_of[value] = storage
@@ -47,34 +52,17 @@ def _views(graph: Graph) -> dict[str, str]:
     view_of = {name: name for name in graph.values}
     for node in graph.nodes:
         if node.operator.is_view:
-            view_of[node.outputs[0]] = view_of[node.inputs[0] or ""]
+            for pair in node.operator.in_place:
+                view_of[node.outputs[pair.output]] = view_of[node.inputs[pair.input]]
     return view_of
 
 
-def _in_place_input(
-    graph: Graph,
-    node: Node,
-    index: int,
-    view_of: Mapping[str, str],
-    buffer_of: Mapping[str, str],
-    last_use: Mapping[str, int],
-    shared: Mapping[str, str],
-) -> str | None:
-    """The buffer that the node's first output may take over, if any."""
-    if node.operator.is_view or not node.outputs or node.outputs[0] in shared:
-        return None
-    for output_index, input_index in node.operator.in_place:
-        name = node.inputs[input_index] if input_index < len(node.inputs) else None
-        if name is None or output_index != 0:
-            continue
-        value, output = graph.value(name), graph.value(node.outputs[0])
-        if value.persistent or value.role in _PINNED or output.role in _PINNED:
-            continue
-        buffer = buffer_of[view_of[name]]
-        root = graph.value(buffer)
-        if root.role in _PINNED or root.size_bytes != output.size_bytes:
-            continue
-        repeated = sum(view_of[other] == view_of[name] for other in node.reads) > 1
-        if last_use.get(buffer, -1) <= index and not repeated:
-            return buffer
-    return None
+def _may_take_over(
+    graph: Graph, node: Node, name: str, output: str, buffer: str, view_of: Mapping[str, str]
+) -> bool:
+    """Whether the node's output may lie where its input lies, in a buffer that nobody reads afterwards."""
+    value, made, root = graph.value(name), graph.value(output), graph.value(buffer)
+    if value.persistent or any(item.role in _PINNED for item in (value, made, root)):
+        return False
+    repeated = sum(view_of[other] == view_of[name] for other in node.reads) > 1
+    return root.size_bytes == made.size_bytes and not repeated

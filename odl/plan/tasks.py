@@ -202,15 +202,15 @@ class _Maker:
 
     def _takes_over(self, by_name: Mapping[str, Block]) -> dict[Block, Block]:
         pairs: dict[Block, Block] = {}
-        for output, given in self.node.operator.in_place:
-            if output >= len(self.node.outputs) or given >= len(self.node.inputs):
+        for pair in self.node.operator.in_place:
+            output, given = self.node.outputs.get(pair.output), self.node.inputs.get(pair.input)
+            if output is None or given is None:
                 continue
-            written, read = by_name.get(self.node.outputs[output]), by_name.get(self.node.inputs[given] or "")
+            written, read = by_name.get(output), by_name.get(given)
             if written is None or read is None or written.tensor == read.tensor or written in pairs:
                 continue
             buffers = self.storage.buffer_of
-            same_buffer = buffers[self.node.outputs[output]] == buffers[self.node.inputs[given] or ""]
-            if same_buffer and written.part == read.part:
+            if buffers[output] == buffers[given] and written.part == read.part:
                 pairs[written] = read
         return pairs
 

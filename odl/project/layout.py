@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from odl.graph.ir import DType, Value
-from odl.operators.base import Array
+from odl.graph.operator import Array
 
 _NUMPY = {DType.F16: np.float16, DType.F32: np.float32, DType.U8: np.uint8}
 

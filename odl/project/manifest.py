@@ -10,7 +10,7 @@ from typing import Any
 
 from odl.errors import InputError
 from odl.graph.ir import Value
-from odl.operators.base import Operator
+from odl.graph.operator import AbstractOperator
 from odl.plan.program import PlannedProgram
 from odl.plan.report import memory_manifest
 from odl.plan.traffic import local_place, traffic
@@ -130,7 +130,7 @@ def _place(program: PlannedProgram, value: str, arena: str) -> dict[str, Any]:
     return {"memory": arena, "offset": program.offsets[value]}
 
 
-def _clamp(operator: Operator) -> list[float | None] | None:
+def _clamp(operator: AbstractOperator) -> list[float | None] | None:
     """Limits of a forward activation (null where there is none), or null for a node without one."""
     low, high = getattr(operator, "low", -math.inf), getattr(operator, "high", math.inf)
     if operator.pass_name != "forward" or (low == -math.inf and high == math.inf):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from odl.graph.ir import Value
-from odl.operators.base import Array
+from odl.graph.operator import Array
 from odl.options import Options
 from odl.plan.program import Schedule
 from odl.project.programs import Program

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from odl.errors import InputError
 from odl.graph.ir import DType, Layout, Role, Value
-from odl.operators.base import Array
+from odl.graph.operator import Array
 from odl.project.layout import from_memory, to_memory
 from odl.project.manifest import read_manifest
 from odl.run.library import HostBuild, build_library

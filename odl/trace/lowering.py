@@ -6,15 +6,15 @@ Rules see FX nodes as plain objects and never call PyTorch.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from odl.errors import InputError
 from odl.graph.ir import DType, Graph, Layout, Node, Role, Value
+from odl.graph.operator import AbstractOperator
 
 if TYPE_CHECKING:
-    from odl.operators.base import Operator
     from odl.trace.tracing import Traced
 
 Rule = Callable[["Lowering", Any], None]
@@ -106,7 +106,7 @@ class Lowering:
 
     def producer(self, name: str) -> Node | None:
         """The node that made a value."""
-        return next((node for node in self.nodes if name in node.outputs), None)
+        return next((node for node in self.nodes if name in node.results), None)
 
     # --- what rules do --------------------------------------------------------------------------------
 
@@ -132,45 +132,46 @@ class Lowering:
         layout = Layout.FLAT if role is Role.PARAMETER_GRADIENT else self.values[name].layout
         self.values[name] = replace(self.values[name], role=role, layout=layout)
 
-    def emit(self, node: Any, operator: Operator, inputs: Sequence[str | None], role: Role) -> str:
+    def emit(
+        self, node: Any, operator: AbstractOperator, inputs: Mapping[str, str | None], role: Role
+    ) -> str:
         """Add a node with one result and say that the FX node became it."""
-        (name,) = self.add(node, operator, inputs, role)
+        (name,) = self.add(node, operator, inputs, role).values()
         self.set(node, name)
         return name
 
     def add(
         self,
         node: Any,
-        operator: Operator,
-        inputs: Sequence[str | None],
+        operator: AbstractOperator,
+        inputs: Mapping[str, str | None],
         role: Role,
-        called: Sequence[str] = (),
-    ) -> tuple[str, ...]:
-        """Add a node and its values, under names of one's own where wished; InputError when shapes do not fit."""
-        shapes = [None if name is None else self.values[name].shape for name in inputs]
+        called: Mapping[str, str] | None = None,
+    ) -> dict[str, str]:
+        """Add a node and its values; the names of the values by the operator's names of its outputs.
+
+        `inputs` maps the operator's names to values, in the operator's order, None for what is absent. `called` gives the
+        outputs names of one's own. InputError when shapes do not fit.
+        """
+        given = {name: value for name, value in inputs.items() if value is not None}
         try:
-            results = operator.shapes(shapes)
+            shapes = operator.shapes({name: self.values[value].shape for name, value in given.items()})
         except ValueError as error:
             raise InputError(f"{self.where(node)}: {error}") from error
-        name = self._name_of(node, operator, inputs)
-        wished = called or [name if index == 0 else f"{name}_{index}" for index in range(len(results))]
-        names = tuple(self._unique(item) for item in wished)
-        for value, shape in zip(names, results, strict=True):
-            self.values[value] = Value(value, shape, role, layout=_layout(shape, role))
-        self.nodes.append(Node(names[0] if names else self._unique(name), operator, tuple(inputs), names))
-        return names
+        base = self._name_of(node, operator, given.values())
+        numbered = {name: f"{base}_{index}" if index else base for index, name in enumerate(shapes)}
+        outputs = {name: self._unique((called or numbered)[name]) for name in shapes}
+        for name, shape in shapes.items():
+            self.values[outputs[name]] = Value(outputs[name], shape, role, layout=_layout(shape, role))
+        node_name = next(iter(outputs.values()), None) or self._unique(base)
+        self.nodes.append(Node(node_name, operator, given, outputs))
+        return outputs
 
     # --- names and layouts ----------------------------------------------------------------------------
 
-    def _name_of(self, node: Any, operator: Operator, inputs: Sequence[str | None]) -> str:
-        owner = next(
-            (
-                value.source
-                for name in inputs
-                if name is not None and (value := self.values[name]).role is Role.PARAMETER and value.source
-            ),
-            None,
-        )
+    def _name_of(self, node: Any, operator: AbstractOperator, inputs: Iterable[str]) -> str:
+        given = (self.values[name] for name in inputs)
+        owner = next((value.source for value in given if value.role is Role.PARAMETER and value.source), None)
         base = owner.rpartition(".")[0] if owner else node.name
         suffix = _SUFFIX.get(operator.pass_name)
         return (f"{base}.{suffix}" if suffix and owner else base) or str(node.name)
@@ -241,8 +242,8 @@ def _name_gradients(graph: Graph) -> Graph:
         replace(
             node,
             name=renames.get(node.name, node.name),
-            inputs=tuple(name if name is None else renames.get(name, name) for name in node.inputs),
-            outputs=tuple(renames.get(name, name) for name in node.outputs),
+            inputs={name: renames.get(value, value) for name, value in node.inputs.items()},
+            outputs={name: renames.get(value, value) for name, value in node.outputs.items()},
         )
         for node in graph.nodes
     )

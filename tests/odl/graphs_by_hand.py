@@ -13,7 +13,7 @@ def image(name: str, channels: int = 2, role: Role = Role.ACTIVATION) -> Value:
 
 def by_hand(nodes: list[Node], outputs: tuple[str, ...], gradients: dict[str, str] | None = None) -> Graph:
     """A graph over images of two channels; w1, w2 are 1x1 weights, every other name an activation."""
-    names = [name for item in nodes for name in (*item.reads, *item.outputs)]
+    names = [name for item in nodes for name in (*item.reads, *item.results)]
     values = {name: image(name) for name in names if not name.startswith("w")}
     if "x" in values:
         values["x"] = image("x", role=Role.INPUT)
@@ -29,20 +29,20 @@ IMAGE = "activation f32[1x2x4x4] nhwc"
 
 
 def conv(name: str, x: str, weight: str = "w1") -> Node:
-    return Node(name, CONV, (x, weight, None, None), (name,))
+    return Node(name, CONV, {"x": x, "weight": weight}, {"y": name})
 
 
 def back(name: str, dy: str, weight: str = "w1") -> Node:
-    return Node(name, BACK, (dy, weight, None, None), (name,))
+    return Node(name, BACK, {"dy": dy, "weight": weight}, {"dx": name})
 
 
 def relu(name: str, x: str) -> Node:
-    return Node(name, Relu(), (x,), (name,))
+    return Node(name, Relu(), {"x": x}, {"y": name})
 
 
 def add(name: str, a: str, b: str) -> Node:
-    return Node(name, Add(), (a, b), (name,))
+    return Node(name, Add(), {"a": a, "b": b}, {"y": name})
 
 
 def mask(name: str, dy: str, y: str) -> Node:
-    return Node(name, ReluGradient(0.0, 6.0), (dy, y), (name,))
+    return Node(name, ReluGradient(0.0, 6.0), {"dy": dy, "y": y}, {"dx": name})

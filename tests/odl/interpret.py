@@ -27,9 +27,10 @@ def interpret(graph: Graph, given: Mapping[str, NDArray[np.float64]]) -> Arrays:
     """
     values = {name: array.copy() for name, array in given.items()}
     for node in graph.nodes:
-        inputs = [None if name is None else values[name] for name in node.inputs]
-        results = node.operator.reference(*inputs)
-        for name, result in zip(node.outputs, results, strict=True):
+        results = node.operator.reference(**{name: values[value] for name, value in node.inputs.items()})
+        assert list(results) == list(node.outputs), node.name
+        for output, result in results.items():
+            name = node.outputs[output]
             assert result.shape == graph.value(name).shape, f"{node.name}: {name}"
             values[name] = result
     return values

@@ -25,14 +25,16 @@ def fused(nodes: list[Node], *outputs: str, gradients: dict[str, str] | None = N
 
 
 def test_activation_joins_the_convolution_and_the_sum() -> None:
-    assert fused([conv("y", "x"), relu("z", "y")], "z") == ["y: Conv2d[window=1x1 low=0](x, w1, -, -) -> z"]
-    assert fused([add("y", "x", "v"), relu("z", "y")], "z") == ["y: Add[low=0](x, v) -> z"]
+    assert fused([conv("y", "x"), relu("z", "y")], "z") == [
+        "y: Conv2d[window=1x1 low=0](x=x, weight=w1) -> z"
+    ]
+    assert fused([add("y", "x", "v"), relu("z", "y")], "z") == ["y: Add[low=0](a=x, b=v) -> z"]
 
 
 def test_second_activation_stays() -> None:
     assert fused([conv("y", "x"), relu("z", "y"), relu("u", "z")], "u") == [
-        "y: Conv2d[window=1x1 low=0](x, w1, -, -) -> z",
-        "u: Relu(z) -> u",
+        "y: Conv2d[window=1x1 low=0](x=x, weight=w1) -> z",
+        "u: Relu(x=z) -> u",
     ]
 
 
@@ -40,7 +42,7 @@ def test_bias_of_a_linear_layer_and_its_activation_are_one_node() -> None:
     module = nn.Sequential(nn.Linear(3, 2), nn.ReLU6())
     graph = fuse_elementwise(traced_inference(module, torch.randn(1, 3)))
     assert lines(graph) == [
-        "0: Linear[low=0 high=6](x, 0.weight, 0.bias, -) -> hardtanh: activation f32[1x2] flat",
+        "0: Linear[low=0 high=6](x=x, weight=0.weight, bias=0.bias) -> hardtanh: activation f32[1x2] flat",
         "return hardtanh",
     ]
 
@@ -48,8 +50,8 @@ def test_bias_of_a_linear_layer_and_its_activation_are_one_node() -> None:
 def test_residual_sum_joins_the_later_convolution() -> None:
     nodes = [conv("short", "x", "w1"), conv("long", "x", "w2")]
     expected = [
-        "short: Conv2d[window=1x1](x, w1, -, -) -> short",
-        "long: Conv2d[window=1x1 low=0](x, w2, -, short) -> z",
+        "short: Conv2d[window=1x1](x=x, weight=w1) -> short",
+        "long: Conv2d[window=1x1 low=0](x=x, weight=w2, addend=short) -> z",
     ]
     for operands in (("short", "long"), ("long", "short")):
         assert fused([*nodes, add("s", *operands), relu("z", "s")], "z") == expected
@@ -58,39 +60,42 @@ def test_residual_sum_joins_the_later_convolution() -> None:
 def test_residual_sum_joins_the_earlier_convolution_when_the_later_one_has_another_reader() -> None:
     nodes = [conv("a", "x", "w1"), conv("b", "x", "w2"), add("s", "a", "b"), conv("t", "b", "w1")]
     assert fused(nodes, "s", "t") == [
-        "b: Conv2d[window=1x1](x, w2, -, -) -> b",
-        "a: Conv2d[window=1x1](x, w1, -, b) -> s",
-        "t: Conv2d[window=1x1](b, w1, -, -) -> t",
+        "b: Conv2d[window=1x1](x=x, weight=w2) -> b",
+        "a: Conv2d[window=1x1](x=x, weight=w1, addend=b) -> s",
+        "t: Conv2d[window=1x1](x=b, weight=w1) -> t",
     ]
 
 
 def test_sum_after_an_activation_stays() -> None:
     nodes = [conv("a", "x"), relu("r", "a"), add("s", "r", "x")]
-    assert fused(nodes, "s") == ["a: Conv2d[window=1x1 low=0](x, w1, -, -) -> r", "s: Add(r, x) -> s"]
+    assert fused(nodes, "s") == ["a: Conv2d[window=1x1 low=0](x=x, weight=w1) -> r", "s: Add(a=r, b=x) -> s"]
 
 
 def test_a_convolution_takes_one_addend_only() -> None:
     nodes = [conv("a", "x"), add("s", "a", "x"), add("t", "s", "v")]
-    assert fused(nodes, "t") == ["a: Conv2d[window=1x1](x, w1, -, x) -> s", "t: Add(s, v) -> t"]
+    assert fused(nodes, "t") == [
+        "a: Conv2d[window=1x1](x=x, weight=w1, addend=x) -> s",
+        "t: Add(a=s, b=v) -> t",
+    ]
 
 
 def test_a_value_added_to_itself_is_not_its_own_addend() -> None:
     nodes = [conv("a", "x"), add("s", "a", "a")]
-    assert fused(nodes, "s") == ["a: Conv2d[window=1x1](x, w1, -, -) -> a", "s: Add(a, a) -> s"]
+    assert fused(nodes, "s") == ["a: Conv2d[window=1x1](x=x, weight=w1) -> a", "s: Add(a=a, b=a) -> s"]
 
 
 def test_mask_joins_the_input_gradient_after_the_sum() -> None:
     nodes = [back("g", "x"), add("s", "other", "g"), mask("m", "s", "y")]
     assert fused(nodes, "m") == [
-        "g: Conv2dInputGradient[window=1x1 input_shape=1,2,4,4 low=0 high=6](x, w1, other, y) -> m"
+        "g: Conv2dInputGradient[window=1x1 input_shape=1,2,4,4 low=0 high=6](dy=x, weight=w1, addend=other, mask=y) -> m"
     ]
 
 
 def test_sum_after_a_mask_stays() -> None:
     nodes = [back("g", "x"), mask("m", "g", "y"), add("s", "m", "other")]
     assert fused(nodes, "s") == [
-        "g: Conv2dInputGradient[window=1x1 input_shape=1,2,4,4 low=0 high=6](x, w1, -, y) -> m",
-        "s: Add(m, other) -> s",
+        "g: Conv2dInputGradient[window=1x1 input_shape=1,2,4,4 low=0 high=6](dy=x, weight=w1, mask=y) -> m",
+        "s: Add(a=m, b=other) -> s",
     ]
 
 
@@ -115,16 +120,16 @@ def test_linear_layers_fuse_alike() -> None:
     flat = {name: Value(name, (1, 2), Role.ACTIVATION) for name in ("x", "a", "s", "r", "g", "t", "m")}
     flat["w"] = Value("w", (2, 2), Role.PARAMETER)
     nodes = (
-        Node("a", Linear(), ("x", "w", None, None), ("a",)),
+        Node("a", Linear(), {"x": "x", "weight": "w"}, {"y": "a"}),
         add("s", "x", "a"),
         relu("r", "s"),
-        Node("g", LinearInputGradient(), ("r", "w", None, None), ("g",)),
+        Node("g", LinearInputGradient(), {"dy": "r", "weight": "w"}, {"dx": "g"}),
         add("t", "g", "x"),
         mask("m", "t", "r"),
     )
     assert lines(fuse_elementwise(Graph("g", flat, nodes, ("m",)))) == [
-        "a: Linear[low=0](x, w, -, x) -> r: activation f32[1x2] flat",
-        "g: LinearInputGradient[low=0 high=6](r, w, x, r) -> m: activation f32[1x2] flat",
+        "a: Linear[low=0](x=x, weight=w, addend=x) -> r: activation f32[1x2] flat",
+        "g: LinearInputGradient[low=0 high=6](dy=r, weight=w, addend=x, mask=r) -> m: activation f32[1x2] flat",
         "return m",
     ]
 
@@ -140,16 +145,16 @@ def test_residual_block_in_both_directions() -> None:
     ]
     three = "window=3x3 padding=1,1,1,1"
     assert step == [
-        "0: Conv2d[window=1x1 low=0](x, 0.weight, -, -)",
-        f"2.conv1: Conv2d[{three} low=0](relu, 2.conv1.weight, -, -)",
-        f"2.conv2: Conv2d[{three} low=0](relu_1, 2.conv2.weight, -, relu)",
-        "loss: MeanSquaredError(relu_2, target, sample_weight)",
-        "threshold_backward: ReluGradient(output_gradient, relu_2)",
-        f"2.conv2.weight.gradient: Conv2dWeightGradient[{three} weight_shape=2,2,3,3](relu_1, threshold_backward)",
+        "0: Conv2d[window=1x1 low=0](x=x, weight=0.weight)",
+        f"2.conv1: Conv2d[{three} low=0](x=relu, weight=2.conv1.weight)",
+        f"2.conv2: Conv2d[{three} low=0](x=relu_1, weight=2.conv2.weight, addend=relu)",
+        "loss: MeanSquaredError(prediction=relu_2, target=target, sample_weight=sample_weight)",
+        "threshold_backward: ReluGradient(dy=output_gradient, y=relu_2)",
+        f"2.conv2.weight.gradient: Conv2dWeightGradient[{three} weight_shape=2,2,3,3](x=relu_1, dy=threshold_backward)",
         f"2.conv2.input_gradient: Conv2dInputGradient[{three} input_shape=1,2,4,4 low=0]"
-        "(threshold_backward, 2.conv2.weight, -, relu_1)",
-        f"2.conv1.weight.gradient: Conv2dWeightGradient[{three} weight_shape=2,2,3,3](relu, threshold_backward_1)",
+        "(dy=threshold_backward, weight=2.conv2.weight, mask=relu_1)",
+        f"2.conv1.weight.gradient: Conv2dWeightGradient[{three} weight_shape=2,2,3,3](x=relu, dy=threshold_backward_1)",
         f"2.conv1.input_gradient: Conv2dInputGradient[{three} input_shape=1,2,4,4 low=0]"
-        "(threshold_backward_1, 2.conv1.weight, threshold_backward, relu)",
-        "0.weight.gradient: Conv2dWeightGradient[window=1x1 weight_shape=2,2,1,1](x, threshold_backward_2)",
+        "(dy=threshold_backward_1, weight=2.conv1.weight, addend=threshold_backward, mask=relu)",
+        "0.weight.gradient: Conv2dWeightGradient[window=1x1 weight_shape=2,2,1,1](x=x, dy=threshold_backward_2)",
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,12 +53,29 @@ def leaf(array: Floats) -> torch.Tensor:
     return torch.from_numpy(array.copy()).requires_grad_()
 
 
-def run(operator: Operator, *inputs: Floats | None) -> tuple[Floats, ...]:
-    """The reference's outputs, whose shapes must be those of the shape rule."""
-    outputs = operator.reference(*inputs)
-    shapes = operator.shapes([None if array is None else array.shape for array in inputs])
-    assert tuple(output.shape for output in outputs) == shapes
+def by_name(operator: Operator, inputs: Sequence[Any]) -> dict[str, Any]:
+    """Inputs in the operator's order, None where one is absent, by the operator's names."""
+    named = zip(operator.inputs, inputs, strict=False)
+    return {name: item for name, item in named if item is not None}
+
+
+def shapes(operator: Operator, *inputs: tuple[int, ...] | None) -> dict[str, tuple[int, ...]]:
+    return operator.shapes(by_name(operator, inputs))
+
+
+def run(operator: Operator, *inputs: Floats | None) -> dict[str, Floats]:
+    """The reference's outputs, whose names and shapes must be those of the shape rule."""
+    outputs = operator.reference(**by_name(operator, inputs))
+    expected = shapes(operator, *(None if array is None else array.shape for array in inputs))
+    assert list(outputs) == list(expected)
+    assert {name: output.shape for name, output in outputs.items()} == expected
+    assert set(outputs) <= set(operator.outputs)
     return outputs
+
+
+def only(outputs: Mapping[str, Floats]) -> Floats:
+    (output,) = outputs.values()
+    return output
 
 
 def same(got: Any, expected: torch.Tensor | None) -> None:
@@ -71,8 +88,8 @@ def check_macs(calls: Sequence[tuple[Operator, Sequence[Floats]]], forward: Call
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         forward()
     for operator, inputs in calls:
-        shapes = [array.shape for array in inputs]
-        assert operator.macs(shapes, operator.shapes(shapes)) == counter.get_total_flops() // 2
+        given = by_name(operator, [array.shape for array in inputs])
+        assert operator.macs(given, operator.shapes(given)) == counter.get_total_flops() // 2
 
 
 @st.composite
@@ -121,12 +138,12 @@ def test_convolution_and_its_gradients(
     expected.backward(torch.from_numpy(dy))
 
     forward = Conv2d(window, depthwise)
-    same(run(forward, x, weight, bias, None)[0], expected)
+    same(only(run(forward, x, weight, bias, None)), expected)
     input_gradient = Conv2dInputGradient(window, x_shape, depthwise)
-    same(run(input_gradient, dy, weight, None, None)[0], tx.grad)
+    same(only(run(input_gradient, dy, weight, None, None)), tx.grad)
     weight_gradient = Conv2dWeightGradient(window, weight_shape, depthwise)
-    same(run(weight_gradient, x, dy)[0], tw.grad)
-    same(run(ChannelSum(), dy)[0], tb.grad)
+    same(only(run(weight_gradient, x, dy)), tw.grad)
+    same(only(run(ChannelSum(), dy)), tb.grad)
 
     calls = ((forward, (x, weight)), (input_gradient, (dy, weight)), (weight_gradient, (x, dy)))
     check_macs(calls, lambda: torch_convolution(window, depthwise, tx, tw))
@@ -144,11 +161,12 @@ def test_rows_of_windows_make_a_convolution_without_a_window(
     expected = torch_convolution(window, False, torch.from_numpy(x), tw)
     dy = normal(seed + 1, *expected.shape)
     expected.backward(torch.from_numpy(dy))
-    (rows,) = run(Im2Row(window), x)
+    rows = run(Im2Row(window), x)["rows"]
     forward = Conv2d(window, unrolled=True)
-    same(run(forward, rows, weight, None, None)[0], expected)
-    assert forward.macs((rows.shape, weight_shape), (dy.shape,)) == dy.size * weight[0].size
-    same(run(Conv2dWeightGradient(window, weight_shape, unrolled=True), rows, dy)[0], tw.grad)
+    same(only(run(forward, rows, weight, None, None)), expected)
+    given = {"x": rows.shape, "weight": weight_shape}
+    assert forward.macs(given, {"y": dy.shape}) == dy.size * weight[0].size
+    same(only(run(Conv2dWeightGradient(window, weight_shape, unrolled=True), rows, dy)), tw.grad)
 
 
 @pytest.mark.parametrize("depthwise", [False, True])
@@ -158,7 +176,7 @@ def test_convolution_takes_an_addend_limits_and_a_mask(depthwise: bool) -> None:
     plain = torch_convolution(window, depthwise, *map(torch.from_numpy, (x, weight, bias)))
     addend = normal(3, *plain.shape)
     operator = Conv2d(window, depthwise, low=-0.5, high=1.0)
-    same(run(operator, x, weight, bias, addend)[0], (plain + torch.from_numpy(addend)).clamp(-0.5, 1.0))
+    same(only(run(operator, x, weight, bias, addend)), (plain + torch.from_numpy(addend)).clamp(-0.5, 1.0))
 
     # x itself is the output of a clamp here, and its gradient also comes from elsewhere
     before = leaf(normal(4, *x.shape))
@@ -168,14 +186,14 @@ def test_convolution_takes_an_addend_limits_and_a_mask(depthwise: bool) -> None:
     dy = normal(6, *y.shape)
     torch.autograd.backward([y, clamped], [torch.from_numpy(dy), torch.from_numpy(other)])
     gradient = Conv2dInputGradient(window, x.shape, depthwise, low=-0.5, high=1.0)
-    same(run(gradient, dy, weight, other, clamped.detach().numpy())[0], before.grad)
+    same(only(run(gradient, dy, weight, other, clamped.detach().numpy())), before.grad)
 
 
 def test_convolution_refuses_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match="3 channels, the weight expects 2"):
-        Conv2d(Window((1, 1))).shapes([(1, 3, 4, 4), (5, 2, 1, 1)])
+        shapes(Conv2d(Window((1, 1))), (1, 3, 4, 4), (5, 2, 1, 1))
     with pytest.raises(ValueError, match="5x1 window does not fit in 4x4"):
-        Conv2d(Window((5, 1))).shapes([(1, 2, 4, 4), (5, 2, 5, 1)])
+        shapes(Conv2d(Window((5, 1))), (1, 2, 4, 4), (5, 2, 5, 1))
 
 
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5), st.integers(0, 99))
@@ -190,13 +208,13 @@ def test_linear_and_its_gradients(rows: int, features: int, out: int, seed: int)
     y = functional.linear(tx, tw, tb)
     dy = normal(seed + 3, rows, out)
     torch.autograd.backward([y, tx], [torch.from_numpy(dy), torch.from_numpy(other)])
-    same(run(Linear(), x, weight, bias, None)[0], y)
+    same(only(run(Linear(), x, weight, bias, None)), y)
     limited = Linear(low=-0.2, high=0.7)
-    same(run(limited, x, weight, bias, addend)[0], (y + torch.from_numpy(addend)).clamp(-0.2, 0.7))
-    same(run(LinearInputGradient(low=0.0, high=6.0), dy, weight, other, x)[0], before.grad)
-    same(run(LinearInputGradient(), dy, weight, None, None)[0], torch.from_numpy(dy) @ tw)
-    same(run(LinearWeightGradient(), x, dy)[0], tw.grad)
-    same(run(ChannelSum(), dy)[0], tb.grad)
+    same(only(run(limited, x, weight, bias, addend)), (y + torch.from_numpy(addend)).clamp(-0.2, 0.7))
+    same(only(run(LinearInputGradient(low=0.0, high=6.0), dy, weight, other, x)), before.grad)
+    same(only(run(LinearInputGradient(), dy, weight, None, None)), torch.from_numpy(dy) @ tw)
+    same(only(run(LinearWeightGradient(), x, dy)), tw.grad)
+    same(only(run(ChannelSum(), dy)), tb.grad)
     calls = (
         (Linear(), (x, weight)),
         (LinearInputGradient(), (dy, weight)),
@@ -207,9 +225,9 @@ def test_linear_and_its_gradients(rows: int, features: int, out: int, seed: int)
 
 def test_linear_refuses_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match="got 3 dimensions"):
-        Linear().shapes([(1, 2, 3), (4, 3), None, None])
+        shapes(Linear(), (1, 2, 3), (4, 3))
     with pytest.raises(ValueError, match="2 features, the weight expects 3"):
-        Linear().shapes([(1, 2), (4, 3), None, None])
+        shapes(Linear(), (1, 2), (4, 3))
 
 
 @settings(max_examples=30)
@@ -234,25 +252,26 @@ def test_batch_norm_and_its_gradient(
     own = [mean.copy(), variance.copy()]
     operator = BatchNorm(eps=1e-3, momentum=0.3, training=training)
     outputs = run(operator, x, gamma, beta, *own)
-    same(outputs[0], y)
+    same(outputs["y"], y)
     for got, expected in zip(own, running, strict=True):  # statistics are updated in place, or left alone
         same(got, expected)
-    assert operator.updated_inputs == ((3, 4) if training else ())
-    saved = outputs[1:] if training else (mean, variance)
+    assert operator.updated == (("mean", "variance") if training else ())
+    saved = (outputs["batch_mean"], outputs["batch_inverse_deviation"]) if training else (mean, variance)
     gradients = run(BatchNormGradient(1e-3, training, wanted), dy, x, gamma, *saved)
-    for got, tensor in zip(
-        gradients, [t for t, want in zip((tx, tg, tb), wanted, strict=True) if want], strict=True
-    ):
-        same(got, tensor.grad)
+    tensors = dict(zip(("dx", "dgamma", "dbeta"), (tx, tg, tb), strict=True))
+    assert list(gradients) == [name for name, want in zip(tensors, wanted, strict=True) if want]
+    for name, got in gradients.items():
+        same(got, tensors[name].grad)
 
     limited = BatchNorm(1e-3, 0.3, training, low=0.0, high=0.5)
-    same(run(limited, x, gamma, beta, mean.copy(), variance.copy())[0], y.clamp(0.0, 0.5))
+    same(run(limited, x, gamma, beta, mean.copy(), variance.copy())["y"], y.clamp(0.0, 0.5))
 
 
 def test_batch_norm_in_training_mode_needs_two_values() -> None:
     with pytest.raises(ValueError, match="more than one value per channel"):
-        BatchNorm(1e-5, 0.1, training=True).shapes([(1, 4), (4,), (4,), (4,), (4,)])
-    assert BatchNorm(1e-5, 0.1, training=False).shapes([(1, 4), (4,), (4,), (4,), (4,)]) == ((1, 4),)
+        shapes(BatchNorm(1e-5, 0.1, training=True), (1, 4), (4,), (4,), (4,), (4,))
+    frozen = BatchNorm(1e-5, 0.1, training=False)
+    assert shapes(frozen, (1, 4), (4,), (4,), (4,), (4,)) == {"y": (1, 4)}
 
 
 @st.composite
@@ -278,8 +297,8 @@ def test_average_pooling_and_its_gradient(
     )
     dy = normal(seed + 1, *y.shape)
     y.backward(torch.from_numpy(dy))
-    same(run(AveragePool(window, shape, include, divisor), x.detach().numpy())[0], y)
-    same(run(AveragePoolGradient(window, shape, include, divisor), dy)[0], x.grad)
+    same(only(run(AveragePool(window, shape, include, divisor), x.detach().numpy())), y)
+    same(only(run(AveragePoolGradient(window, shape, include, divisor), dy)), x.grad)
 
 
 @settings(max_examples=40)
@@ -290,18 +309,18 @@ def test_max_pooling_and_its_gradient(case: tuple[Window, tuple[int, ...], int],
     y = functional.max_pool2d(x, window.kernel, window.stride, window.padding[:2])
     dy = normal(seed + 1, *y.shape)
     y.backward(torch.from_numpy(dy))
-    got, winner = run(MaxPool(window, shape), x.detach().numpy())
-    same(got, y)
-    assert winner.dtype == np.uint8
-    same(run(MaxPoolGradient(window, shape), dy, winner)[0], x.grad)
+    outputs = run(MaxPool(window, shape), x.detach().numpy())
+    same(outputs["y"], y)
+    assert outputs["winner"].dtype == np.uint8
+    same(only(run(MaxPoolGradient(window, shape), dy, outputs["winner"])), x.grad)
 
 
 def test_max_pooling_keeps_nan_and_refuses_windows_whose_positions_exceed_a_byte() -> None:
     x = np.array([[[[1.0, np.nan, 3.0, 0.0]]]])
-    got, _ = run(MaxPool(Window((1, 2), (1, 2)), x.shape), x)
+    got = run(MaxPool(Window((1, 2), (1, 2)), x.shape), x)["y"]
     assert np.isnan(got[0, 0, 0, 0]) and got[0, 0, 0, 1] == 3.0
     with pytest.raises(ValueError, match="more than 256"):
-        MaxPool(Window((17, 16)), (1, 1, 17, 17)).shapes([(1, 1, 17, 17)])
+        shapes(MaxPool(Window((17, 16)), (1, 1, 17, 17)), (1, 1, 17, 17))
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -310,8 +329,8 @@ def test_global_pooling_and_its_gradient(keep: bool) -> None:
     y = x.mean((2, 3), keepdim=keep)
     dy = normal(1, *y.shape)
     y.backward(torch.from_numpy(dy))
-    same(run(GlobalAveragePool(keep), x.detach().numpy())[0], y)
-    same(run(GlobalAveragePoolGradient((2, 3, 4, 5)), dy)[0], x.grad)
+    same(only(run(GlobalAveragePool(keep), x.detach().numpy())), y)
+    same(only(run(GlobalAveragePoolGradient((2, 3, 4, 5)), dy)), x.grad)
 
 
 @pytest.mark.parametrize("limits", [(0.0, INF), (0.0, 6.0), (-1.0, 1.0)])
@@ -321,9 +340,9 @@ def test_activations_and_their_gradient(limits: tuple[float, float]) -> None:
     y = functional.relu(x) if high == INF else functional.hardtanh(x, low, high)
     dy = normal(1, *x.shape)
     y.backward(torch.from_numpy(dy))
-    (got,) = run(Relu(low, high), x.detach().numpy())
+    got = run(Relu(low, high), x.detach().numpy())["y"]
     same(got, y)
-    same(run(ReluGradient(low, high), dy, got)[0], x.grad)
+    same(only(run(ReluGradient(low, high), dy, got)), x.grad)
 
 
 def test_clamp_keeps_nan() -> None:
@@ -332,10 +351,10 @@ def test_clamp_keeps_nan() -> None:
 
 def test_addition() -> None:
     a, b = normal(0, 2, 3), normal(1, 2, 3)
-    same(run(Add(), a, b)[0], torch.from_numpy(a + b))
-    same(run(Add(0.0, 0.5), a, b)[0], torch.from_numpy(a + b).clamp(0.0, 0.5))
+    same(only(run(Add(), a, b)), torch.from_numpy(a + b))
+    same(only(run(Add(0.0, 0.5), a, b)), torch.from_numpy(a + b).clamp(0.0, 0.5))
     with pytest.raises(ValueError, match="one shape"):
-        Add().shapes([(2, 3), (3,)])
+        shapes(Add(), (2, 3), (3,))
 
 
 @settings(max_examples=30)
@@ -350,14 +369,14 @@ def test_cross_entropy_with_soft_labels_and_weights(batch: int, classes: int, la
     each = functional.cross_entropy(logits, torch.from_numpy(target), reduction="none")
     expected = (torch.from_numpy(weight) * each).mean()
     expected.backward()
-    loss, gradient = run(CrossEntropy(), logits.detach().numpy(), target, weight)
-    same(loss[0], expected)
-    same(gradient, logits.grad)
+    outputs = run(CrossEntropy(), logits.detach().numpy(), target, weight)
+    same(outputs["loss"][0], expected)
+    same(outputs["dlogits"], logits.grad)
 
 
 def test_cross_entropy_takes_rows_of_classes() -> None:
     with pytest.raises(ValueError, match="got 4 dimensions"):
-        CrossEntropy().shapes([(1, 2, 3, 3), (1, 2, 3, 3), (1,)])
+        shapes(CrossEntropy(), (1, 2, 3, 3), (1, 2, 3, 3), (1,))
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (2, 3, 2, 2)])
@@ -366,31 +385,32 @@ def test_mean_squared_error_with_weights(shape: tuple[int, ...]) -> None:
     each = (prediction - torch.from_numpy(target)).square().flatten(1).mean(1)
     expected = (torch.from_numpy(weight) * each).mean()
     expected.backward()
-    loss, gradient = run(MeanSquaredError(), prediction.detach().numpy(), target, weight)
-    same(loss[0], expected)
-    same(gradient, prediction.grad)
+    outputs = run(MeanSquaredError(), prediction.detach().numpy(), target, weight)
+    same(outputs["loss"][0], expected)
+    same(outputs["dprediction"], prediction.grad)
     plain = functional.mse_loss(prediction, torch.from_numpy(target))
-    same(run(MeanSquaredError(), prediction.detach().numpy(), target, np.ones(shape[0]))[0][0], plain)
+    ones = np.ones(shape[0])
+    same(run(MeanSquaredError(), prediction.detach().numpy(), target, ones)["loss"][0], plain)
 
 
 def test_views_and_padding() -> None:
     x = normal(0, 2, 3, 4, 5)
-    same(run(Reshape((2, 60)), x)[0], torch.from_numpy(x).flatten(1))
+    same(only(run(Reshape((2, 60)), x)), torch.from_numpy(x).flatten(1))
     with pytest.raises(ValueError, match="cannot reshape"):
-        Reshape((2, 61)).shapes([x.shape])
-    same(run(ChangeLayout(x.shape, to_channels_first=True), x)[0], torch.from_numpy(x))
+        shapes(Reshape((2, 61)), x.shape)
+    same(only(run(ChangeLayout(x.shape, to_channels_first=True), x)), torch.from_numpy(x))
     for top, left, bottom, right in ((1, 2, 0, 3), (-1, -2, 0, -1), (2, -1, -1, 0)):
         expected = functional.pad(torch.from_numpy(x), (left, right, top, bottom))
-        same(run(Pad((top, left, bottom, right)), x)[0], expected)
+        same(only(run(Pad((top, left, bottom, right)), x)), expected)
 
 
 def test_what_only_writes_in_place_has_no_outputs() -> None:
-    parameter = [(4, 3)] * 5
     for operator in (SgdUpdate(0.9), AdamUpdate(), Refresh(), Clear()):
-        assert operator.shapes(parameter) == () and operator.updated_inputs
+        assert operator.shapes(dict.fromkeys(operator.inputs, (4, 3))) == {}
+        assert operator.updated and set(operator.updated) <= set(operator.inputs)
     for update in (SgdUpdate(), AdamUpdate()):
         with pytest.raises(TypeError, match="no value"):
-            update.reference(np.zeros(3), np.zeros(3))
+            update.reference(parameter=np.zeros(3), gradient=np.zeros(3))
 
 
 def test_same_bytes_is_what_memory_says() -> None:

@@ -31,7 +31,7 @@ from tests.odl.graphs import (
     traced_step,
     train_norms,
 )
-from tests.odl.graphs_by_hand import IMAGE, back, by_hand, conv
+from tests.odl.graphs_by_hand import IMAGE, back, by_hand, conv, relu
 from tests.odl.interpret import interpret, state_of, torch_step
 
 PASSES: dict[str, Callable[[Graph], Graph]] = {
@@ -94,13 +94,13 @@ def test_every_stage_of_inference_gives_the_modules_output(name: str) -> None:
 
 
 def test_dump_is_the_whole_graph_as_text() -> None:
-    graph = by_hand([conv("y", "x"), Node("z", Relu(0.0, 6.0), ("y",), ("z",))], ("z",), {"w1": "y"})
+    graph = by_hand([conv("y", "x"), Node("z", Relu(0.0, 6.0), {"x": "y"}, {"y": "z"})], ("z",), {"w1": "y"})
     assert graph.dump() == (
         "graph g\n"
         "  x: input f32[1x2x4x4] nhwc\n"
         "  w1: parameter f32[2x2x1x1] ohwi\n"
-        f"  y: Conv2d[window=1x1](x, w1, -, -) -> y: {IMAGE}\n"
-        f"  z: Relu[high=6](y) -> z: {IMAGE}\n"
+        f"  y: Conv2d[window=1x1](x=x, weight=w1) -> y: {IMAGE}\n"
+        f"  z: Relu[high=6](x=y) -> z: {IMAGE}\n"
         "  return z\n"
         "  gradient w1 = y\n"
     )
@@ -113,7 +113,7 @@ def test_dead_code_goes_and_what_it_alone_read() -> None:
     graph = remove_dead_code(
         by_hand([conv("y", "x"), conv("dead", "x", "w2"), conv("deader", "dead", "w2")], ("y",))
     )
-    assert lines(graph) == [f"y: Conv2d[window=1x1](x, w1, -, -) -> y: {IMAGE}", "return y"]
+    assert lines(graph) == [f"y: Conv2d[window=1x1](x=x, weight=w1) -> y: {IMAGE}", "return y"]
     assert set(graph.values) == {"x", "w1", "y"}
 
 
@@ -134,7 +134,7 @@ def test_rows_are_made_once_for_a_convolution_and_its_weight_gradient() -> None:
     module, x = build("spectrogram")
     graph = unroll_windows(traced_step(module, x))
     rows = [item for item in graph.nodes if isinstance(item.operator, Im2Row)]
-    assert [(item.name, item.inputs) for item in rows] == [("0.im2row", ("x",))]
+    assert [(item.name, item.inputs) for item in rows] == [("0.im2row", {"x": "x"})]
     assert graph.value("0.im2row").shape == (2, 8, 4, 5)
     readers = [(item.name, type(item.operator).__name__) for item in graph.consumers("0.im2row")]
     assert readers == [("0", "Conv2d"), ("0.weight.gradient", "Conv2dWeightGradient")]
@@ -172,15 +172,15 @@ def test_padding_joins_the_convolution_its_weight_gradient_and_its_input_gradien
     graph = fuse_padding(traced_step(Padded(), torch.randn(1, 1, 4, 4), "mse"))
     window = "3x3 stride=2x2 padding=1,0,2,1"
     assert lines(graph) == [
-        f"a: Conv2d[window=1x1](x, a.weight, -, -) -> a: {IMAGE}",
-        f"b: Conv2d[window={window}](a, b.weight, -, -) -> b: activation f32[1x1x3x2] nhwc",
-        "loss: MeanSquaredError(b, target, sample_weight) -> loss: loss f32[1] flat, "
+        f"a: Conv2d[window=1x1](x=x, weight=a.weight) -> a: {IMAGE}",
+        f"b: Conv2d[window={window}](x=a, weight=b.weight) -> b: activation f32[1x1x3x2] nhwc",
+        "loss: MeanSquaredError(prediction=b, target=target, sample_weight=sample_weight) -> loss: loss f32[1] flat, "
         "output_gradient: gradient f32[1x1x3x2] nhwc",
-        f"b.weight.gradient: Conv2dWeightGradient[window={window} weight_shape=1,2,3,3](a, output_gradient) -> "
+        f"b.weight.gradient: Conv2dWeightGradient[window={window} weight_shape=1,2,3,3](x=a, dy=output_gradient) -> "
         "b.weight.gradient: parameter_gradient f32[1x2x3x3] ohwi",
         f"b.input_gradient: Conv2dInputGradient[window={window} input_shape=1,2,4,4]"
-        "(output_gradient, b.weight, -, -) -> constant_pad_nd_1: gradient f32[1x2x4x4] nhwc",
-        "a.weight.gradient: Conv2dWeightGradient[window=1x1 weight_shape=2,1,1,1](x, constant_pad_nd_1) -> "
+        "(dy=output_gradient, weight=b.weight) -> constant_pad_nd_1: gradient f32[1x2x4x4] nhwc",
+        "a.weight.gradient: Conv2dWeightGradient[window=1x1 weight_shape=2,1,1,1](x=x, dy=constant_pad_nd_1) -> "
         "a.weight.gradient: parameter_gradient f32[2x1x1x1] ohwi",
         "return loss",
         "gradient a.weight = a.weight.gradient",
@@ -191,26 +191,28 @@ def test_padding_joins_the_convolution_its_weight_gradient_and_its_input_gradien
 def test_padding_that_is_padded_again_joins_too() -> None:
     module = PadConv(1, 2)
     graph = fuse_padding(traced_inference(module, torch.randn(1, 1, 4, 5)))
-    assert lines(graph)[0].startswith("conv: Conv2d[window=3x2 stride=2x2 padding=3,1,1,1](x, conv.weight")
+    assert lines(graph)[0].startswith(
+        "conv: Conv2d[window=3x2 stride=2x2 padding=3,1,1,1](x=x, weight=conv.weight"
+    )
     assert len(graph.nodes) == 1
 
 
 def test_padding_that_something_else_reads_stays_for_it() -> None:
-    pad = Node("p", Pad((1, 1, 1, 1)), ("x",), ("p",))
-    graph = by_hand([pad, conv("y", "p"), Node("z", Relu(), ("p",), ("z",))], ("y", "z"))
+    pad = Node("p", Pad((1, 1, 1, 1)), {"x": "x"}, {"y": "p"})
+    graph = by_hand([pad, conv("y", "p"), relu("z", "p")], ("y", "z"))
     assert [type(item.operator).__name__ for item in fuse_padding(graph).nodes] == ["Pad", "Conv2d", "Relu"]
-    assert fuse_padding(graph).nodes[1].inputs[0] == "x"
+    assert fuse_padding(graph).nodes[1].inputs["x"] == "x"
 
 
 @pytest.mark.parametrize("amounts", [(-1, -1, -1, -1), (1, -1, 0, 0)])
 def test_a_crop_before_a_convolution_stays(amounts: tuple[int, int, int, int]) -> None:
-    graph = by_hand([Node("p", Pad(amounts), ("x",), ("p",)), conv("y", "p")], ("y",))
+    graph = by_hand([Node("p", Pad(amounts), {"x": "x"}, {"y": "p"}), conv("y", "p")], ("y",))
     assert fuse_padding(graph).nodes == graph.nodes
 
 
 def test_a_crop_of_a_gradient_with_another_reader_stays() -> None:
-    crop = Node("c", Pad((-1, 0, 0, 0)), ("g",), ("c",))
-    graph = by_hand([back("g", "x"), crop, Node("z", Relu(), ("g",), ("z",))], ("c", "z"))
+    crop = Node("c", Pad((-1, 0, 0, 0)), {"x": "g"}, {"y": "c"})
+    graph = by_hand([back("g", "x"), crop, relu("z", "g")], ("c", "z"))
     assert fuse_padding(graph).nodes == graph.nodes
 
 
@@ -222,11 +224,11 @@ def test_flattening_an_image_copies_it_and_its_gradient() -> None:
     graph = choose_layouts(traced_step(net, torch.randn(1, 1, 4, 4)))
     text = [line for line in lines(graph) if "Layout" in line or "Reshape" in line]
     assert text == [
-        "view.layout: ChangeLayout[image=1,2,4,4 to_channels_first=True](0) -> "
+        "view.layout: ChangeLayout[image=1,2,4,4 to_channels_first=True](x=0) -> "
         "view.layout: activation f32[1x2x4x4] flat",
-        "view: Reshape[shape=1,32](view.layout) -> view: activation f32[1x32] flat",
-        "view_1.layout: Reshape[shape=1,2,4,4](2.input_gradient) -> view_1.layout: gradient f32[1x2x4x4] flat",
-        "view_1: ChangeLayout[image=1,2,4,4 to_channels_first=False](view_1.layout) -> "
+        "view: Reshape[shape=1,32](x=view.layout) -> view: activation f32[1x32] flat",
+        "view_1.layout: Reshape[shape=1,2,4,4](x=2.input_gradient) -> view_1.layout: gradient f32[1x2x4x4] flat",
+        "view_1: ChangeLayout[image=1,2,4,4 to_channels_first=False](x=view_1.layout) -> "
         "view_1: gradient f32[1x2x4x4] nhwc",
     ]
 

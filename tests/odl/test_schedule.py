@@ -28,21 +28,21 @@ def value(name: str, role: Role = Role.ACTIVATION, shape: tuple[int, ...] = SHAP
 
 
 def graph(nodes: list[Node], outputs: tuple[str, ...], **roles: Role) -> Graph:
-    names = dict.fromkeys(name for node in nodes for name in (*node.reads, *node.outputs))
+    names = dict.fromkeys(name for node in nodes for name in (*node.reads, *node.results))
     values = {name: value(name, roles.get(name, Role.ACTIVATION)) for name in names}
     return Graph("step", values, tuple(nodes), outputs)
 
 
 def relu(given: str, output: str) -> Node:
-    return Node(output, Relu(), (given,), (output,))
+    return Node(output, Relu(), {"x": given}, {"y": output})
 
 
 def add(one: str, other: str, output: str) -> Node:
-    return Node(output, Add(), (one, other), (output,))
+    return Node(output, Add(), {"a": one, "b": other}, {"y": output})
 
 
 def view(given: str, output: str) -> Node:
-    return Node(output, Reshape(SHAPE), (given,), (output,))
+    return Node(output, Reshape(SHAPE), {"x": given}, {"y": output})
 
 
 # ----------------------------------------------------------------------------------------------------- storage
@@ -73,7 +73,7 @@ def test_an_input_that_is_still_needed_is_never_overwritten(nodes, outputs, role
         if node.operator.is_view or node.name == "c":
             continue
         for given in node.reads:
-            assert storage.buffer_of[node.outputs[0]] != storage.buffer_of[given], why
+            assert storage.buffer_of[node.outputs["y"]] != storage.buffer_of[given], why
 
 
 def test_an_input_of_another_size_or_read_twice_is_not_taken():

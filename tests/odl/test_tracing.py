@@ -336,20 +336,20 @@ def test_training_graph_as_text() -> None:
         "  x: input f32[4x3] flat\n"
         "  target: target f32[4x2] flat\n"
         "  sample_weight: sample_weight f32[4] flat\n"
-        "  0: Linear(x, 0.weight, 0.bias, -) -> 0: activation f32[4x2] flat\n"
-        "  relu: Relu(0) -> relu: activation f32[4x2] flat\n"
-        "  3: Linear(relu, 3.weight, -, -) -> 3: activation f32[4x2] flat\n"
-        "  loss: CrossEntropy(3, target, sample_weight) -> loss: loss f32[1] flat, "
+        "  0: Linear(x=x, weight=0.weight, bias=0.bias) -> 0: activation f32[4x2] flat\n"
+        "  relu: Relu(x=0) -> relu: activation f32[4x2] flat\n"
+        "  3: Linear(x=relu, weight=3.weight) -> 3: activation f32[4x2] flat\n"
+        "  loss: CrossEntropy(logits=3, target=target, sample_weight=sample_weight) -> loss: loss f32[1] flat, "
         "output_gradient: gradient f32[4x2] flat\n"
-        "  3.weight.gradient: LinearWeightGradient(relu, output_gradient) -> "
+        "  3.weight.gradient: LinearWeightGradient(x=relu, dy=output_gradient) -> "
         "3.weight.gradient: parameter_gradient f32[2x2] flat\n"
-        "  3.input_gradient: LinearInputGradient(output_gradient, 3.weight, -, -) -> "
+        "  3.input_gradient: LinearInputGradient(dy=output_gradient, weight=3.weight) -> "
         "3.input_gradient: gradient f32[4x2] flat\n"
-        "  threshold_backward: ReluGradient(3.input_gradient, relu) -> "
+        "  threshold_backward: ReluGradient(dy=3.input_gradient, y=relu) -> "
         "threshold_backward: gradient f32[4x2] flat\n"
-        "  0.weight.gradient: LinearWeightGradient(x, threshold_backward) -> "
+        "  0.weight.gradient: LinearWeightGradient(x=x, dy=threshold_backward) -> "
         "0.weight.gradient: parameter_gradient f32[2x3] flat\n"
-        "  0.bias.gradient: ChannelSum(threshold_backward) -> 0.bias.gradient: parameter_gradient f32[2] flat\n"
+        "  0.bias.gradient: ChannelSum(dy=threshold_backward) -> 0.bias.gradient: parameter_gradient f32[2] flat\n"
         "  return loss\n"
         "  gradient 0.weight = 0.weight.gradient\n"
         "  gradient 0.bias = 0.bias.gradient\n"
@@ -379,9 +379,9 @@ def test_layouts_and_roles() -> None:
 def test_dropout_and_the_batch_norms_mode_do_not_show_in_inference() -> None:
     net = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5), nn.BatchNorm1d(2)).train()
     assert lines(traced_inference(net, torch.zeros(4, 3))) == [
-        "0: Linear(x, 0.weight, 0.bias, -) -> 0: activation f32[4x2] flat",
+        "0: Linear(x=x, weight=0.weight, bias=0.bias) -> 0: activation f32[4x2] flat",
         "2: BatchNorm[eps=1e-05 momentum=0.1 training=False]"
-        "(0, 2.weight, 2.bias, 2.running_mean, 2.running_var) -> 2: activation f32[4x2] flat",
+        "(x=0, gamma=2.weight, beta=2.bias, mean=2.running_mean, variance=2.running_var) -> 2: activation f32[4x2] flat",
         "return 2",
     ]
 

@@ -111,7 +111,7 @@ def test_mixed_keeps_masters_vectors_and_sums_of_gradients_in_fp32(accumulate: b
 def test_limits_are_what_their_outputs_are_stored_as(precision: str, kind: type[np.floating[Any]]) -> None:
     """0.9 is stored below 0.9: a mask that compared with the exact limit would let clamped units through."""
     limited = [
-        Node("y", replace(CONV, low=-0.4, high=0.9), ("x", "w1", None, None), ("y",)),
+        Node("y", replace(CONV, low=-0.4, high=0.9), {"x": "x", "weight": "w1"}, {"y": "y"}),
         mask("m", "v", "y"),
     ]
     graph = apply_precision(by_hand(limited, ("m",)), Precision(precision), frozenset(), False)
@@ -119,7 +119,7 @@ def test_limits_are_what_their_outputs_are_stored_as(precision: str, kind: type[
     assert isinstance(conv_operator, Conv2d) and isinstance(mask_operator, ReluGradient)
     assert (conv_operator.low, conv_operator.high) == (float(kind(-0.4)), float(kind(0.9)))
     assert (mask_operator.low, mask_operator.high) == (0.0, 6.0)
-    large = by_hand([Node("z", Relu(-INFINITY, 1e6), ("x",), ("z",))], ("z",))
+    large = by_hand([Node("z", Relu(-INFINITY, 1e6), {"x": "x"}, {"y": "z"})], ("z",))
     (alone,) = apply_precision(large, Precision(precision), frozenset(), False).nodes
     assert alone.operator == Relu(-INFINITY, 1e6 if kind is np.float32 else INFINITY)
 
@@ -156,7 +156,7 @@ def test_updates_come_at_once_but_never_before_the_last_reader(precision: Precis
         update = place[f"{parameter}.update"]
         others = [item for item in graphs.step.nodes if item.name != f"{parameter}.update"]
         reads = [place[item.name] for item in others if parameter in item.reads]
-        made = next(place[item.name] for item in others if gradient in item.outputs)
+        made = next(place[item.name] for item in others if gradient in item.results)
         assert update > max([*reads, made])
         # at once: nothing but other updates stands between
         between = graphs.step.nodes[max([*reads, made]) + 1 : update]
@@ -183,14 +183,15 @@ def test_mixed_updates_after_the_step_and_shares_the_copys_memory() -> None:
     assert graphs.apply is not None and graphs.skip is not None and graphs.refresh is not None
     assert [item.name for item in graphs.apply.nodes] == [f"{name}.update" for name in graphs.step.gradients]
     for name in graphs.step.gradients:
-        copy = f"{name}.copy" if name in matrices else None
-        assert node(graphs.apply, f"{name}.update").inputs == (name, f"{name}.gradient", copy, None)
+        copy = {"copy": f"{name}.copy"} if name in matrices else {}
+        expected = {"parameter": name, "gradient": f"{name}.gradient", **copy}
+        assert node(graphs.apply, f"{name}.update").inputs == expected
     refreshed = {f"{name}.refresh" for name in matrices}
     assert {item.name for item in graphs.skip.nodes} == refreshed  # a skipped step has overwritten the copies
     assert {item.name for item in graphs.refresh.nodes} == refreshed
     place = positions(graphs.step)
     for gradient, copy in graphs.shared.items():
-        made = next(place[item.name] for item in graphs.step.nodes if gradient in item.outputs)
+        made = next(place[item.name] for item in graphs.step.nodes if gradient in item.results)
         assert made > max(place[item.name] for item in graphs.step.nodes if copy in item.reads)
 
 
@@ -199,7 +200,7 @@ def test_moving_weight_gradients_keeps_every_value_made_before_it_is_read() -> N
     made: set[str] = {name for name in graphs.step.values if graphs.step.producer(name) is None}
     for item in graphs.step.nodes:
         assert set(item.reads) <= made, item.name
-        made.update(item.outputs)
+        made.update(item.results)
     assert set(graphs.step.gradients.values()) <= made
 
 
@@ -233,12 +234,10 @@ def test_optimizer_state(optimizer: Optimizer, precision: Precision, expected: d
     graphs = training(precision, optimizer=optimizer)
     graph = graphs.apply or graphs.step
     for name in graphs.step.gradients:
-        update = node(graph, f"{name}.update")
-        got = dict(zip(update.operator.inputs, update.inputs, strict=True))
-        absent = dict.fromkeys(update.operator.inputs[3:])
-        assert {state: got[state] for state in absent} == absent | {
-            state: f"{name}.{state}" for state in expected
-        }
+        got = dict(node(graph, f"{name}.update").inputs)
+        for own in ("parameter", "gradient", "copy"):
+            got.pop(own, None)
+        assert got == {state: f"{name}.{state}" for state in expected}
         for state, dtype in expected.items():
             value, parameter = graphs.step.value(f"{name}.{state}"), graphs.step.value(name)
             assert (value.role, value.dtype) == (Role.OPTIMIZER, dtype)

@@ -20,7 +20,8 @@ from odl.check.bounds import gradient_bound, within
 from odl.check.verify import relative_error
 from odl.codegen.kernels import KernelSet, environment
 from odl.graph.ir import DType, Layout, Role, Value
-from odl.operators.base import Array, KernelCall, KernelRequest, Number, Operator, Tensor
+from odl.graph.operator import Array
+from odl.operators.base import KernelCall, KernelRequest, Number, Operator, Tensor
 from odl.operators.convolution import (
     ChannelSum,
     Conv2d,
@@ -145,8 +146,9 @@ def calls(case: Case, numbers: Numbers) -> dict[str, Call]:
     dbias = Value("dbias", (case.channels[1],), Role.PARAMETER_GRADIENT)
 
     def bound(operator: Operator, inputs: Sequence[Value | None], output: Value) -> Call:
-        shapes = [None if value is None else value.shape for value in inputs]
-        assert operator.shapes(shapes) == (output.shape,)
+        given = zip(operator.inputs, inputs, strict=True)
+        shapes = {name: value.shape for name, value in given if value is not None}
+        assert list(operator.shapes(shapes).values()) == [output.shape]
         accumulate = case.accumulate and output.role is Role.PARAMETER_GRADIENT
         chunk = numbers.precision.chunk
         kernel = operator.kernel(KernelRequest(tuple(inputs), (output,), case.cores, chunk, accumulate))

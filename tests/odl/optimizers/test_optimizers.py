@@ -174,9 +174,7 @@ def test_states_are_the_twins_and_inputs_of_the_update(name: str) -> None:
     assert (
         update.inputs[:3] == Update.inputs and [item for item in update.inputs[3:] if item in names] == names
     )
-    assert [update.inputs[index] for index in update.updated_inputs] == [
-        item for item in update.inputs if item != "gradient"
-    ]
+    assert list(update.updated) == [item for item in update.inputs if item != "gradient"]
 
 
 @pytest.mark.parametrize("accumulate", [False, True])

@@ -98,17 +98,18 @@ def run_convolution(
         return shaped.transpose(2, 0, 1)[:, None] if depthwise else shaped.transpose(0, 3, 1, 2)
 
     if kind == "forward":
-        (y,) = Conv2d(window, depthwise).reference(image(arrays[0], x_shape), weight(arrays[1]))
+        convolution = Conv2d(window, depthwise)
+        y = convolution.reference(x=image(arrays[0], x_shape), weight=weight(arrays[1]))["y"]
         y = y[:, :, : shape["out_h"], : shape["out_w"]]
         return np.ascontiguousarray(y.transpose(0, 2, 3, 1)).reshape(-1)
     if kind == "input_gradient":
         size = (x_shape[0], x_shape[3], x_shape[1], x_shape[2])
         operator = Conv2dInputGradient(window, size, depthwise)
-        (dx,) = operator.reference(image(arrays[0], y_shape), weight(arrays[1]))
+        dx = operator.reference(dy=image(arrays[0], y_shape), weight=weight(arrays[1]))["dx"]
         return np.ascontiguousarray(dx.transpose(0, 2, 3, 1)).reshape(-1)
     size = (w_shape[2], 1, *w_shape[:2]) if depthwise else (w_shape[0], w_shape[3], *w_shape[1:3])
     operator_w = Conv2dWeightGradient(window, size, depthwise)
-    (dw,) = operator_w.reference(image(arrays[0], x_shape), image(arrays[1], y_shape))
+    dw = operator_w.reference(x=image(arrays[0], x_shape), dy=image(arrays[1], y_shape))["dw"]
     order = (2, 3, 0, 1) if depthwise else (0, 2, 3, 1)
     return np.ascontiguousarray(dw.transpose(order)).reshape(-1)
 
@@ -162,7 +163,7 @@ def test_bands_of_window_rows_give_the_whole(shape: dict[str, int], data: st.Dat
         kernel, stride = (shape["kernel_h"], shape["kernel_w"]), (shape["stride_h"], shape["stride_w"])
         far = shape["out_h"] * stride[0] + kernel[0], shape["out_w"] * stride[1] + kernel[1]
         window = Window(kernel, stride, (shape["pad_top"], shape["pad_left"], *far))
-        (y,) = Im2Row(window).reference(image)
+        y = Im2Row(window).reference(x=image)["rows"]
         return y[:, :, : shape["out_h"], : shape["out_w"]].transpose(0, 2, 3, 1).reshape(-1)
 
     x = np.random.default_rng(0).standard_normal(
