@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from odl.codegen.kernels import KernelSet
-from odl.codegen.names import comment_text, float_literal, identifier, unique_identifiers
+from odl.codegen.names import comment_text, float_literal, unique_identifiers
 from odl.graph.ir import DType, Role, Value
-from odl.operators.base import Argument, KernelCall, Number, Runtime, Scratch, Tensor
+from odl.operators.base import Argument, KernelCall, Number, Runtime, Tensor
 from odl.plan.program import BoundNode, PlannedProgram
 from odl.project.programs import Program
 
@@ -44,12 +43,6 @@ def _shape_key(call: KernelCall) -> tuple[str, tuple[tuple[str, int], ...]]:
     return call.shape_type, tuple(call.shape.items())
 
 
-@dataclass(frozen=True)
-class _Names:
-    tensors: dict[str, str]
-    scratch: dict[str, str]
-
-
 def program_context(
     index: int,
     name: Program,
@@ -61,27 +54,15 @@ def program_context(
     """Everything that net.c says about one program."""
     called = [item for item in program.nodes if item.call is not None and program.staging is None]
     used = _used_values(called)
-    names = _Names(
-        unique_identifiers(used),
-        {node: f"scratch_{identifier(node)}" for node in program.scratch},
-    )
+    names = unique_identifiers(used)
     tensors = [
         {
-            "name": names.tensors[value],
+            "name": names[value],
             "type": C_TYPES[program.graph.value(value).dtype],
             "offset": program.offsets[value],
         }
         for value in used
     ]
-    for item in called:
-        if item.node.name in program.scratch:
-            tensors.append(
-                {
-                    "name": names.scratch[item.node.name],
-                    "type": C_TYPES[_scratch_type(program, item)],
-                    "offset": program.scratch[item.node.name],
-                }
-            )
     return {
         "index": index,
         "name": name.name,
@@ -120,17 +101,18 @@ def _used_values(called: Sequence[BoundNode]) -> list[str]:
     return list(used)
 
 
-def _scratch_type(program: PlannedProgram, item: BoundNode) -> DType:
-    return program.graph.value(item.node.reads[0]).dtype
-
-
 def _node(
-    number: int, item: BoundNode, program: PlannedProgram, names: _Names, kernels: KernelSet, shapes: ShapeSet
+    number: int,
+    item: BoundNode,
+    program: PlannedProgram,
+    names: Mapping[str, str],
+    kernels: KernelSet,
+    shapes: ShapeSet,
 ) -> dict[str, Any]:
     call = item.call
     assert call is not None
     arguments = [f"&{shapes.name(call)}"]
-    arguments += [_argument(argument, item, names) for argument in call.arguments]
+    arguments += [_argument(argument, names) for argument in call.arguments]
     return {
         "index": number,
         "comment": describe(item, program),
@@ -139,14 +121,12 @@ def _node(
     }
 
 
-def _argument(argument: Argument, item: BoundNode, names: _Names) -> str:
+def _argument(argument: Argument, names: Mapping[str, str]) -> str:
     if isinstance(argument, Number):
         return float_literal(argument.value)
     if isinstance(argument, Runtime):
         return f"net_state.{argument.name}"
-    if isinstance(argument, Scratch):
-        return names.scratch[item.node.name]
-    return "NULL" if argument.name is None else names.tensors[argument.name]
+    return "NULL" if argument.name is None else names[argument.name]
 
 
 def describe(item: BoundNode, program: PlannedProgram) -> str:

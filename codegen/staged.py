@@ -8,11 +8,10 @@ from typing import Any
 from odl.codegen.kernels import KernelSet
 from odl.codegen.names import comment_text, float_literal, unique_identifiers
 from odl.codegen.programs import C_TYPES, ShapeSet, describe
-from odl.graph.ir import DType
-from odl.operators.base import Argument, Number, Runtime, Scratch, Tensor
+from odl.operators.base import Argument, Number, Runtime, Tensor
 from odl.plan.program import PlannedProgram
 from odl.plan.staging import AHEAD, Command, StagedTask, Transfer, WaitForStores
-from odl.plan.tasks import Block, scratch_tensor
+from odl.plan.tasks import Block
 
 
 def task_contexts(program: PlannedProgram, kernels: KernelSet, shapes: ShapeSet) -> list[dict[str, Any]]:
@@ -87,20 +86,8 @@ def _operands(program: PlannedProgram, staged: StagedTask) -> tuple[list[dict[st
         }
         if pointer not in tensors:
             tensors.append(pointer)
-    scratch = Block(scratch_tensor(program.nodes[task.node].node), _scratch_part(staged))
-    if any(isinstance(argument, Scratch) for argument in task.call.arguments):
-        kind = C_TYPES[_scratch_type(program, staged)]
-        tensors.append({"name": "scratch", "type": kind, **_place(program, staged, scratch)})
     arguments = [_argument(argument, identifiers) for argument in task.call.arguments]
     return tensors, arguments
-
-
-def _scratch_part(staged: StagedTask) -> Any:
-    return next((block.part for block in staged.task.writes if block.tensor.endswith(".scratch")), None)
-
-
-def _scratch_type(program: PlannedProgram, staged: StagedTask) -> DType:
-    return program.graph.value(program.nodes[staged.task.node].node.reads[0]).dtype
 
 
 def _place(program: PlannedProgram, staged: StagedTask, block: Block) -> dict[str, Any]:
@@ -110,10 +97,7 @@ def _place(program: PlannedProgram, staged: StagedTask, block: Block) -> dict[st
 
 
 def _arena_offset(program: PlannedProgram, block: Block) -> int:
-    if block.tensor in program.offsets:
-        return program.offsets[block.tensor] + block.part.offset
-    node = next(item.node.name for item in program.nodes if scratch_tensor(item.node) == block.tensor)
-    return program.scratch[node]
+    return program.offsets[block.tensor] + block.part.offset
 
 
 def _argument(argument: Argument, identifiers: dict[str, str]) -> str:
@@ -121,8 +105,6 @@ def _argument(argument: Argument, identifiers: dict[str, str]) -> str:
         return float_literal(argument.value)
     if isinstance(argument, Runtime):
         return f"net_state.{argument.name}"
-    if isinstance(argument, Scratch):
-        return "scratch"
     return "NULL" if argument.name is None else identifiers[argument.name]
 
 

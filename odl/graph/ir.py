@@ -45,7 +45,6 @@ class Role(StrEnum):
     PARAMETER_GRADIENT = "parameter_gradient"
     OPTIMIZER = "optimizer"
     LOSS = "loss"
-    SCRATCH = "scratch"
 
 
 PERSISTENT_ROLES = frozenset({Role.PARAMETER, Role.WORKING_COPY, Role.STATISTIC, Role.OPTIMIZER})

@@ -11,7 +11,7 @@ import itertools
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,24 +44,14 @@ class Runtime:
     name: str
 
 
-@dataclass(frozen=True)
-class Scratch:
-    """Kernel argument: the address of the node's scratch memory."""
-
-
-Argument = Tensor | Number | Runtime | Scratch
+Argument = Tensor | Number | Runtime
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Another way to compute the same call: entries of the context, and where `template` is given, another kernel.
-
-    `same_bits`: the result has the bits of the first variant's, because sums are made in the same order.
-    """
+    """Another way to compute the same call, to the same bits: entries of the context that replace the call's."""
 
     context: Mapping[str, Any]
-    template: str | None = None
-    same_bits: bool = True
 
 
 def register_tiles(first: Mapping[str, int], **sizes: Sequence[int]) -> tuple[Variant, ...]:
@@ -74,10 +64,9 @@ def register_tiles(first: Mapping[str, int], **sizes: Sequence[int]) -> tuple[Va
 class KernelCall:
     """Which template serves a node, how it is specialised and what it is called with.
 
-    `context` goes to the template; `shape_type` and `shape` become a constant struct; `scratch_bytes` is memory
-    that the kernel needs while it runs and is passed where `Scratch()` stands. `tiling` says how the call can be divided;
-    None: it cannot. `variants` are ways to compute it, of which the tuner finds the fastest (odl/tune); the first is
-    what `context` says.
+    `context` goes to the template; `shape_type` and `shape` become a constant struct. `tiling` says how the
+    call can be divided; None: it cannot. `variants` are ways to compute it, of which the tuner finds the fastest
+    (odl/tune); the first is what `context` says.
     """
 
     template: str
@@ -85,14 +74,12 @@ class KernelCall:
     shape_type: str
     shape: Mapping[str, int]
     arguments: tuple[Argument, ...]
-    scratch_bytes: int = 0
     tiling: Tiling | None = None
     variants: tuple[Variant, ...] = ()
 
     def with_variant(self, variant: Variant) -> KernelCall:
         """The same call, computed that way."""
-        template = variant.template or self.template
-        return dataclasses.replace(self, template=template, context={**self.context, **variant.context})
+        return dataclasses.replace(self, context={**self.context, **variant.context})
 
 
 @dataclass(frozen=True)
@@ -104,7 +91,6 @@ class KernelRequest:
     cores: int
     chunk: int | None
     accumulate: bool = False
-    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sums(self) -> dict[str, Any]:

@@ -15,9 +15,7 @@ class Purpose(StrEnum):
     GRADIENTS = "gradients"
     OPTIMIZER = "optimizer"
     STATISTICS = "statistics"
-    SCRATCH = "scratch"
     INPUTS = "inputs"
-    REPLAY = "replay"
 
 
 #: Key in `MemoryPlan.by_purpose` of the bytes that hold nothing at the peak step.

@@ -25,7 +25,6 @@ PURPOSES = {
     Role.SAVED: Purpose.ACTIVATIONS,
     Role.GRADIENT: Purpose.GRADIENTS,
     Role.PARAMETER_GRADIENT: Purpose.GRADIENTS,
-    Role.SCRATCH: Purpose.SCRATCH,
 }
 FROM_CALLER = {Role.INPUT, Role.TARGET, Role.SAMPLE_WEIGHT}
 
@@ -41,7 +40,7 @@ class BoundNode:
 
 @dataclass(frozen=True)
 class PlannedProgram:
-    """A graph bound to kernels; `offsets` gives every value's byte address in the arena, `scratch` every node's.
+    """A graph bound to kernels; `offsets` gives every value's byte address in the arena.
 
     With a small memory beside the cores `staging` says how its tasks run; a value that never leaves the small memory
     has no offset then. `view_of` maps each value to the one whose bytes it is.
@@ -50,7 +49,6 @@ class PlannedProgram:
     graph: Graph
     nodes: tuple[BoundNode, ...]
     offsets: Mapping[str, int] = field(default_factory=dict)
-    scratch: Mapping[str, int] = field(default_factory=dict)
     staging: Staging | None = None
     view_of: Mapping[str, str] = field(default_factory=dict)
 
@@ -142,10 +140,6 @@ class Keys:
     def taken_over(self, program: Program, name: str) -> bool:
         """Whether one of the program's gradients takes over the value's memory."""
         return any(self._request.shared.get(other) == name for other in self._graphs[program].values)
-
-    def scratch(self, program: Program, node: Node) -> str:
-        """Key of a node's scratch memory."""
-        return f"{program}/{node.name}.scratch"
 
     def persistent(self, program: Program, name: str) -> bool:
         """Whether the value's bytes survive between calls."""

@@ -10,6 +10,11 @@ from rich.table import Table
 from odl.plan.buffers import UNUSED, MemoryPlan, Purpose
 
 _CONTRIBUTORS = 3
+#: Keys of "by_purpose" in manifest.json, in order. Format 1 promises "scratch" and "replay", which no buffer has.
+_FORMAT_1 = (
+    *("weights", "activations", "gradients", "optimizer", "statistics", "scratch", "inputs", "replay"),
+    UNUSED,
+)
 
 
 def memory_manifest(plans: Mapping[str, MemoryPlan]) -> dict[str, Any]:
@@ -20,7 +25,7 @@ def memory_manifest(plans: Mapping[str, MemoryPlan]) -> dict[str, Any]:
     return {
         memory: {
             "peak_bytes": plan.peak_bytes,
-            "by_purpose": dict(plan.by_purpose),
+            "by_purpose": {key: plan.by_purpose.get(key, 0) for key in _FORMAT_1},
             "persistent_bytes": plan.persistent_bytes,
             "capacity_bytes": plan.capacity,
             "lower_bound_bytes": plan.lower_bound_bytes,
@@ -98,8 +103,6 @@ def _advice(plan: MemoryPlan, excess: int) -> str:
         (share[Purpose.ACTIVATIONS] + share[Purpose.INPUTS], "use a smaller batch"),
         (share[Purpose.OPTIMIZER], "keep no optimizer state (--optimizer sgd without momentum)"),
         (share[Purpose.STATISTICS], "fold batch norm (--bn fold)"),
-        (share[Purpose.REPLAY], "keep a smaller replay buffer"),
-        (share[Purpose.SCRATCH], "use fewer cores or smaller tiles"),
     )
     fitting = [f"{text}: frees up to {freed:,}" for freed, text in remedies if freed >= excess]
     if not fitting:

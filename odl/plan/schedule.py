@@ -13,7 +13,6 @@ from odl.plan.pack import plan_memory
 from odl.plan.program import FROM_CALLER, PURPOSES, BoundNode, Keys, PlannedProgram, Schedule, ScheduleRequest
 from odl.plan.staging import Staging
 from odl.plan.storage import share_storage
-from odl.plan.tasks import scratch_tensor
 from odl.plan.two_levels import local_plan, stage_programs, verify_programs
 from odl.plan.verify import Access, PlanError, verify_plan
 from odl.project.programs import Program, orders
@@ -61,11 +60,6 @@ def make_schedule(graphs: Mapping[Program, Graph], request: ScheduleRequest) -> 
                 for value in graph.values
                 if keys.buffer(name, value) in offsets and keys.is_stored(name, value, stagings)
             },
-            {
-                item.node.name: offsets[keys.scratch(name, item.node)]
-                for item in bound[name]
-                if keys.scratch(name, item.node) in offsets
-            },
             stagings.get(name),
             storages[name].view_of,
         )
@@ -112,7 +106,6 @@ def _buffers(
         life.size = max(life.size, value.size_bytes)
 
     clock = 0
-    scratch: list[Buffer] = []
     for program, graph in graphs.items():
         start = clock
         for name, value in graph.values.items():
@@ -122,14 +115,6 @@ def _buffers(
             clock += 1
             for name in (*item.node.reads, *item.node.writes):
                 touch(program, name, clock)
-            if (
-                item.call is not None
-                and item.call.scratch_bytes
-                and _needs_scratch(item.node, program, stagings)
-            ):
-                name = keys.scratch(program, item.node)
-                size = item.call.scratch_bytes
-                scratch.append(Buffer(name, size, Purpose.SCRATCH, clock, clock, memory=request.memory))
         clock += 1
         for name in graph.outputs:
             touch(program, name, clock)
@@ -146,12 +131,7 @@ def _buffers(
             persistent=life.persistent,
         )
         for key, life in lives.items()
-    ] + scratch
-
-
-def _needs_scratch(node: Node, program: Program, stagings: Mapping[Program, Staging]) -> bool:
-    """Whether the node's scratch memory is in the arena: not where it runs in the small memory."""
-    return program not in stagings or scratch_tensor(node) in stagings[program].stored
+    ]
 
 
 def _check_in_place(program: Program, node: Node, keys: Keys) -> None:
@@ -203,10 +183,6 @@ def _verify(
                 )
                 writes = tuple(keys.tensor(program, name) for name in item.node.writes)
                 _check_in_place(program, item.node, keys)
-                if item.call is not None and item.call.scratch_bytes:
-                    scratch = keys.scratch(program, item.node)
-                    storage[scratch], sizes[scratch] = scratch, item.call.scratch_bytes
-                    writes += (scratch,)
                 accesses.append(Access(len(accesses), reads, writes))
             outputs = tuple(keys.tensor(program, name) for name in graph.outputs)
             accesses.append(Access(len(accesses), outputs, ()))

@@ -80,11 +80,6 @@ class Task:
         return tuple(dict.fromkeys((*self.reads, *self.writes)))
 
 
-def scratch_tensor(node: Node) -> str:
-    """The name that a node's scratch memory has among the tensors."""
-    return f"{node.name}.scratch"
-
-
 def make_tasks(
     graph: Graph, calls: Sequence[KernelCall | None], storage: Storage, capacity: int
 ) -> list[Task]:
@@ -123,7 +118,7 @@ class _Maker:
             yield whole
             return
         tiling, counts = self.call.tiling, self._counts()
-        if tiling is None or self.call.scratch_bytes:
+        if tiling is None:
             return
         most = tiling.limits(self.call.shape)
         second = 1
@@ -181,8 +176,6 @@ class _Maker:
             blocks.append(by_name[name])
         writes = [by_name[name] for name in self.node.writes if name in by_name]
         reads = [by_name[name] for name in by_name if self._is_read(name)]
-        if self.call.scratch_bytes:
-            writes.append(Block(scratch_tensor(self.node), Slice(0, self.call.scratch_bytes)))
         return Task(
             self.index,
             replace(self.call, shape=tile.shape),

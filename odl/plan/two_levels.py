@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from odl.errors import InputError
 from odl.graph.ir import Graph
-from odl.plan.buffers import Buffer, MemoryPlan, Placement, Purpose, own_bytes
+from odl.plan.buffers import Buffer, MemoryPlan, Placement, own_bytes
 from odl.plan.incoming import place_incoming
 from odl.plan.program import FROM_CALLER, PURPOSES, BoundNode, Keys, PlannedProgram, ScheduleRequest
 from odl.plan.staging import DoesNotFitError, Staging, Stay, stage
 from odl.plan.storage import Storage
-from odl.plan.tasks import Task, make_tasks, scratch_tensor
+from odl.plan.tasks import Task, make_tasks
 from odl.plan.verify import PlanError
 from odl.plan.verify_staging import Memories, Places, demand, give, replay
 from odl.project.programs import Program, orders
@@ -97,7 +97,7 @@ def local_plan(
 
 def _placement(program: Program, graph: Graph, stay: Stay, number: int, start: int) -> Placement:
     tensor = stay.block.tensor
-    purpose = PURPOSES[graph.values[tensor].role] if tensor in graph.values else Purpose.SCRATCH
+    purpose = PURPOSES[graph.values[tensor].role]
     first = start + 1 + max(0, stay.first)
     last = max(first, start + 1 + stay.last)
     name = f"{program}/{tensor}#{number}"
@@ -146,15 +146,7 @@ def _persistent(program: Program, planned: PlannedProgram, keys: Keys) -> list[s
 
 
 def _places(program: Program, planned: PlannedProgram, keys: Keys) -> Places:
-    tensors = {planned.view_of[value] for value in planned.graph.values}
     key = {value: keys.tensor(program, value) for value in planned.graph.values}
     size = {value: item.size_bytes for value, item in planned.graph.values.items()}
     large: dict[str, int | None] = {value: planned.offsets.get(value) for value in planned.graph.values}
-    for item in planned.nodes:
-        if item.call is not None and item.call.scratch_bytes:
-            scratch = scratch_tensor(item.node)
-            key[scratch] = keys.scratch(program, item.node)
-            size[scratch] = item.call.scratch_bytes
-            large[scratch] = planned.scratch.get(item.node.name)
-    assert tensors <= key.keys()
     return Places(key, size, large)

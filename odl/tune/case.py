@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from odl.codegen.kernel_case import render_case
 from odl.graph.ir import DType
-from odl.operators.base import KernelCall, Scratch, Tensor, Variant
+from odl.operators.base import KernelCall, Tensor, Variant
 from odl.plan.program import PlannedProgram, Schedule
-from odl.plan.tasks import ALIGNMENT, Block, Task, scratch_tensor
+from odl.plan.tasks import ALIGNMENT, Block, Task
 from odl.project.programs import APPLY, STEP
 from odl.targets.cv32e40p.description import Cluster
 from odl.tune.job import Field, Job
@@ -85,27 +85,21 @@ def collect_cases(schedule: Schedule, cluster: Cluster) -> list[Case]:
 
 
 def _operands(program: PlannedProgram, task: Task) -> tuple[Operand | None, ...]:
-    node = program.nodes[task.node].node
     tensors = [argument for argument in task.call.arguments if isinstance(argument, Tensor)]
     blocks = dict(zip((argument.name for argument in tensors), task.operands, strict=True))
     found: list[Operand | None] = []
     places: list[Block | None] = []
-    for argument in task.call.arguments:
-        if isinstance(argument, Tensor):
-            block = blocks[argument.name]
-            if argument.name is None or block is None:
-                places.append(None)
-                found.append(None)
-                continue
-            dtype = program.graph.value(argument.name).dtype
-            count = block.part.count // dtype.bytes
-            place = task.takes_over.get(block, block)
-            found.append(Operand(dtype, count, block in task.writes, _index(places, place)))
-            places.append(block)
-        elif isinstance(argument, Scratch):
-            scratch = next(block for block in task.writes if block.tensor == scratch_tensor(node))
-            places.append(scratch)
-            found.append(Operand(DType.F32, -(-scratch.part.count // 4), True))
+    for argument in tensors:
+        block = blocks[argument.name]
+        if argument.name is None or block is None:
+            places.append(None)
+            found.append(None)
+            continue
+        dtype = program.graph.value(argument.name).dtype
+        count = block.part.count // dtype.bytes
+        place = task.takes_over.get(block, block)
+        found.append(Operand(dtype, count, block in task.writes, _index(places, place)))
+        places.append(block)
     return tuple(found)
 
 
@@ -136,7 +130,6 @@ def make_job(case: Case, variants: Sequence[Variant], max_cycles: int) -> Job:
     return Job(
         case.key,
         tuple(variant_key(variant) for variant in ordered),
-        tuple(variant.same_bits for variant in ordered),
         sources.functions,
         sources.kernels,
         sources.header,

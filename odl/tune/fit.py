@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from odl.operators.base import Argument, KernelCall, Number, Runtime, Scratch, Tensor
+from odl.operators.base import Argument, KernelCall, Number, Runtime, Tensor
 from odl.tune.cache import Timings
 from odl.tune.cost import TERMS, UNFITTED, Counts, counts_of, kind_of, weigh
 
@@ -33,14 +33,13 @@ def fit(timings: Timings) -> dict[str, Counts]:
 def call_of(key: str, variant: str) -> tuple[KernelCall, int]:
     """The kernel call of a cache's entry, as far as the model looks at it, and the cores."""
     entry, chosen = json.loads(key), json.loads(variant)
-    template = chosen.pop("template", entry["template"])
     arguments = tuple(_argument(text) for text in entry["arguments"])
     context = {**entry["context"], **chosen}
-    return KernelCall(template, context, "", entry["shape"], arguments), int(entry["cores"])
+    return KernelCall(entry["template"], context, "", entry["shape"], arguments), int(entry["cores"])
 
 
 def _argument(text: str) -> Argument:
-    plain: Mapping[str, Argument] = {"tensor": Tensor(""), "null": Tensor(None), "scratch": Scratch()}
+    plain: Mapping[str, Argument] = {"tensor": Tensor(""), "null": Tensor(None)}
     if text in plain:
         return plain[text]
     try:

@@ -28,7 +28,6 @@ class Job:
 
     key: str
     variants: tuple[str, ...]
-    same_bits: tuple[bool, ...]
     functions: tuple[str, ...]
     kernels: Mapping[str, str]
     header: str

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from odl.operators.base import KernelCall, Number, Runtime, Tensor, Variant
+from odl.operators.base import Argument, KernelCall, Number, Runtime, Variant
 from odl.targets.cv32e40p.description import Cluster
 from odl.tune.texts import canonical, cluster_digest, kernel_digest
 
@@ -17,7 +15,6 @@ def case_key(call: KernelCall, cluster: Cluster) -> str:
     of the texts that the kernel is made of.
     """
     varied = {name for variant in call.variants for name in variant.context}
-    templates = {call.template, *(item.template for item in call.variants if item.template)}
     return canonical(
         {
             "template": call.template,
@@ -26,22 +23,19 @@ def case_key(call: KernelCall, cluster: Cluster) -> str:
             "arguments": [_argument(argument) for argument in call.arguments],
             "cores": cluster.cores,
             "cluster": cluster_digest(cluster),
-            "kernel": kernel_digest(tuple(sorted(templates))),
+            "kernel": kernel_digest((call.template,)),
         }
     )
 
 
 def variant_key(variant: Variant) -> str:
     """A variant's name in a cache, as canonical JSON."""
-    template = {} if variant.template is None else {"template": variant.template}
-    return canonical({**variant.context, **template})
+    return canonical(variant.context)
 
 
-def _argument(argument: object) -> Any:
+def _argument(argument: Argument) -> str:
     if isinstance(argument, Number):
         return repr(float(argument.value))
     if isinstance(argument, Runtime):
         return argument.name
-    if isinstance(argument, Tensor):
-        return "null" if argument.name is None else "tensor"
-    return "scratch"
+    return "null" if argument.name is None else "tensor"

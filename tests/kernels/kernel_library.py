@@ -86,7 +86,6 @@ def contexts() -> dict[str, dict[str, Any]]:
                 one(f"{template}_gradient", name, T=t, P="f32", G=t, accumulate=accumulate)
         other = "f32" if t == "f16" else "f16"
         one("cast", f"cast_{t}", S=t, D=other)
-        one("accumulate", f"accumulate_{t}", A="f32", G=t)
         for copy in ("none", "f16"):
             for extra in (False, True):
                 shared = {"W": t, "C": copy, "G": "f16" if copy == "f16" else t, "weight_decay": extra}

@@ -129,7 +129,7 @@ def test_planner_reaches_the_optimum_of_the_hard_instance():
 def test_solver_proves_that_alignment_costs_bytes():
     # 12 + 12 bytes live together, but the second must start at a multiple of 8: no plan has fewer than 28.
     buffers = [Buffer(name, 12, Purpose.ACTIVATIONS, 0, 1, alignment=8) for name in "ab"]
-    small = Buffer("c", 4, Purpose.SCRATCH, 5, 5)
+    small = Buffer("c", 4, Purpose.ACTIVATIONS, 5, 5)
     result = plan([*buffers, small])
     assert (result.arena_bytes, result.lower_bound_bytes, result.optimal) == (28, 28, True)
     assert result.by_purpose["unused"] == 4
@@ -159,7 +159,7 @@ def test_persistent_buffers_are_grouped_by_purpose_in_the_order_given():
 def test_memories_are_planned_apart():
     plans = plan_memory(
         [
-            Buffer("tile", 100, Purpose.SCRATCH, 0, 0, memory="l1"),
+            Buffer("tile", 100, Purpose.ACTIVATIONS, 0, 0, memory="l1"),
             Buffer("weights", 60, Purpose.WEIGHTS, 0, 0, memory="l2", persistent=True),
         ],
         {"l1": 128, "l2": None, "l3": None},
@@ -244,15 +244,15 @@ def test_a_budget_below_the_weights_does_not_advise_to_train_fewer_layers():
 
 def test_a_memory_that_the_target_lacks_is_named():
     with pytest.raises(InputError, match=r"'tile' is meant for memory 'l1'.*it has: ram"):
-        plan_memory([Buffer("tile", 4, Purpose.SCRATCH, 0, 0, memory="l1")], {"ram": None})
+        plan_memory([Buffer("tile", 4, Purpose.ACTIVATIONS, 0, 0, memory="l1")], {"ram": None})
 
 
 def test_nonsense_is_refused():
     with pytest.raises(ValueError, match="two buffers"):
-        plan([Buffer("x", 4, Purpose.SCRATCH, 0, 0), Buffer("x", 8, Purpose.SCRATCH, 1, 1)])
+        plan([Buffer("x", 4, Purpose.ACTIVATIONS, 0, 0), Buffer("x", 8, Purpose.ACTIVATIONS, 1, 1)])
     with pytest.raises(ValueError, match="-1 bytes"):
-        Buffer("x", -1, Purpose.SCRATCH, 0, 0)
+        Buffer("x", -1, Purpose.ACTIVATIONS, 0, 0)
     with pytest.raises(ValueError, match="from 3 to 2"):
-        Buffer("x", 4, Purpose.SCRATCH, 3, 2)
+        Buffer("x", 4, Purpose.ACTIVATIONS, 3, 2)
     with pytest.raises(ValueError, match="power of two"):
-        Buffer("x", 4, Purpose.SCRATCH, 0, 0, alignment=6)
+        Buffer("x", 4, Purpose.ACTIVATIONS, 0, 0, alignment=6)

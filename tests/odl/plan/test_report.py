@@ -19,7 +19,7 @@ def plans():
             Buffer("weight", 1_002, Purpose.WEIGHTS, 0, 3, persistent=True),
             Buffer("relu", 4_000, Purpose.ACTIVATIONS, 1, 2),
             Buffer("logits", 40, Purpose.ACTIVATIONS, 2, 3),
-            Buffer("tile", 64, Purpose.SCRATCH, 2, 2, memory="l1"),
+            Buffer("tile", 64, Purpose.GRADIENTS, 2, 2, memory="l1"),
         ],
         {"ram": 8_192, "l1": None},
     )
@@ -51,7 +51,17 @@ def test_table_shows_the_purposes_that_occur(plans):
     with console.capture() as capture:
         console.print(memory_table(plans))
     text = capture.get()
-    for expected in ("weights", "1,002", "activations", "4,040", "scratch", "64", "unused", "5,044", "8,192"):
+    for expected in (
+        "weights",
+        "1,002",
+        "activations",
+        "4,040",
+        "gradients",
+        "64",
+        "unused",
+        "5,044",
+        "8,192",
+    ):
         assert expected in text
     assert "optimizer" not in text
 
@@ -63,5 +73,5 @@ def test_map_lists_every_buffer_by_address(plans):
         "      1004     4000 activations relu steps 1-2\n"
         "      5004       40 activations logits steps 2-3\n"
         "memory l1: 64 bytes, peak at step 2\n"
-        "         0       64 scratch tile steps 2-2\n"
+        "         0       64 gradients tile steps 2-2\n"
     )

@@ -110,7 +110,7 @@ def test_variants_that_differ_have_different_names() -> None:
     variants = [
         Variant({"tile_pixels": 4, "tile_channels": 2}),
         Variant({"tile_pixels": 2, "tile_channels": 4}),
-        Variant({"tile_pixels": 4, "tile_channels": 2}, template="conv2d_by_columns"),
+        Variant({"tile_pixels": 4, "tile_columns": 2}),
     ]
     assert len({variant_key(item) for item in variants}) == 3
     assert variant_key(variants[0]) == variant_key(Variant({"tile_channels": 2, "tile_pixels": 4}))
