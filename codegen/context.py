@@ -1,0 +1,274 @@
+"""What the templates of net.h, net.c and device.c see of a network: one typed value, whose fields are their names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from odl.codegen.kernels import KernelSet, environment
+from odl.codegen.names import comment_text, float_literal
+from odl.codegen.programs import C_TYPES, ShapeSet, kernel_calls, program_context, serving_functions
+from odl.codegen.staged import staged_context
+from odl.graph.ir import DType, Graph, Role, Value
+from odl.optimizers.base import RunTimeScalar
+from odl.plan.incoming import Incoming, incoming
+from odl.plan.program import PlannedProgram
+from odl.plan.staging import AHEAD
+from odl.precision import Precision
+from odl.project.entry_point import ARENA, EntryPoint
+from odl.project.entry_points import NUMBERED, enumerators, existing, functions
+from odl.project.layout import to_memory
+from odl.project.network import Network
+from odl.project.programs import REFRESH, SKIP, Program
+
+#: Words of `struct net_state` (net.c.j2) besides the run-time scalars.
+STATE_COUNTERS = 5
+
+
+@dataclass(frozen=True)
+class Address:
+    """A tensor in the arena: bytes from its start, type of the elements, and what C calls that."""
+
+    offset: int
+    dtype: DType
+
+    @property
+    def c_type(self) -> str:
+        """The C type of an element."""
+        return C_TYPES[self.dtype]
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a program takes in and gives: addresses of the values that it has, None for others."""
+
+    x: Address | None
+    target: Address | None
+    sample_weight: Address | None
+    result: Address | None
+
+
+@dataclass(frozen=True)
+class InitialTensor:
+    """A tensor that starts as compiled: its bytes go from `source` in net_initial to `offset` in the arena."""
+
+    name: str
+    offset: int
+    bytes: int
+    source: int
+
+
+@dataclass(frozen=True)
+class ScalarText:
+    """A run-time scalar in C; net_init sets all to zero before it gives them their initial values."""
+
+    name: str
+    comment: str
+    initial: str
+    advance: str
+
+
+@dataclass(frozen=True)
+class NetContext:
+    """Everything that net.h, net.c, device.c and the entry points' C text say of a network.
+
+    Sizes count floats, `…_bytes` bytes, numbers with `_text` are for comments. `io` gives each program's interface by the
+    program's name, `served_by` the name of the program whose function runs it.
+    """
+
+    title: str
+    precision: str
+    optimizer: str
+    arena_bytes: int
+    persistent_bytes: int
+    state_bytes: int
+    l1_bytes: int
+    fingerprint: int
+    clustered: bool
+    marked: bool
+    accumulate: bool
+    deferred: bool
+    dynamic_scale: bool
+    cross_entropy: bool
+    has_refresh: bool
+    has_skip: bool
+    several_targets: bool
+    incoming: Incoming | None
+    ahead: int
+    strided: frozenset[str]
+    input_size: int
+    input_shape: str
+    output_size: int
+    output_shape: str
+    batch: int
+    learning_rate_text: str
+    scalars: Sequence[ScalarText]
+    shapes: Sequence[Mapping[str, Any]]
+    programs: Sequence[Mapping[str, Any]]
+    served_by: Mapping[str, str]
+    io: Mapping[str, Interface]
+    initial: Sequence[InitialTensor]
+
+    @property
+    def target_text(self) -> str:
+        """What a training step's target is, for a comment."""
+        if self.cross_entropy:
+            return "class probabilities [NET_BATCH][classes]; a hard label is one 1 among zeros"
+        return "the wanted output, [NET_BATCH][NET_OUTPUT_SIZE / NET_BATCH]"
+
+    def names(self) -> dict[str, Any]:
+        """The fields by name, for a template."""
+        return {item.name: getattr(self, item.name) for item in fields(self)} | {
+            "target_text": self.target_text
+        }
+
+
+def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialTensor]) -> NetContext:
+    """The context of a network whose kernels are named and whose initial tensors have their places."""
+    options, schedule = network.options, network.schedule
+    dynamic = options.dtype is Precision.MIXED
+    shapes = ShapeSet(kernel_calls(list(schedule.programs.values())))
+    programs = [
+        program_context(index, name, program, kernels, shapes, dynamic and name.watches_overflow)
+        | ({} if program.staging is None else staged_context(program, kernels, shapes))
+        for index, (name, program) in enumerate(schedule.programs.items())
+    ]
+    scalars = options.optimizer.scalars(options.initial_loss_scale)
+    local = schedule.local
+    state_bytes = schedule.memory.persistent_bytes + 4 * (1 + len(scalars) + STATE_COUNTERS)
+    return NetContext(
+        title=comment_text(network.name),
+        precision=str(options.dtype),
+        optimizer=options.optimizer.title,
+        arena_bytes=schedule.memory.arena_bytes,
+        persistent_bytes=schedule.memory.persistent_bytes,
+        state_bytes=state_bytes,
+        l1_bytes=0 if local is None else local.arena_bytes,
+        fingerprint=_fingerprint(network, state_bytes),
+        clustered=local is not None,
+        marked=options.on_device or options.runtime == "none",
+        accumulate=options.accumulate,
+        deferred=network.deferred,
+        dynamic_scale=dynamic,
+        cross_entropy=options.loss == "cross_entropy",
+        has_refresh=REFRESH in schedule.programs,
+        has_skip=any(program["name"] == SKIP.name and program["nodes"] for program in programs),
+        several_targets=len([item for item in schedule.programs if Role.TARGET in item.takes]) > 1,
+        incoming=None if local is None else incoming(network.input_value, local.arena_bytes),
+        ahead=AHEAD,
+        strided=frozenset(
+            str(move["kind"]) for program in programs for move in _all_moves(program) if move.get("line")
+        ),
+        input_size=network.input_value.count,
+        input_shape=_shape_text(network.input_value),
+        output_size=network.output_value.count,
+        output_shape=_shape_text(network.output_value),
+        batch=network.batch,
+        learning_rate_text=f"{options.optimizer.lr:g}",
+        scalars=[_scalar(scalar) for scalar in scalars],
+        shapes=shapes.context(),
+        programs=programs,
+        served_by=serving_functions(programs),
+        io={item.name: _interface(item, planned) for item, planned in schedule.programs.items()},
+        initial=initial,
+    )
+
+
+def initial_image(network: Network) -> tuple[bytes, list[InitialTensor]]:
+    """Parameters and statistics one after another, and where each goes in the arena."""
+    image = b""
+    tensors: list[InitialTensor] = []
+    for value, offset in network.schedule.persistent:
+        if value.role not in (Role.PARAMETER, Role.STATISTIC):
+            continue
+        data = to_memory(value, network.initial[value.name])
+        tensors.append(InitialTensor(comment_text(value.name), offset, len(data), len(image)))
+        image += data + b"\0" * (-len(data) % 4)
+    return image, tensors
+
+
+@dataclass(frozen=True)
+class EntryPointTexts:
+    """C text of a project's entry points: in net.h before and behind the arena, in net.c, and in device.c."""
+
+    before_arena: Sequence[str]
+    behind_arena: Sequence[str]
+    functions: Sequence[str]
+    enumerators: Sequence[str]
+    cases: Sequence[EntryPoint]
+
+
+def entry_point_texts(network: Network, context: NetContext) -> EntryPointTexts:
+    """The C text of a network's entry points."""
+    options, programs = network.options, network.schedule.programs
+    names = context.names()
+
+    def render(text: str) -> str:
+        return environment("odl.codegen", "templates").from_string(text).render(names)
+
+    found = existing(options, programs)
+    return EntryPointTexts(
+        [render(item.declaration) for item in found if item.header < ARENA],
+        [render(item.declaration) for item in found if item.header > ARENA],
+        [
+            render(item.definition if isinstance(item, EntryPoint) else item.text)
+            for item in functions(options, programs)
+        ],
+        enumerators(found),
+        [item for item in NUMBERED.values() if item in found],
+    )
+
+
+def _interface(program: Program, planned: PlannedProgram) -> Interface:
+    def address(value: Value | None) -> Address | None:
+        if value is None or value.name not in planned.offsets:
+            return None
+        return Address(planned.offsets[value.name], value.dtype)
+
+    graph = planned.graph
+    taken = {role: address(_with_role(graph, role)) for role in program.takes}
+    return Interface(
+        taken.get(Role.INPUT),
+        taken.get(Role.TARGET),
+        taken.get(Role.SAMPLE_WEIGHT),
+        address(graph.value(graph.outputs[0])) if graph.outputs else None,
+    )
+
+
+def _with_role(graph: Graph, role: Role) -> Value | None:
+    return next((value for value in graph.values.values() if value.role is role), None)
+
+
+def _all_moves(program: Mapping[str, Any]) -> list[dict[str, Any]]:
+    moves = list(program["finish"])
+    for task in program["tasks"]:
+        moves += [*task["before"], *task["beside"], *task["publish"]]
+    return moves
+
+
+def _scalar(scalar: RunTimeScalar) -> ScalarText:
+    literals = {name: float_literal(number) for name, number in scalar.numbers.items()}
+    return ScalarText(
+        scalar.name,
+        scalar.comment,
+        float_literal(scalar.initial) if scalar.initial else "",
+        scalar.advance.format(**literals),
+    )
+
+
+def _shape_text(value: Value) -> str:
+    return "x".join(str(value.shape[axis]) for axis in value.layout.permutation(len(value.shape)))
+
+
+def _fingerprint(network: Network, state_bytes: int) -> int:
+    described = json.dumps(
+        [
+            network.name,
+            [[value.name, value.shape, value.dtype, offset] for value, offset in network.schedule.persistent],
+            state_bytes,
+        ]
+    )
+    return int.from_bytes(hashlib.sha256(described.encode()).digest()[:4], "little")

@@ -1,0 +1,163 @@
+"""What an entry point of a project is: a C function of net.h, and all that net.c, device.c and Python say of it.
+
+C text is Jinja text over the fields of `odl.codegen.context.NetContext`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from odl.graph.ir import Graph, Role
+from odl.options import Options
+from odl.project.programs import Program
+
+#: Where net.h declares the arena: entry points that concern it stand behind.
+ARENA = 200
+#: Where an entry point stands that names no place.
+LAST = 1000
+#: Numbers of calls below this one stand in every device.c, whether the project has the entry point or not.
+ALWAYS_NUMBERED = 5
+
+#: Whether a project with these options and programs has a function.
+Condition = Callable[[Options, Collection[Program]], bool]
+
+
+def always(options: Options, programs: Collection[Program]) -> bool:
+    """Every project has it."""
+    return True
+
+
+def where(program: Program) -> Condition:
+    """Projects have it that have the program."""
+    return lambda options, programs: program in programs
+
+
+class CType(StrEnum):
+    """C types of parameters and results."""
+
+    VOID = "void"
+    INT = "int"
+    FLOAT = "float"
+    COUNT = "uint32_t"
+    FLOATS_IN = "const float *"
+    FLOATS_OUT = "float *"
+    BYTES_IN = "const void *"
+    BYTES_OUT = "void *"
+
+    def declare(self, name: str) -> str:
+        """A declaration of something of this type."""
+        return f"{self}{name}" if self.endswith("*") else f"{self} {name}"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter. `role`: the value that a caller hands in by it; `optional`: NULL stands for ones.
+
+    `inside`: its name in net.c, where that is another than in net.h.
+    """
+
+    name: str
+    type: CType
+    role: Role | None = None
+    optional: bool = False
+    inside: str | None = None
+
+    @property
+    def symbol(self) -> str:
+        """The variable of device.c that holds its floats."""
+        return f"net_{self.name}"
+
+    @property
+    def on_device(self) -> str:
+        """What device.c passes."""
+        return "weight" if self.optional else self.symbol
+
+
+X = Parameter("x", CType.FLOATS_IN, Role.INPUT)
+TARGET = Parameter("target", CType.FLOATS_IN, Role.TARGET)
+SAMPLE_WEIGHT = Parameter("sample_weight", CType.FLOATS_IN, Role.SAMPLE_WEIGHT, optional=True)
+OUTPUT = Parameter("output", CType.FLOATS_OUT)
+
+
+@dataclass(frozen=True)
+class StaticFunction:
+    """A function of net.c that entry points share; `text` is all of it. It stands at `source` among the functions."""
+
+    text: str
+    exists: Condition
+    source: int
+
+
+@dataclass(frozen=True)
+class TrainingPasses:
+    """What graphs of extra programs are made from: a step's forward and backward pass before updates join it."""
+
+    step: Graph
+    infer: Graph
+    options: Options
+
+
+@dataclass(frozen=True)
+class EntryPoint:
+    """A C function that a project offers, `net_<name>`.
+
+    `comment` is net.h's; `body` the function's statements; `preamble` what stands before the function in net.c.
+    `runs`: the programs that a call runs when nothing overflows. `number`: its number in device.c, which never changes;
+    None where it computes nothing, so that the host does it for a device. `needs`: the option, and its value, that a
+    project without it was compiled without. `graphs` makes graphs of programs that no other stage knows.
+    `header` and `source`: its places in net.h and net.c, by number.
+    """
+
+    name: str
+    comment: str
+    body: str
+    returns: CType = CType.VOID
+    parameters: tuple[Parameter, ...] = ()
+    exists: Condition = always
+    runs: tuple[Program, ...] = ()
+    number: int | None = None
+    needs: tuple[str, object] | None = None
+    graphs: Callable[[TrainingPasses], Mapping[Program, Graph]] | None = None
+    preamble: str = ""
+    header: int = LAST
+    source: int = LAST
+
+    @property
+    def function(self) -> str:
+        """The C function's name."""
+        return f"net_{self.name}"
+
+    @property
+    def prototype(self) -> str:
+        """The C function's declaration without the semicolon."""
+        return self._declared([parameter.name for parameter in self.parameters])
+
+    def _declared(self, names: Sequence[str]) -> str:
+        parameters = [item.type.declare(name) for item, name in zip(self.parameters, names, strict=True)]
+        return f"{self.returns.declare(self.function)}({', '.join(parameters) or 'void'})"
+
+    @property
+    def definition(self) -> str:
+        """The function as net.c has it, a single statement in the same line."""
+        preamble = f"{self.preamble}\n\n" if self.preamble else ""
+        head = f"{preamble}{self._declared([item.inside or item.name for item in self.parameters])}"
+        if "\n" not in self.body:
+            return f"{head} {{ {self.body} }}"
+        return f"{head} {{\n{self.body}\n}}"
+
+    @property
+    def declaration(self) -> str:
+        """The function as net.h has it, under its comment."""
+        lines = self.comment.splitlines()
+        comment = f"/* {self.comment} */"
+        if len(lines) > 1:
+            comment = "\n".join(("/*", *(f" * {line}" for line in lines), " */"))
+        return f"{comment}\n{self.prototype};"
+
+    @property
+    def device_call(self) -> str:
+        """The statement by which device.c makes the call."""
+        result = "net_request.loss = " if self.returns is CType.FLOAT else ""
+        return f"{result}{self.function}({', '.join(parameter.on_device for parameter in self.parameters)});"

@@ -1,0 +1,23 @@
+"""Inference."""
+
+from odl.project.entry_point import OUTPUT, EntryPoint, X
+from odl.project.programs import INFER
+
+_BODY = """\
+const {{ io.infer.result.c_type }} *const y_tensor = NET_AT({{ io.infer.result.c_type }}, {{ io.infer.result.offset }}u);
+given.x = x;
+odl_parallel(run_infer);
+for (uint32_t i = 0; i < NET_OUTPUT_SIZE; i++) {
+    output[i] = odl_load_{{ io.infer.result.dtype }}(&y_tensor[i]);
+}"""
+
+NET_INFER = EntryPoint(
+    "infer",
+    'Computes the output{{ " (before any softmax)" if cross_entropy }} of NET_BATCH samples.',
+    _BODY,
+    parameters=(X, OUTPUT),
+    runs=(INFER,),
+    number=1,
+    header=20,
+    source=20,
+)
