@@ -1,4 +1,4 @@
-"""Sets that are slow to make are kept in the user's cache folder ($XDG_CACHE_HOME/odl or ~/.cache/odl)."""
+"""Sets that are slow to make are kept in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -13,19 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-
-def folder() -> Path:
-    """The cache folder of odl for this user (it may not exist yet)."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG base directory specification: a relative path is invalid and must be ignored.
-    root = Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache"
-    return root / "odl"
+from odl.cache_folder import cache_folder
 
 
-def entry(name: str, parameters: Mapping[str, object], cache_folder: Path | None = None) -> Path:
+def entry(name: str, parameters: Mapping[str, object], folder: Path | None = None) -> Path:
     """Path of the file for the set made with these parameters; any change of them gives another path."""
     text = json.dumps(parameters, sort_keys=True)
-    return (cache_folder or folder()) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npz"
+    return (folder or cache_folder()) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npz"
 
 
 def _digest(x: NDArray[np.float32], y: NDArray[np.int64]) -> str:

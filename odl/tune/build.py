@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
-from odl.data.cache import folder as cache_folder
+from odl.cache_folder import cache_folder
 from odl.errors import OdlError
 from odl.targets.description import STACK_BYTES
 from odl.targets.pulp.build import FREESTANDING, INCLUDE, RUNTIME, MemoryLayout, compile_options, link_options

@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from odl.data.cache import folder
+from odl.cache_folder import cache_folder
 from odl.errors import InputError
 from odl.tune.job import Measured, Timing
 from odl.tune.texts import canonical
@@ -33,7 +33,7 @@ Timings = Mapping[str, Mapping[str, Timing]]
 def user_file() -> Path:
     """The user's cache."""
     named = os.environ.get(VARIABLE, "")
-    return Path(named) if named not in ("", "shipped", "none") else folder() / "tuning.json"
+    return Path(named) if named not in ("", "shipped", "none") else cache_folder() / "tuning.json"
 
 
 def known_timings(file: Path | None = None) -> Timings:
