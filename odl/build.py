@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,8 @@ from odl.check.verify import Report, verify
 from odl.codegen.project import write_project
 from odl.compiler import Compiled, compile_network
 from odl.models import check_weights
-from odl.optimizers.base import Optimizer
-from odl.options import DEFAULT_OPTIMIZER, Options, parse_precision
+from odl.options import Options
 from odl.plan.report import memory_manifest
-from odl.precision import Precision
 from odl.run.load import load_net
 from odl.run.net import Net
 
@@ -103,48 +102,31 @@ def compile(
     model: nn.Module,
     example_input: torch.Tensor,
     *,
-    loss: str = "cross_entropy",
-    optimizer: Optimizer = DEFAULT_OPTIMIZER,
-    target: str = "host",
-    dtype: str | Precision = Precision.MIXED,
-    cores: int | None = None,
-    memory: int | None = None,
-    l1: int | None = None,
-    l2: int | None = None,
-    update: str = "full",
-    bn: str = "fold",
-    accumulate: bool = False,
-    loss_scale: float | None = None,
-    isa: str | None = None,
-    runtime: str = "own",
     name: str | None = None,
     spec: str | None = None,
+    **options: Any,
 ) -> Build:
     """Compile the training step of a PyTorch module to C.
 
-    Shapes: example_input [N, …]; N is the batch of every call. The options are those of `odl compile`;
-    `spec` is what `odl verify DIR` can make the model from again (a zoo name or file.py:factory).
-    Raises InputError naming what is not supported and where.
+    Shapes: example_input [N, …]; N is the batch of every call. `spec` is what `odl verify DIR` can make the model from
+    again (a zoo name or file.py:factory). `options` are the fields of `odl.Options`. Raises InputError naming what is
+    not supported and where, and for a name that is no option.
     """
+    chosen = Options.of(options)
     if isinstance(model, nn.Module):
         check_weights(model)
-    options = Options(
-        target=target,
-        dtype=parse_precision(dtype),
-        cores=cores,
-        memory=memory,
-        l1=l1,
-        l2=l2,
-        update=update,
-        bn=bn,
-        optimizer=optimizer,
-        loss=loss,
-        accumulate=accumulate,
-        loss_scale=loss_scale,
-        isa=isa,
-        runtime=runtime,
-    )
-    return Build(compile_network(model, example_input, name or type(model).__name__, options, spec))
+    return Build(compile_network(model, example_input, name or type(model).__name__, chosen, spec))
 
+
+def _signature(function: Callable[..., Build]) -> inspect.Signature:
+    """The function's signature with every field of `Options` in place of all of them together, for help and editors."""
+    own = [
+        item for item in inspect.signature(function).parameters.values() if item.kind is not item.VAR_KEYWORD
+    ]
+    options = inspect.signature(Options).parameters.values()
+    return inspect.Signature([*own, *(item.replace(kind=item.KEYWORD_ONLY) for item in options)])
+
+
+compile.__signature__ = _signature(compile)  # type: ignore[attr-defined]
 
 __all__ = ["Build", "compile"]

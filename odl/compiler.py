@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import odl.operators  # noqa: F401  (registers every operator's lowering)
-from odl.errors import InputError
+from odl.errors import InputError, option
 from odl.graph.ir import Graph, Role
 from odl.graph.operator import Array
 from odl.operators.base import KernelCall
@@ -185,7 +185,9 @@ def _check_same_output(module: nn.Module, folded: nn.Module, example: torch.Tens
         before = copy.deepcopy(module).double()(example.double())
         after = copy.deepcopy(folded).double()(example.double())
     if not torch.linalg.vector_norm(after - before) <= 1e-3 * torch.linalg.vector_norm(before):
-        raise InputError("batch norm cannot be folded without changing this model's output; use --bn frozen")
+        raise InputError(
+            f"batch norm cannot be folded without changing this model's output; use {option('bn', 'frozen')}"
+        )
 
 
 def _optimized(graph: Graph) -> Graph:

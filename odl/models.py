@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from odl import zoo
-from odl.errors import InputError
+from odl.errors import InputError, either, option
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Model:
         except (MemoryError, OverflowError, RuntimeError, TypeError) as error:
             raise InputError(
                 f"an input of shape {(batch, *self.input_shape)} is too large for this machine; "
-                "choose a smaller --batch or --input-shape"
+                f"choose a smaller {option('batch')} or {option('input_shape')}"
             ) from error
 
 
@@ -73,7 +73,8 @@ def resolve(spec: str, input_shape: tuple[int, ...] | None = None, loss: str | N
         input_shape = tuple(example.shape[1:])
     if input_shape is None:
         raise InputError(
-            f"{spec}: the input's shape is not known; return (module, example_input) or give --input-shape 3x32x32"
+            f"{spec}: the input's shape is not known; return (module, example_input) or give "
+            f"{either('input_shape=(3, 32, 32)', '--input-shape 3x32x32')}"
         )
     return Model(spec, factory, module, input_shape, loss or "cross_entropy")
 

@@ -1,80 +1,282 @@
-"""What a compilation depends on besides the model: one frozen value, the same for Python and the command line."""
+"""What a compilation depends on besides the model: one frozen value, the same for Python and the command line.
+
+Each field of `Options` states all that is to be known of it. From the fields come the keywords of `odl.compile`, the
+options of the command line, "options" of manifest.json, and what stays when a project is compiled for another target.
+"""
 
 from __future__ import annotations
 
+import difflib
+import numbers
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Generic, TypeVar
 
-from odl.errors import InputError
-from odl.optimizers.base import Optimizer
+from odl.errors import InputError, option
+from odl.optimizers import CLASSES, Optimizer, from_manifest
 from odl.optimizers.sgd import SGD
 from odl.precision import Precision
 from odl.targets.description import TARGETS, TargetDescription
 
-BATCH_NORM_MODES = ("fold", "frozen", "train")
-LOSSES = ("cross_entropy", "mse")
-#: Who supplies barrier, transfers and sections: the target's own runtime, or whoever takes the C along.
-RUNTIMES = ("own", "none")
-DEFAULT_OPTIMIZER: Optimizer = SGD()
+T = TypeVar("T")
+
+
+# ------------------------------------------------------------------------------------------- kinds of values
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """What values an option takes.
+
+    `read` makes the value of what Python, a command line or a manifest holds; ValueError says what it must be.
+    `typed`: what a command line makes of the text before that: str, int, float or bool. `write` gives the value as
+    JSON has it.
+    """
+
+    read: Callable[[object], T]
+    typed: type[str] | type[int] | type[float] | type[bool] = str
+    write: Callable[[T], object] = lambda value: value
+
+
+def one_of(*choices: str) -> Kind[str]:
+    """One of some words."""
+
+    def read(value: object) -> str:
+        if isinstance(value, str) and value in choices:
+            return str(value)
+        raise ValueError(f"must be one of {', '.join(choices)}")
+
+    return Kind(read)
+
+
+def number(low: float, high: float) -> Kind[float]:
+    """A number with limits, both allowed."""
+
+    def read(value: object) -> float:
+        if not isinstance(value, bool) and isinstance(value, numbers.Real) and low <= float(value) <= high:
+            return float(value)
+        raise ValueError(f"must be between {low:g} and {high:g}")
+
+    return Kind(read, float)
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, bool) and isinstance(value, numbers.Integral):
+        return int(value)
+    raise ValueError("must be a whole number")
+
+
+def _size(value: object) -> int:
+    size = parse_size(value) if isinstance(value, str) else _whole(value)
+    if size > 0:
+        return size
+    raise ValueError("must be a positive number of bytes")
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as 65536, 64K, 64KiB, 1.5M; InputError otherwise. K and M are 1024 and 1024²."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmM]?)(?:i?[bB])?\s*", text)
+    if match is None:
+        raise InputError(f"'{text}' is not a size; write for example 131072, 128K or 1.5M")
+    factor = {"": 1, "k": 1024, "m": 1024**2}[match[2].lower()]
+    return int(float(match[1]) * factor)
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("must be True or False")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise ValueError("must be a text")
+
+
+WHOLE = Kind(_whole, int)
+#: Bytes, as a number or as a text such as 64K.
+SIZE = Kind(_size)
+FLAG = Kind(_flag, bool)
+TEXT = Kind(_text)
+PRECISION = Kind(lambda value: Precision(one_of(*Precision).read(value)), write=str)
+
+
+def _optimizer(value: object) -> Optimizer:
+    if isinstance(value, Mapping):
+        return from_manifest(value)
+    if isinstance(value, Optimizer):
+        return value
+    raise ValueError(f"must be {_OPTIMIZERS}")
+
+
+_OPTIMIZERS = " or ".join(f"odl.{name}(…)" for name in CLASSES)
+OPTIMIZER = Kind(_optimizer, write=Optimizer.manifest)
+
+
+# --------------------------------------------------------------------------------------------------- options
+@dataclass(frozen=True)
+class Facts:
+    """What is to be known of an option besides its name and default.
+
+    `of_target`: it says where a network runs, not what is computed. `recorded`: what manifest.json holds, where the value
+    itself may leave that to the target.
+    """
+
+    kind: Kind[Any]
+    help: str
+    of_target: bool = False
+    recorded: Callable[[Options], object] | None = None
+
+
+def _facts(
+    kind: Kind[Any],
+    help: str,
+    *,
+    of_target: bool = False,
+    recorded: Callable[[Options], object] | None = None,
+) -> Mapping[type[Facts], Facts]:
+    """A field's metadata."""
+    return {Facts: Facts(kind, help, of_target, recorded)}
 
 
 @dataclass(frozen=True)
 class Options:
-    """All options of `odl compile`; the names are the command line's.
+    """All options of a compilation, in the order of manifest.json.
 
-    loss_scale: initial scale of the gradients; None is 1 in fp32, a constant 128 in fp16, and in mixed precision
-    1024, which then grows and shrinks by itself. memory, l1, l2: bytes that tensors may take in the one memory of the
-    host, or in the two of a cluster; None for no limit, or for what the target has. cores: None for the target's. isa:
-    one of the target's instruction sets, None for its first. runtime: "none" leaves out the target's own runtime and
-    writes down what a port must supply in its place.
+    InputError names the option, the value and what it may be.
     """
 
-    target: str = "host"
-    dtype: Precision = Precision.MIXED
-    cores: int | None = None
-    memory: int | None = None
-    l1: int | None = None
-    l2: int | None = None
-    update: str = "full"
-    bn: str = "fold"
-    optimizer: Optimizer = DEFAULT_OPTIMIZER
-    loss: str = "cross_entropy"
-    accumulate: bool = False
-    loss_scale: float | None = None
-    isa: str | None = None
-    runtime: str = "own"
+    target: str = field(
+        default="host",
+        metadata=_facts(one_of(*TARGETS), f"Where the project runs: {', '.join(TARGETS)}.", of_target=True),
+    )
+    isa: str | None = field(
+        default=None,
+        metadata=_facts(
+            TEXT,
+            "Instruction set of target qemu: zvfh (fp16 vectors, the default) or zfh (scalar fp16).",
+            of_target=True,
+            recorded=lambda options: options.description.isa,
+        ),
+    )
+    runtime: str = field(
+        default="own",
+        metadata=_facts(
+            one_of("own", "none"),
+            "none: leave out the target's runtime and write down what a port to your own must supply (docs/porting.md).",
+            of_target=True,
+        ),
+    )
+    dtype: Precision = field(
+        default=Precision.MIXED,
+        metadata=_facts(PRECISION, "fp32, fp16, or mixed: fp16 storage, fp32 sums and master weights."),
+    )
+    cores: int | None = field(
+        default=None,
+        metadata=_facts(
+            WHOLE,
+            f"Cores that share the work; if not given {', '.join(f'{t.name} {t.cores}' for t in TARGETS.values())}.",
+            of_target=True,
+            recorded=lambda options: options.core_count,
+        ),
+    )
+    memory: int | None = field(
+        default=None,
+        metadata=_facts(
+            SIZE,
+            "Budget for the host's memory, such as 256K; exceeding it is an error.",
+            of_target=True,
+        ),
+    )
+    l1: int | None = field(
+        default=None,
+        metadata=_facts(
+            SIZE, "Bytes that tensors may take beside a cluster's cores, such as 64K.", of_target=True
+        ),
+    )
+    l2: int | None = field(
+        default=None,
+        metadata=_facts(SIZE, "Bytes that tensors may take in a cluster's large memory.", of_target=True),
+    )
+    update: str = field(
+        default="full",
+        metadata=_facts(TEXT, "What is trained: full, last:N (layers), bias, or globs: 'head.*,*.bias'."),
+    )
+    bn: str = field(
+        default="fold",
+        metadata=_facts(
+            one_of("fold", "frozen", "train"),
+            "Batch norm: fold (into the layer before), frozen, or train.",
+        ),
+    )
+    loss: str = field(
+        default="cross_entropy",
+        metadata=_facts(
+            one_of("cross_entropy", "mse"),
+            "cross_entropy or mse; the zoo model's own, else cross_entropy.",
+        ),
+    )
+    accumulate: bool = field(
+        default=False, metadata=_facts(FLAG, "Keep gradient buffers: accumulate over calls, apply when told.")
+    )
+    loss_scale: float | None = field(
+        default=None,
+        metadata=_facts(number(1.0, 65536.0), "Initial loss scale; 1 in fp32, 128 in fp16, 1024 in mixed."),
+    )
+    optimizer: Optimizer = field(default=SGD(), metadata=_facts(OPTIMIZER, f"{_OPTIMIZERS}."))
+
+    @classmethod
+    def of(cls, values: Mapping[str, object]) -> Options:
+        """The options with these values; InputError for a name that is none, naming the nearest."""
+        for name in values:
+            if name not in FACTS:
+                near = difflib.get_close_matches(name, FACTS, 1, cutoff=0.0)[0]
+                raise InputError(
+                    f"there is no option '{name}', the nearest is {option(near)}; all: {', '.join(FACTS)}"
+                )
+        return cls(**values)  # type: ignore[arg-type]  # every value is checked and converted by __post_init__
 
     def __post_init__(self) -> None:
-        """Check every field; InputError names the option, the value and what is possible."""
-        _one_of("--target", self.target, tuple(TARGETS))
-        _one_of("--runtime", self.runtime, RUNTIMES)
+        """Read every field, then check them together."""
+        for name, facts in FACTS.items():
+            object.__setattr__(self, name, _read(name, facts, getattr(self, name)))
         self._check_isa()
-        _one_of("--bn", self.bn, BATCH_NORM_MODES)
-        _one_of("--loss", self.loss, LOSSES)
         most = self.description.most_cores
         if not 1 <= self.core_count <= most:
-            raise InputError(f"--cores {self.cores}: must be between 1 and {most}")
+            raise InputError(f"{option('cores', self.cores)}: must be between 1 and {most}")
         self._check_memories()
-        if self.loss_scale is not None and not 1.0 <= self.loss_scale <= 65536.0:
-            raise InputError(f"--loss-scale {self.loss_scale}: must be between 1 and 65536")
 
     def _check_isa(self) -> None:
-        choice = tuple(isa.name for isa in TARGETS[self.target].isas)
-        if self.isa is not None and not choice:
-            raise InputError(
-                f"--isa {self.isa}: target {self.target} has one instruction set; leave --isa out"
-            )
-        if self.isa is not None:
-            _one_of("--isa", self.isa, choice)
+        choice = [isa.name for isa in TARGETS[self.target].isas]
+        if self.isa is not None and self.isa not in choice:
+            reason = f"must be one of {', '.join(choice)}"
+            if not choice:
+                reason = f"target {self.target} has one instruction set; leave {option('isa')} out"
+            raise InputError(f"{option('isa', self.isa)}: {reason}")
 
     def _check_memories(self) -> None:
-        for option, size in (("--memory", self.memory), ("--l1", self.l1), ("--l2", self.l2)):
-            if size is not None and size <= 0:
-                raise InputError(f"{option} {size}: must be a positive number of bytes")
         if self.description.clustered and self.memory is not None:
-            raise InputError(f"--memory is the host's; target {self.target} has two memories: --l1, --l2")
+            raise InputError(
+                f"{option('memory')} is the host's; target {self.target} has two memories: "
+                f"{option('l1')}, {option('l2')}"
+            )
         if not self.description.clustered and (self.l1 is not None or self.l2 is not None):
-            raise InputError(f"target {self.target} has one memory: use --memory instead of --l1 and --l2")
+            raise InputError(
+                f"target {self.target} has one memory: use {option('memory')} instead of {option('l1')} and {option('l2')}"
+            )
+
+    def on_target(self, target: str, isa: str | None = None) -> Options:
+        """The same training on a target, with all else that says where it runs as that target has it."""
+        kept = {name: getattr(self, name) for name, facts in FACTS.items() if not facts.of_target}
+        return Options(target=target, isa=isa, **kept)
+
+    def as_json(self) -> dict[str, object]:
+        """The options as manifest.json holds them: what the target decided is written out."""
+        found: dict[str, object] = {}
+        for name, facts in FACTS.items():
+            value = getattr(self, name) if facts.recorded is None else facts.recorded(self)
+            found[name] = None if value is None else facts.kind.write(value)
+        return found
 
     @property
     def description(self) -> TargetDescription:
@@ -113,21 +315,21 @@ class Options:
         return {Precision.FP32: 1.0, Precision.FP16: 128.0, Precision.MIXED: 1024.0}[self.dtype]
 
 
-def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InputError(f"{option} {value}: must be one of {', '.join(allowed)}")
+def _read(name: str, facts: Facts, value: object) -> object:
+    """The value of an option; None stays where the option may be left to the target."""
+    if value is None and DEFAULTS[name] is None:
+        return None
+    try:
+        return facts.kind.read(value)
+    except ValueError as error:
+        raise InputError(f"{option(name, value)}: {error}") from None
+    except InputError as error:
+        raise InputError(f"{option(name)}: {error.message}") from None
 
 
-def parse_size(text: str) -> int:
-    """Bytes of a size such as 65536, 64K, 64KiB, 1.5M; InputError otherwise. K and M are 1024 and 1024²."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmM]?)(?:i?[bB])?\s*", text)
-    if match is None:
-        raise InputError(f"'{text}' is not a size; write for example 131072, 128K or 1.5M")
-    factor = {"": 1, "k": 1024, "m": 1024**2}[match[2].lower()]
-    return int(float(match[1]) * factor)
-
-
-def parse_precision(text: str) -> Precision:
-    """The precision called fp32, fp16 or mixed; InputError otherwise."""
-    _one_of("--dtype", text, tuple(item.value for item in Precision))
-    return Precision(text)
+#: Every option's facts and default, in the order of the fields.
+FACTS: Mapping[str, Facts] = {item.name: item.metadata[Facts] for item in fields(Options)}
+DEFAULTS: Mapping[str, Any] = {item.name: item.default for item in fields(Options)}
+Options.__doc__ = "\n\n".join(
+    (f"{Options.__doc__}", *(f"{name}: {facts.help}" for name, facts in FACTS.items()))
+)

@@ -12,7 +12,7 @@ from typing import Any
 
 from odl.bench.intervals import Interval, intervals
 from odl.bench.measure import train_once
-from odl.errors import InputError
+from odl.errors import InputError, option
 from odl.project.manifest import read_manifest
 from odl.run.device import DeviceNet
 from odl.run.gvsoc import GvsocSimulator
@@ -68,7 +68,7 @@ def count_cycles(directory: Path, *, seed: int = 0) -> CycleCount:
     options = read_manifest(directory)["options"]
     if options["target"] != "gvsoc":
         raise InputError(
-            f"{directory} was compiled for '{options['target']}'; compile it with --target gvsoc"
+            f"{directory} was compiled for '{options['target']}'; compile it with {option('target', 'gvsoc')}"
         )
     net = DeviceNet(directory)
     train_once(net, seed)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from odl.bench.measure import train_once
-from odl.errors import InputError
+from odl.errors import InputError, option
 from odl.project.manifest import read_manifest
 from odl.run.device import BEGIN, END, INPUT_NODE, DeviceNet
 from odl.targets.qemu import Machine
@@ -78,7 +78,9 @@ def count_instructions(directory: Path, vlen: int = 128, *, seed: int = 0) -> In
     """
     options = read_manifest(directory)["options"]
     if options["target"] != "qemu":
-        raise InputError(f"{directory} was compiled for '{options['target']}'; compile it with --target qemu")
+        raise InputError(
+            f"{directory} was compiled for '{options['target']}'; compile it with {option('target', 'qemu')}"
+        )
     machine = Machine(str(options["isa"]), int(options["cores"]), vlen, counted=True)
     net = DeviceNet(directory, machine)
     train_once(net, seed)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from odl.bench.roofline import Bounds, bounds_of
-from odl.errors import InputError
+from odl.errors import InputError, option
 from odl.run.device import BEGIN, END, INPUT_NODE, DeviceNet
 from odl.run.net import Net
 from odl.targets.cv32e40p import Cluster, Mark, RunResult
@@ -118,7 +118,9 @@ def train_once(net: Net, seed: int) -> None:
         y = random.standard_normal(net.output.shape).astype(np.float32)
     net.train_step(x, y)
     if net.skipped_steps:
-        raise InputError(f"the measured step of {net.directory} overflowed; choose a smaller --loss-scale")
+        raise InputError(
+            f"the measured step of {net.directory} overflowed; choose a smaller {option('loss_scale')}"
+        )
 
 
 def _divide(net: DeviceNet, result: RunResult) -> Measurement:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from odl.build import Build, compile
+from odl.build import Build
 from odl.check.verify import Key, Report, Row, verify
-from odl.errors import InputError, MissingToolError
+from odl.compiler import compile_network
+from odl.errors import InputError, MissingToolError, option
 from odl.models import resolve
-from odl.optimizers import from_manifest
+from odl.options import Options
 from odl.project.manifest import read_manifest
 from odl.run.net import Net
 
@@ -93,46 +94,45 @@ def wanted_places(targets: str) -> tuple[Place, ...]:
     known = sorted({place.target for place in PLACES})
     for name in names:
         if name not in known:
-            raise InputError(f"--target {targets}: must be all, or some of {', '.join(known)}")
+            raise InputError(f"{option('target', targets)}: must be all, or some of {', '.join(known)}")
     chosen = [place for place in PLACES if place.target in names]
     widths = {place.lanes for place in chosen}
     return tuple(p for p in PLACES if p in chosen or (p.build == "exact" and p.lanes in widths))
 
 
-def compiler(model: str, dtype: str | None = None) -> Compile:
-    """How to build a model for any target: a zoo name or file.py:factory in `dtype` (mixed), or a project, as it is."""
+def compiler(model: str, **given: object) -> Compile:
+    """How to build a model for any target.
+
+    `model`: a zoo name or file.py:factory, compiled with the options `given`; or a project, as it was compiled.
+    InputError where the project is not what was given.
+    """
     if not Path(model).is_dir():
-        made = resolve(model)
-        return lambda target, isa: compile(
-            made.module,
-            made.example(1),
-            loss=made.loss,
-            target=target,
-            isa=isa,
-            dtype=dtype or "mixed",
-            name=made.name,
-        )
-    manifest = read_manifest(Path(model))
-    if manifest["spec"] is None:
-        raise InputError(
-            f"{model} was compiled from a Python object, of which it keeps no name; give the model"
-        )
-    options, shape = manifest["options"], manifest["input"]["shape"]
-    if dtype is not None and dtype != options["dtype"]:
-        raise InputError(
-            f"--dtype {dtype}: {model} was compiled in {options['dtype']}; give the model instead"
-        )
-    made = resolve(manifest["spec"], tuple(shape[1:]), options["loss"])
-    return lambda target, isa: compile(
-        made.module,
-        made.example(shape[0]),
-        loss=made.loss,
-        target=target,
-        isa=isa,
-        optimizer=from_manifest(options["optimizer"]),
-        name=made.name,
-        **{key: options[key] for key in ("dtype", "update", "bn", "accumulate", "loss_scale")},
+        made, batch = resolve(model), 1
+        options = Options.of({"loss": made.loss, **given})
+    else:
+        manifest = read_manifest(Path(model))
+        if manifest["spec"] is None:
+            raise InputError(
+                f"{model} was compiled from a Python object, of which it keeps no name; give the model"
+            )
+        options = Options.of(manifest["options"])
+        _check_given(model, options, given)
+        batch, *shape = manifest["input"]["shape"]
+        made = resolve(manifest["spec"], tuple(shape), options.loss)
+    return lambda target, isa: Build(
+        compile_network(made.module, made.example(batch), made.name, options.on_target(target, isa))
     )
+
+
+def _check_given(project: str, options: Options, given: Mapping[str, object]) -> None:
+    """InputError where an option that is given is not what the project was compiled with."""
+    wanted = Options.of(given)
+    for name, value in given.items():
+        compiled = getattr(options, name)
+        if getattr(wanted, name) != compiled:
+            raise InputError(
+                f"{option(name, value)}: {project} was compiled in {compiled}; give the model instead"
+            )
 
 
 def verify_across(

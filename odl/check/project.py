@@ -9,13 +9,15 @@ from torch import nn
 
 from odl.check.verify import Progress, Report, verify
 from odl.compiler import prepare_module
-from odl.errors import InputError
+from odl.errors import InputError, option
 from odl.graph.ir import Role
 from odl.models import resolve
-from odl.optimizers import from_manifest
+from odl.options import Options
 from odl.run.load import load_net
 from odl.run.net import Net
 from odl.trace.tracing import run_once
+
+_MODEL = option("model", "file.py:factory")
 
 
 def trained_parameters(manifest: dict[str, Any]) -> list[str]:
@@ -47,35 +49,33 @@ def verify_directory(
     spec = model or net.manifest["spec"]
     if spec is None:
         raise InputError(
-            f"{directory} was compiled from a Python object; call build.verify() there, or give --model file.py:factory"
+            f"{directory} was compiled from a Python object; call build.verify() there, or give {_MODEL}"
         )
-    options = net.manifest["options"]
+    options = Options.of(net.manifest["options"])
     try:
-        made = resolve(spec, net.input.shape[1:], options["loss"])
+        made = resolve(spec, net.input.shape[1:], options.loss)
     except InputError as error:
         if model is not None:
             raise
         raise InputError(
-            f"{error}; {directory} was compiled from '{spec}': run odl verify in the folder where that was, "
-            "or say where the model is now with --model file.py:factory"
+            f"{error.message}; {directory} was compiled from '{spec}': run odl verify in the folder where that was, "
+            f"or say where the model is now with {_MODEL}"
         ) from error
     example = made.example(net.batch)
     try:
         output = run_once(made.module, example)
-        module = prepare_module(made.module, example, options["bn"])
+        module = prepare_module(made.module, example, options.bn)
         _check_same(net, module, tuple(output.shape))
     except InputError as error:
         raise InputError(
-            f"{spec} is not the model that {directory} was compiled from: {error}; say where that is with "
-            "--model file.py:factory"
+            f"{spec} is not the model that {directory} was compiled from: {error.message}; say where that is with "
+            f"{_MODEL}"
         ) from error
-    optimizer = from_manifest(options["optimizer"])
-    trained = trained_parameters(net.manifest)
     return verify(
         net,
         module,
-        optimizer,
-        trained,
+        options.optimizer,
+        trained_parameters(net.manifest),
         steps=steps,
         accumulated=accumulated,
         seed=seed,

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from odl.cli.consoles import table_console
 from odl.cli.json_file import check_json_file, is_standard_output, write_json
-from odl.errors import InputError
+from odl.cli.options import Given, JsonFile, RegisterBits, takes_options
+from odl.errors import InputError, option
 
 if TYPE_CHECKING:
     from odl.bench import InstructionCount, Measurement
@@ -37,29 +38,16 @@ _CAUSES = {
 _SHORT_PASSES = {"input_gradient": "dx", "weight_gradient": "dw", "forward": "fwd"}
 
 
+# target: of those that count something, the one that says where cycles went.
+@takes_options(
+    "target", "isa", "dtype", "cores", defaults={"target": "cv32e40p"}, panel="For models not compiled yet"
+)
 def bench(
     models: Annotated[
         list[str], typer.Argument(help="Projects that odl compile wrote, zoo names, or file.py:factory.")
     ],
-    target: Annotated[
-        str,
-        typer.Option(
-            help="Where models that are not compiled yet run: cv32e40p or gvsoc (cycles), or qemu (instructions)."
-        ),
-    ] = "cv32e40p",
-    isa: Annotated[
-        str | None,
-        typer.Option(help="zvfh or zfh, for models that are not compiled yet, with --target qemu."),
-    ] = None,
-    vlen: Annotated[
-        int | None, typer.Option(help="Bits of a vector register on QEMU: 128 (default), 256, 512, 1024.")
-    ] = None,
-    dtype: Annotated[
-        str, typer.Option(help="fp32, fp16 or mixed, for models that are not compiled yet.")
-    ] = "fp16",
-    cores: Annotated[
-        int, typer.Option(help="Cores, for models that are not compiled yet.", min=1, max=16)
-    ] = 8,
+    options: Given,
+    vlen: RegisterBits = None,
     fpus: Annotated[
         int | None, typer.Option(help="Share this many FPUs among the cores; one each if not given.", min=1)
     ] = None,
@@ -70,9 +58,7 @@ def bench(
     summary: Annotated[
         bool, typer.Option("--summary", help="Only the whole step, not every operator.")
     ] = False,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures to this file; - for standard output.")
-    ] = None,
+    json_file: JsonFile = None,
     plot_file: Annotated[
         Path | None, typer.Option("--plot", help="Draw the roofline into this file (.png, .svg, .pdf).")
     ] = None,
@@ -95,7 +81,7 @@ def bench(
     counts: list[InstructionCount | CycleCount] = []
     with tempfile.TemporaryDirectory(prefix="odl-bench-") as folder:
         for number, model in enumerate(models):
-            directory = _project(model, Path(folder) / str(number), target, dtype, cores, isa)
+            directory = _project(model, Path(folder) / str(number), options)
             compiled_for, compiled_cores = _compiled_for(directory)
             if compiled_for == "qemu":
                 with console.status(f"running a training step of {model}"):
@@ -135,28 +121,19 @@ def bench(
     write_json(json_file, [item.as_json() for item in results] + [item.as_json() for item in counts])
 
 
-def _project(model: str, directory: Path, target: str, dtype: str, cores: int, isa: str | None) -> Path:
+def _project(model: str, directory: Path, options: Given) -> Path:
     """A directory with the project: the given one, or a fresh one compiled from a model."""
     from odl.build import compile
     from odl.models import resolve
-    from odl.options import parse_precision
 
     given = Path(model)
     if given.is_dir():
         return given
-    if target == "host":
-        raise InputError("--target host: this machine has no cycle count; use cv32e40p")
-    made = resolve(model, None, None)
+    if options["target"] == "host":
+        raise InputError(f"{option('target', 'host')}: this machine has no cycle count; use cv32e40p")
+    made = resolve(model)
     build = compile(
-        made.module,
-        made.example(1),
-        loss=made.loss,
-        target=target,
-        dtype=parse_precision(dtype),
-        cores=cores,
-        isa=isa,
-        name=made.name,
-        spec=made.spec,
+        made.module, made.example(1), name=made.name, spec=made.spec, **{**options, "loss": made.loss}
     )
     return build.save(directory)
 
@@ -167,9 +144,13 @@ def _compiled_for(directory: Path) -> tuple[str, int]:
 
     options = read_manifest(directory)["options"]
     if options["target"] == "host":
-        raise InputError(f"{directory} was compiled for the host; compile it with --target cv32e40p")
+        raise InputError(
+            f"{directory} was compiled for the host; compile it with {option('target', 'cv32e40p')}"
+        )
     if options["runtime"] == "none":
-        raise InputError(f"{directory} was compiled with --runtime none; it runs where your port runs")
+        raise InputError(
+            f"{directory} was compiled with {option('runtime', 'none')}; it runs where your port runs"
+        )
     return str(options["target"]), int(options["cores"])
 
 

@@ -6,17 +6,21 @@ import functools
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from odl.cli.consoles import table_console
+from odl.cli.consoles import print_line, table_console
 from odl.cli.json_file import check_json_file, is_standard_output, write_json
-from odl.errors import CheckFailedError, InputError
+from odl.cli.options import Given, JsonFile, takes_options
+from odl.errors import CheckFailedError, InputError, option
+from odl.options import Options
 
 if TYPE_CHECKING:
     from odl.tune.case import Case
@@ -24,12 +28,15 @@ if TYPE_CHECKING:
     from odl.tune.report import TuningReport
     from odl.tune.workers import Pool
 
+#: The target whose kernels have variants that can be measured.
+_TARGET = "cv32e40p"
 
+
+# target: variants are measured where cycles are counted in the core's own RTL.
+@takes_options("target", "dtype", "cores", defaults={"target": _TARGET})
 def tune(
     models: Annotated[list[str], typer.Argument(help="Zoo names, or file.py:factory.")],
-    target: Annotated[str, typer.Option(help="The simulated device: cv32e40p.")] = "cv32e40p",
-    dtype: Annotated[str, typer.Option(help="fp32, fp16 or mixed.")] = "fp16",
-    cores: Annotated[int, typer.Option(help="Cores that share the work.", min=1, max=16)] = 8,
+    options: Given,
     jobs: Annotated[
         int | None, typer.Option(help="Simulations at a time; as many as this machine has processors.", min=1)
     ] = None,
@@ -49,9 +56,7 @@ def tune(
             "--fit", help="Fit the cost model to all that is in the cache; weights go to this file."
         ),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures to this file; - for standard output.")
-    ] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure variants of a network's kernels on the simulator; odl compile then takes the fastest.
 
@@ -62,8 +67,9 @@ def tune(
     from odl.tune.search import open_jobs
 
     check_json_file(json_file)
-    if target != "cv32e40p":
-        raise InputError(f"--target {target}: only cv32e40p counts cycles")
+    chosen = Options.of(options)
+    if chosen.target != _TARGET:
+        raise InputError(f"{option('target', chosen.target)}: only {_TARGET} counts cycles")
     if scheduler is not None and jobs is not None:
         raise InputError("--jobs is for this machine; a Dask cluster has the workers that it has")
     console = table_console(stderr=is_standard_output(json_file))
@@ -72,15 +78,15 @@ def tune(
     rows: list[dict[str, Any]] = []
     wrong = 0
     for model in models:
-        with console.status(f"compiling {model}"):
-            cases = _cases(model, dtype, cores)
+        with console.status(escape(f"compiling {model}")):
+            cases = _cases(model, chosen)
             todo = open_jobs(cases, known_timings(file), everything)
         if todo:
             _measure(console, model, todo, file, _pool(jobs, scheduler), on_this_machine=scheduler is None)
         found = report(cases, known_timings(file))
-        _print(console, f"{model}, {dtype}, {cores} cores", found)
+        _print(console, f"{model}, {chosen.dtype}, {chosen.core_count} cores", found)
         wrong += len(list(found.problems))
-        rows.append(_as_json(model, target, dtype, cores, found))
+        rows.append(_as_json(model, chosen, found))
     if fit_file is not None:
         _fit(fit_file, file)
     write_json(json_file, rows)
@@ -96,23 +102,22 @@ def _pool(jobs: int | None, scheduler: str | None) -> Pool:
     return functools.partial(local_processes, jobs or os.cpu_count() or 1)
 
 
-def _cases(model: str, dtype: str, cores: int) -> list[Case]:
-    """The model's distinct kernel calls, as a training step with the default options has them."""
+def _cases(model: str, options: Options) -> list[Case]:
+    """The model's distinct kernel calls in a training step that is compiled with these options."""
     from odl.compiler import compile_network
     from odl.models import resolve
-    from odl.options import Options, parse_precision
     from odl.targets.cv32e40p import Cluster
     from odl.tune.case import collect_cases
 
-    made = resolve(model, None, None)
-    options = Options(target="cv32e40p", dtype=parse_precision(dtype), cores=cores, loss=made.loss)
+    made = resolve(model)
+    options = replace(options, loss=made.loss)
     try:
         compiled = compile_network(
             made.module, made.example(1), made.name, options, made.spec, choose=lambda call: call
         )
     except InputError as error:
-        raise InputError(f"{model}: {error}") from error
-    return collect_cases(compiled.network.schedule, Cluster(cores=cores))
+        raise InputError(f"{model}: {error.message}") from error
+    return collect_cases(compiled.network.schedule, Cluster(cores=options.core_count))
 
 
 def _measure(
@@ -132,7 +137,7 @@ def _measure(
         console=console,
         disable=not console.is_terminal,
     ) as progress:
-        task = progress.add_task(f"measuring kernels of {model}", total=len(jobs))
+        task = progress.add_task(escape(f"measuring kernels of {model}"), total=len(jobs))
         search(jobs, file, pool, lambda _: progress.advance(task))
 
 
@@ -144,13 +149,13 @@ def _fit(target: Path, file: Path) -> None:
     target.write_text(json.dumps(as_json(fit(known_timings(file))), indent=1) + "\n", encoding="utf-8")
 
 
-def _as_json(model: str, target: str, dtype: str, cores: int, found: TuningReport) -> dict[str, Any]:
+def _as_json(model: str, options: Options, found: TuningReport) -> dict[str, Any]:
     error = found.model_error
     return {
         "model": model,
-        "target": target,
-        "dtype": dtype,
-        "cores": cores,
+        "target": options.target,
+        "dtype": options.dtype,
+        "cores": options.core_count,
         "cycles": found.cycles,
         "default_cycles": found.first_cycles,
         "model_error": None if error is None else error.as_json(),
@@ -163,7 +168,7 @@ def _as_json(model: str, target: str, dtype: str, cores: int, found: TuningRepor
 
 
 def _print(console: Console, title: str, found: TuningReport) -> None:
-    table = Table(title=f"Kernels of {title}: the fastest variants of each call")
+    table = Table(title=f"Kernels of {escape(title)}: the fastest variants of each call")
     table.add_column("kernel", overflow="fold")
     table.add_column("shape", overflow="fold")
     table.add_column("calls", justify="right", no_wrap=True)
@@ -192,7 +197,7 @@ def _print(console: Console, title: str, found: TuningReport) -> None:
     for case, name, text in found.problems:
         lines.append(f"wrong: {case.call.template} {variant_text(name)} for {shape_text(case)}: {text}")
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        print_line(console, line)
 
 
 def shape_text(case: Case) -> str:

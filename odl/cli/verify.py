@@ -7,18 +7,23 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.markup import escape
 from rich.table import Table
 
+from odl.cli.consoles import print_line, progress_bar
 from odl.cli.json_file import check_json_file, is_standard_output, write_json
+from odl.cli.options import Given, JsonFile, RegisterBits, Seed, takes_options
 from odl.cli.verify_targets import verify_targets
-from odl.errors import InputError
+from odl.errors import InputError, option
 
 
+# dtype: a project's own, and without one what a compilation takes.
+@takes_options("dtype", defaults={"dtype": None}, panel="With --target, for a model")
 def verify_project(
     directory: Annotated[
         Path, typer.Argument(help="A project that odl compile wrote; with --target a model will do too.")
     ],
+    options: Given,
     steps: Annotated[int | None, typer.Option(help="Updates to check; 3, with --target 1.", min=1)] = None,
     accumulated: Annotated[
         int, typer.Option(help="Samples per update, where the project was compiled with --accumulate.", min=1)
@@ -35,19 +40,12 @@ def verify_project(
             help="all, or host, cv32e40p, gvsoc, qemu with commas: compile anew for each and compare every tensor."
         ),
     ] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="fp32, fp16 or mixed (default), for a model, with --target.")
-    ] = None,
-    vlen: Annotated[
-        int | None, typer.Option(help="Bits of a vector register on QEMU: 128 (default), 256, 512, 1024.")
-    ] = None,
+    vlen: RegisterBits = None,
     model: Annotated[
         str | None, typer.Option(help="The model, if it is not where it was when it was compiled.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the inputs.", min=0)] = 0,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write every row to this file; - for standard output.")
-    ] = None,
+    seed: Seed = 0,
+    json_file: JsonFile = None,
 ) -> None:
     """Check gradients, updated weights and statistics against float64 PyTorch; exit code 1 when one fails."""
     from odl.check.project import verify_directory
@@ -56,14 +54,12 @@ def verify_project(
     if target is not None:
         if build is not None or vlen is not None or model is not None:
             raise InputError("--target decides where to run; leave out --build, --vlen and --model")
-        verify_targets(str(directory), target, dtype, steps or 1, accumulated, seed, json_file)
+        verify_targets(str(directory), target, options, steps or 1, accumulated, seed, json_file)
         return
-    if dtype is not None:
-        raise InputError(f"--dtype {dtype} goes with --target; a project has its precision already")
+    for name, value in options.items():
+        raise InputError(f"{option(name, value)} goes with --target; a project has its own already")
     steps = steps or 3
-    errors = Console(stderr=True)
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        task = progress.add_task("verifying", total=steps)
+    with progress_bar(Console(stderr=True), "verifying", steps) as done:
         report = verify_directory(
             directory,
             build=build,
@@ -72,7 +68,7 @@ def verify_project(
             steps=steps,
             accumulated=accumulated,
             seed=seed,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
+            progress=lambda step, total: done(step),
         )
     write_json(json_file, [row.as_json() for row in report.rows])
     if not is_standard_output(json_file):
@@ -94,18 +90,16 @@ def _print(console: Console, report: Any) -> None:
     for row in report.rows:
         mark = "[green]ok[/]" if row.ok else "[bold red]FAILED[/]"
         bits = [{True: "equal", False: "[bold red]differ[/]", None: ""}[row.bit_exact]] if compared else []
-        table.add_row(row.tensor, row.kind, f"{row.rel_l2:.2e}", f"{row.bound:.2e}", *bits, mark)
+        table.add_row(escape(row.tensor), row.kind, f"{row.rel_l2:.2e}", f"{row.bound:.2e}", *bits, mark)
     console.print(table)
     failed = sum(not row.ok for row in report.rows)
     worst = report.worst
-    console.print(
+    print_line(
+        console,
         f"{len(report.rows) - failed} of {len(report.rows)} hold; worst: {worst.kind} of {worst.tensor}, "
         f"{worst.rel_l2:.2e} of {worst.bound:.2e} allowed",
-        highlight=False,
     )
     if compared:
         rows = [row for row in report.rows if row.bit_exact is not None]
         equal = sum(bool(row.bit_exact) for row in rows)
-        console.print(
-            f"{equal} of {len(rows)} compared with the host are equal in every bit", highlight=False
-        )
+        print_line(console, f"{equal} of {len(rows)} compared with the host are equal in every bit")

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from odl.cli.consoles import print_line
 from odl.cli.json_file import is_standard_output, write_json
+from odl.cli.options import Given
 
 if TYPE_CHECKING:
     from odl.check.across import Comparison
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 def verify_targets(
     model: str,
     targets: str,
-    dtype: str | None,
+    options: Given,
     steps: int,
     accumulated: int,
     seed: int,
@@ -33,7 +36,7 @@ def verify_targets(
     errors = Console(stderr=True)
     with errors.status("compiling") as status:
         result = verify_across(
-            compiler(model, dtype),
+            compiler(model, **options),
             places,
             all_needed=targets != "all",
             steps=steps,
@@ -61,7 +64,7 @@ def _print(console: Console, result: Comparison) -> None:
     for tensor, kind in result.keys:
         cells = result.cells((tensor, kind))
         bound = max(row.bound for row in cells.values() if row is not None)
-        what = f"{tensor} [dim]{kind}[/]"
+        what = f"{escape(tensor)} [dim]{kind}[/]"
         table.add_row(what, f"{bound:.1e}", *(_cell(row) for row in cells.values()))
     console.print(table)
     for title, report in result.columns.items():
@@ -69,9 +72,9 @@ def _print(console: Console, result: Comparison) -> None:
         compared = [row for row in report.rows if row.bit_exact is not None]
         equal = sum(bool(row.bit_exact) for row in compared)
         bits = f"; bits equal in {equal} of {len(compared)} compared with the host" if compared else ""
-        console.print(f"{title}: {held} of {len(report.rows)} hold{bits}", highlight=False, soft_wrap=True)
+        print_line(console, f"{title}: {held} of {len(report.rows)} hold{bits}")
     for title, reason in result.missing.items():
-        console.print(f"{title}: [yellow]not here[/]: {reason}", highlight=False, soft_wrap=True)
+        console.print(f"{title}: [yellow]not here[/]: {escape(reason)}", highlight=False, soft_wrap=True)
 
 
 def _cell(row: Row | None) -> str:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from typing_extensions import override
 
-from odl.errors import InputError
+from odl.errors import InputError, option
 from odl.graph.ir import DType, Role, Value
 from odl.graph.operator import Array, InPlace, Shape
 from odl.operators.base import INFINITY, KernelCall, KernelRequest, Number, Operator, Tensor, clamp
@@ -61,7 +61,7 @@ class BatchNorm(Operator):
         if self.training and int(np.prod(x)) == x[1]:
             raise ValueError(
                 "batch norm in training mode needs more than one value per channel; "
-                "use --bn fold or frozen, or a batch of at least 2 (--batch 2)"
+                f"use {option('bn', 'fold', 'frozen')}, or a batch of at least 2"
             )
         saved = {"batch_mean": (x[1],), "batch_inverse_deviation": (x[1],)} if self.training else {}
         return {"y": x, **saved}

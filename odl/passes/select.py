@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from odl.errors import InputError
+from odl.errors import InputError, option
 
 
 def select_parameters(names: Sequence[str], update: str) -> tuple[str, ...]:
@@ -20,20 +20,20 @@ def select_parameters(names: Sequence[str], update: str) -> tuple[str, ...]:
         count = update.removeprefix("last:")
         if not count.isdecimal() or not 1 <= int(count) <= len(layers):
             raise InputError(
-                f"--update {update}: N must be between 1 and {len(layers)}, the layers with parameters"
+                f"{option('update', update)}: N must be between 1 and {len(layers)}, the layers with parameters"
             )
         chosen = set(layers[-int(count) :])
         return tuple(name for name in names if name.rpartition(".")[0] in chosen)
     if update == "bias":
         selected = tuple(name for name in names if name.rpartition(".")[2] == "bias")
         if not selected:
-            raise InputError("--update bias: the model has no biases")
+            raise InputError(f"{option('update', 'bias')}: the model has no biases")
         return selected
     patterns = [pattern.strip() for pattern in update.split(",")]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise InputError(
-                f"--update: '{pattern}' matches no parameter; use full, last:N, bias, or globs over "
+                f"{option('update')}: '{pattern}' matches no parameter; use full, last:N, bias, or globs over "
                 + ", ".join(names)
             )
     return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from odl.errors import either, option
 from odl.plan.buffers import UNUSED, MemoryPlan, Purpose
 
 _CONTRIBUTORS = 3
@@ -15,6 +16,7 @@ _FORMAT_1 = (
     *("weights", "activations", "gradients", "optimizer", "statistics", "scratch", "inputs", "replay"),
     UNUSED,
 )
+_PLAIN_SGD = either("odl.SGD without momentum", "--optimizer sgd without momentum")
 
 
 def memory_manifest(plans: Mapping[str, MemoryPlan]) -> dict[str, Any]:
@@ -99,15 +101,16 @@ def _advice(plan: MemoryPlan, excess: int) -> str:
     too_large = plan.persistent_bytes > (plan.capacity or 0)
     transient = 0 if too_large else share[Purpose.ACTIVATIONS] + share[Purpose.GRADIENTS]
     remedies = (
-        (transient, "train fewer layers (--update last:N or bias)"),
+        (transient, f"train fewer layers ({option('update', 'last:N', 'bias')})"),
         (share[Purpose.ACTIVATIONS] + share[Purpose.INPUTS], "use a smaller batch"),
-        (share[Purpose.OPTIMIZER], "keep no optimizer state (--optimizer sgd without momentum)"),
-        (share[Purpose.STATISTICS], "fold batch norm (--bn fold)"),
+        (share[Purpose.OPTIMIZER], f"keep no optimizer state ({_PLAIN_SGD})"),
+        (share[Purpose.STATISTICS], f"fold batch norm ({option('bn', 'fold')})"),
     )
     fitting = [f"{text}: frees up to {freed:,}" for freed, text in remedies if freed >= excess]
     if not fitting:
         fitting = [
-            "no single option frees enough: combine fewer trained layers, a smaller batch and --dtype fp16"
+            "no single option frees enough: combine fewer trained layers, a smaller batch and "
+            f"{option('dtype', 'fp16')}"
         ]
-    option = f"--{plan.memory}" if plan.memory in ("l1", "l2") else "--memory"
-    return "; ".join((*fitting, f"or a memory of {plan.arena_bytes:,} bytes ({option} SIZE)"))
+    budget = option(plan.memory if plan.memory in ("l1", "l2") else "memory", plan.arena_bytes)
+    return "; ".join((*fitting, f"or a memory of {plan.arena_bytes:,} bytes ({budget})"))

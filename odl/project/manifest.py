@@ -54,27 +54,12 @@ def is_manifest(found: object) -> bool:
 
 def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any]) -> dict[str, Any]:
     """Memory, MACs, options, tensors with their addresses, and the programs' nodes in order."""
-    schedule, options = network.schedule, network.options
+    schedule = network.schedule
     return {
         "odl": FORMAT,
         "model": network.name,
         "spec": network.spec,
-        "options": {
-            "target": options.target,
-            "isa": options.description.isa,
-            "runtime": options.runtime,
-            "dtype": str(options.dtype),
-            "cores": options.core_count,
-            "memory": options.memory,
-            "l1": options.l1,
-            "l2": options.l2,
-            "update": options.update,
-            "bn": options.bn,
-            "loss": options.loss,
-            "accumulate": options.accumulate,
-            "loss_scale": options.loss_scale,
-            "optimizer": options.optimizer.manifest(),
-        },
+        "options": network.options.as_json(),
         "macs": {
             "forward": network.macs(INFER),
             "step": network.macs(STEP),

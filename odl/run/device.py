@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from odl.check.canary import Canary, Words, compare
-from odl.errors import InputError, OdlError
+from odl.errors import InputError, OdlError, option
 from odl.project.manifest import read_manifest
 from odl.run.cluster import ClusterSimulator
 from odl.run.emulator import QemuSimulator
@@ -93,7 +93,7 @@ class DeviceNet(Net):
         """Write a trace of the next call. InputError where the target has none, or the trace is impossible."""
         if not isinstance(self.simulator, ClusterSimulator):
             raise InputError(
-                f"--trace {trace.file}: target {self.manifest['options']['target']} writes no trace; cv32e40p does"
+                f"{trace.file}: target {self.manifest['options']['target']} writes no trace; cv32e40p does"
             )
         trace.simulator_arguments(self.simulator.cluster)
         self.simulator.trace = trace
@@ -168,7 +168,9 @@ def _simulator(
     """The simulator of a project's target, of the given machine or of the default one."""
     target, cores = options["target"], options["cores"]
     if options["runtime"] == "none":
-        raise InputError(f"{directory} was compiled with --runtime none; it runs where your port runs")
+        raise InputError(
+            f"{directory} was compiled with {option('runtime', 'none')}; it runs where your port runs"
+        )
     if target == "cv32e40p" and not isinstance(machine, Machine):
         return ClusterSimulator(machine or Cluster(cores=cores), max_cycles)
     if target == "qemu" and not isinstance(machine, Cluster):
@@ -178,7 +180,7 @@ def _simulator(
         find_gvsoc()
         return GvsocSimulator()
     wanted = "qemu" if isinstance(machine, Machine) else "cv32e40p"
-    raise InputError(f"{directory} was compiled for '{target}'; compile it with --target {wanted}")
+    raise InputError(f"{directory} was compiled for '{target}'; compile it with {option('target', wanted)}")
 
 
 @dataclass

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from odl.errors import InputError
+from odl.errors import InputError, option
 from odl.project.manifest import read_manifest
 from odl.run.library import HostBuild
 from odl.run.net import Net
@@ -21,7 +21,7 @@ PLACES = (*(str(build) for build in HostBuild), "device")
 def check_place(where: str | None) -> None:
     """InputError unless `where` is None or one of PLACES."""
     if where is not None and where not in PLACES:
-        raise InputError(f"--build {where}: must be one of {', '.join(PLACES)}")
+        raise InputError(f"{option('build', where)}: must be one of {', '.join(PLACES)}")
 
 
 def load_net(
@@ -41,7 +41,9 @@ def load_net(
     options = read_manifest(directory)["options"]
     has_device = options["target"] != "host" and options["runtime"] == "own"
     if vlen is not None and (options["isa"] != "zvfh" or not has_device or where not in (None, "device")):
-        raise InputError(f"--vlen {vlen} goes with projects compiled for target qemu with --isa zvfh")
+        raise InputError(
+            f"{option('vlen', vlen)} goes with projects compiled for target qemu with {option('isa', 'zvfh')}"
+        )
     if where not in (None, "device"):
         return Net(directory, HostBuild(where), unused)
     if not has_device:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from odl.errors import InputError
+from odl.errors import InputError, option
 from odl.graph.ir import DType, Layout, Role, Value
 from odl.graph.operator import Array
 from odl.project.layout import from_memory, to_memory
@@ -181,7 +181,7 @@ class Net:
 
     def _need_accumulate(self, call: str) -> None:
         if not self.manifest["options"]["accumulate"]:
-            raise InputError(f"{call}() needs a network compiled with accumulate=True (--accumulate)")
+            raise InputError(f"{call}() needs a network compiled with {option('accumulate', True)}")
 
     def _step(self, function: Any, x: Any, y: Any, weight: Any) -> float:
         samples = self._samples(x)

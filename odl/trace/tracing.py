@@ -17,7 +17,7 @@ from torch._functorch.aot_autograd import aot_export_module
 from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
-from odl.errors import InputError
+from odl.errors import InputError, option
 from odl.graph.ir import Layout, Role, Value
 
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {
@@ -148,7 +148,7 @@ def trace_training(module: nn.Module, x: torch.Tensor, loss: str, trainable: Ite
     if loss == "cross_entropy" and output.dim() != 2:
         raise InputError(
             f"cross_entropy takes scores [batch, classes] and the model returns shape {tuple(output.shape)}; "
-            "flatten the output or use --loss mse"
+            f"flatten the output or use {option('loss', 'mse')}"
         )
     wrapped = _WithLoss(copy.deepcopy(module), loss)
     target = torch.full_like(output, 1.0 / output.shape[-1])
@@ -200,7 +200,8 @@ def _select(wrapped: nn.Module, trainable: set[str], x: torch.Tensor, target: to
             isinstance(item, nn.modules.batchnorm._BatchNorm) and item.training for item in probe.modules()
         ):
             remedy = (
-                "; batch norm that trains needs several values per channel: --bn fold or frozen, or --batch 2"
+                "; batch norm that trains needs several values per channel: "
+                f"{option('bn', 'fold', 'frozen')}, or a batch of at least 2"
             )
         raise InputError(f"the training step does not run: {_first_line(error)}{remedy}") from error
     if not loss.requires_grad:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from odl.errors import InputError
+from odl.errors import InputError, option
 
 #: Instruction sets by what `--isa` calls them: clang's -march. The vector code needs registers of at least 128 bits.
 ARCHITECTURES = {"zfh": "rv32imafc_zfh", "zvfh": "rv32imafc_zfh_zve32f_zvfh_zvl128b"}
@@ -24,11 +24,11 @@ class Machine:
 
     def __post_init__(self) -> None:
         if self.isa not in ARCHITECTURES:
-            raise InputError(f"--isa {self.isa}: must be one of {', '.join(ARCHITECTURES)}")
+            raise InputError(f"{option('isa', self.isa)}: must be one of {', '.join(ARCHITECTURES)}")
         if not 1 <= self.harts <= MAX_HARTS:
             raise InputError(f"{self.harts} harts; use 1 to {MAX_HARTS}")
         if self.vlen not in (128, 256, 512, 1024):
-            raise InputError(f"--vlen {self.vlen}: must be 128, 256, 512 or 1024")
+            raise InputError(f"{option('vlen', self.vlen)}: must be 128, 256, 512 or 1024")
 
     @property
     def vectors(self) -> bool:

@@ -127,5 +127,5 @@ def test_an_export_has_no_runtime_and_no_device(tmp_path: Path) -> None:
 
 
 def test_a_runtime_is_own_or_none() -> None:
-    with pytest.raises(InputError, match="--runtime freertos: must be one of own, none"):
+    with pytest.raises(InputError, match='runtime="freertos": must be one of own, none'):
         odl.compile(network(), torch.zeros(1, 3, 8, 8), runtime="freertos")

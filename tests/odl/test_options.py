@@ -11,7 +11,7 @@ from torch import nn
 import odl
 from odl.errors import InputError
 from odl.optimizers.sgd import SGD
-from odl.options import Options, parse_precision, parse_size
+from odl.options import Options, parse_size
 from odl.precision import Precision
 
 NAN, INF = float("nan"), float("inf")
@@ -35,16 +35,16 @@ def test_loss_scale_follows_the_precision_unless_given(precision: Precision, sca
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("target", "mars", "--target mars: must be one of host"),
-        ("bn", "off", "--bn off: must be one of fold, frozen, train"),
-        ("loss", "hinge", "--loss hinge: must be one of cross_entropy, mse"),
-        ("cores", 0, "--cores 0: must be between 1 and 16"),
-        ("cores", 17, "--cores 17: must be between 1 and 16"),
-        ("memory", 0, "--memory 0: must be a positive number"),
-        ("memory", -1, "--memory -1: must be a positive number"),
-        ("loss_scale", 0.5, "--loss-scale 0.5: must be between 1 and 65536"),
-        ("loss_scale", 1e6, "--loss-scale 1000000.0: must be between 1 and 65536"),
-        ("loss_scale", NAN, "--loss-scale nan: must be between 1 and 65536"),
+        ("target", "mars", 'target="mars": must be one of host'),
+        ("bn", "off", 'bn="off": must be one of fold, frozen, train'),
+        ("loss", "hinge", 'loss="hinge": must be one of cross_entropy, mse'),
+        ("cores", 0, "cores=0: must be between 1 and 16"),
+        ("cores", 17, "cores=17: must be between 1 and 16"),
+        ("memory", 0, "memory=0: must be a positive number"),
+        ("memory", -1, "memory=-1: must be a positive number"),
+        ("loss_scale", 0.5, "loss_scale=0.5: must be between 1 and 65536"),
+        ("loss_scale", 1e6, "loss_scale=1000000.0: must be between 1 and 65536"),
+        ("loss_scale", NAN, "loss_scale=nan: must be between 1 and 65536"),
     ],
 )
 def test_values_that_cannot_be(field: str, value: Any, message: str) -> None:
@@ -78,8 +78,9 @@ def test_what_is_no_size(text: str) -> None:
 
 
 def test_precisions() -> None:
-    assert [parse_precision(name) for name in ("fp32", "fp16", "mixed")] == list(Precision)
-    with pytest.raises(InputError, match="--dtype bf16: must be one of fp32, fp16, mixed"):
-        parse_precision("bf16")
-    with pytest.raises(InputError, match="--dtype bf16"):
+    found = [Options.of({"dtype": name}).dtype for name in ("fp32", "fp16", "mixed")]
+    assert found == list(Precision)
+    with pytest.raises(InputError, match='dtype="bf16": must be one of fp32, fp16, mixed'):
+        Options.of({"dtype": "bf16"})
+    with pytest.raises(InputError, match='dtype="bf16"'):
         odl.compile(nn.Linear(2, 2), torch.zeros(1, 2), dtype="bf16")

@@ -291,7 +291,7 @@ def test_selection_in_the_models_order(update: str, expected: list[str]) -> None
 def test_selections_that_mean_nothing(update: str, message: str) -> None:
     with pytest.raises(InputError) as error:
         select_parameters(NAMES, update)
-    assert message in str(error.value) and "--update" in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "update" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_selecting_biases_of_a_model_without() -> None:

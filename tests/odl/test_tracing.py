@@ -252,7 +252,10 @@ def test_weights_that_are_not_numbers_are_named(bad: float, where: str, norms: s
 
 def test_batch_norm_that_trains_on_one_value_says_what_to_do() -> None:
     message = refusal(nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)), torch.zeros(1, 4), bn="train")
-    assert "more than 1 value per channel" in message and "--bn fold or frozen, or --batch 2" in message
+    assert (
+        "more than 1 value per channel" in message
+        and 'bn="fold" or "frozen", or a batch of at least 2' in message
+    )
 
 
 # --- which parameters train ---------------------------------------------------------------------------

@@ -165,7 +165,7 @@ def test_requests_that_cannot_be_served() -> None:
 
 
 def test_the_cluster_has_eight_cores() -> None:
-    with pytest.raises(InputError, match="--cores 9: must be between 1 and 8"):
+    with pytest.raises(InputError, match="cores=9: must be between 1 and 8"):
         small("fp16", cores=9)
 
 
@@ -178,9 +178,9 @@ def test_the_project_is_for_gvsoc_and_builds_without_it(toolchain: None, tmp_pat
     for name in ("odl_receive", "odl_host", "odl_start_cluster", "net_arena"):
         assert name in symbols
     assert symbols["__l1_end"].address <= 0x10000000 + 64 * 1024
-    with pytest.raises(InputError, match="compiled for 'gvsoc'; compile it with --target cv32e40p"):
+    with pytest.raises(InputError, match="compiled for 'gvsoc'; compile it with target=\"cv32e40p\""):
         DeviceNet(project, Cluster())
-    with pytest.raises(InputError, match="--vlen 256 goes with projects compiled for target qemu"):
+    with pytest.raises(InputError, match="vlen=256 goes with projects compiled for target qemu"):
         load_net(project, vlen=256)
 
 

@@ -134,9 +134,9 @@ def test_names_of_extensions_depend_on_the_release() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"isa": "mmx"}, "--isa mmx: must be one of zfh, zvfh"),
+        ({"isa": "mmx"}, 'isa="mmx": must be one of zfh, zvfh'),
         ({"harts": 17}, "17 harts; use 1 to 16"),
-        ({"vlen": 64}, "--vlen 64: must be 128"),
+        ({"vlen": 64}, "vlen=64: must be 128"),
     ],
 )
 def test_machines_that_do_not_exist(arguments: dict[str, object], message: str) -> None:

@@ -187,10 +187,10 @@ def test_an_exception_on_the_device_is_one_clear_error(tmp_path: Path) -> None:
 def test_a_machine_and_a_project_must_fit(tmp_path: Path) -> None:
     scalar = odd("zfh", dtype="fp16").save(tmp_path / "net")
     with pytest.raises(
-        InputError, match="--vlen 256 goes with projects compiled for target qemu with --isa zvfh"
+        InputError, match='vlen=256 goes with projects compiled for target qemu with isa="zvfh"'
     ):
         load_net(scalar, vlen=256)
-    with pytest.raises(InputError, match="compiled for 'qemu'; compile it with --target cv32e40p"):
+    with pytest.raises(InputError, match="compiled for 'qemu'; compile it with target=\"cv32e40p\""):
         DeviceNet(scalar, Cluster())
-    with pytest.raises(InputError, match="--vlen 100: must be 128"):
+    with pytest.raises(InputError, match="vlen=100: must be 128"):
         Machine(vlen=100)

@@ -206,8 +206,8 @@ def test_a_budget_that_cannot_be_met_says_what_where_and_what_would_fit():
         "memory 'l2' of 12,000 bytes is 7,040 bytes too small: 19,040 are needed at step 7, "
         "3,000 of them kept between calls; largest at that step: 'relu1' (activations, 8,000), "
         "'relu1.gradient' (gradients, 8,000), 'conv1.weight' (weights, 3,000); to fit: "
-        "train fewer layers (--update last:N or bias): frees up to 16,040; "
-        "use a smaller batch: frees up to 8,040; or a memory of 19,040 bytes (--l2 SIZE)"
+        'train fewer layers (update="last:N" or "bias"): frees up to 16,040; '
+        "use a smaller batch: frees up to 8,040; or a memory of 19,040 bytes (l2=19040)"
     )
     assert plan_memory(buffers, {"l2": 19_040})["l2"].peak_bytes == 19_040
 
@@ -219,7 +219,7 @@ def test_the_budget_that_is_said_to_fit_fits_and_none_below(buffers, data):
     assume(needed > 0)
     assert plan(buffers, needed, solver_time=0.02).arena_bytes == needed
     for capacity in (needed - 1, data.draw(st.integers(0, needed - 1))):
-        with pytest.raises(InputError, match=rf"or a memory of {needed:,} bytes \(--memory SIZE\)"):
+        with pytest.raises(InputError, match=rf"or a memory of {needed:,} bytes \(memory={needed}\)"):
             plan(buffers, capacity, solver_time=0.02)
 
 
@@ -238,7 +238,7 @@ def test_a_budget_below_the_weights_does_not_advise_to_train_fewer_layers():
     buffers = [Buffer("w", 9_000, Purpose.WEIGHTS, 0, 9, persistent=True)]
     with pytest.raises(InputError, match="no single option frees enough") as caught:
         plan(buffers, 8_000)
-    assert str(caught.value).endswith("or a memory of 9,000 bytes (--memory SIZE)")
+    assert str(caught.value).endswith("or a memory of 9,000 bytes (memory=9000)")
     assert "\n" not in str(caught.value)
 
 

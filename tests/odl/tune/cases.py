@@ -7,7 +7,8 @@ import functools
 import torch
 
 from odl.compiler import compile_network
-from odl.options import Options, parse_precision
+from odl.options import Options
+from odl.precision import Precision
 from odl.targets.cv32e40p import Cluster
 from odl.tune.case import Case, collect_cases
 from odl.tune.job import Job
@@ -17,7 +18,7 @@ from tests.networks import INPUT, tiny
 
 @functools.cache
 def tiny_cases(dtype: str = "fp16", cores: int = 2) -> tuple[Case, ...]:
-    options = Options(target="cv32e40p", dtype=parse_precision(dtype), cores=cores)
+    options = Options(target="cv32e40p", dtype=Precision(dtype), cores=cores)
     example = torch.zeros(1, *INPUT)
     compiled = compile_network(tiny(), example, "tiny", options, choose=lambda call: call)
     return tuple(collect_cases(compiled.network.schedule, Cluster(cores=cores)))

@@ -11,7 +11,8 @@ import torch
 import odl
 from odl.compiler import compile_network
 from odl.operators.base import KernelCall, Variant
-from odl.options import Options, parse_precision
+from odl.options import Options
+from odl.precision import Precision
 from odl.targets.cv32e40p import Cluster
 from odl.tune import cache
 from odl.tune.case import collect_cases
@@ -140,7 +141,7 @@ def test_a_stale_entry_is_ignored(tuning: Path, tmp_path: Path) -> None:
 
 def test_cases_do_not_depend_on_what_was_chosen() -> None:
     """Keys are made from calls as the operators state them."""
-    options = Options(target="cv32e40p", dtype=parse_precision("fp16"))
+    options = Options(target="cv32e40p", dtype=Precision.FP16)
     example = torch.zeros(1, *INPUT)
 
     def last(call: KernelCall) -> KernelCall:

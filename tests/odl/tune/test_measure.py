@@ -152,7 +152,20 @@ def test_cli(cli: Callable[..., object], tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setenv("COLUMNS", "120")
     file, figures = tmp_path / "t.json", tmp_path / "figures.json"
-    options = ["tune", MODEL, "--cores", "2", "--jobs", "1", "--cache", file, "--json", figures]
+    options = [
+        "tune",
+        MODEL,
+        "--dtype",
+        "fp16",
+        "--cores",
+        "2",
+        "--jobs",
+        "1",
+        "--cache",
+        file,
+        "--json",
+        figures,
+    ]
     result = cli(*options)
     assert isinstance(result, Result)
     assert result.code == 0, result.err

@@ -1,0 +1,107 @@
+"""Options of several commands, each declared once: those of a compilation come from the fields of `Options`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+import typer
+
+from odl.optimizers import CHOICES, OPTIMIZERS, field_help, make_optimizer
+from odl.options import DEFAULTS, FACTS
+
+#: What a command's parameter of this type gets: the options of a compilation that the user gave, or that have a default.
+Given = Mapping[str, object]
+
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Write the figures to this file; - for standard output.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of all that is drawn at random.", min=0)]
+RegisterBits = Annotated[
+    int | None,
+    typer.Option("--vlen", help="Bits of a vector register on QEMU: 128 (default), 256, 512, 1024."),
+]
+
+#: The fields of optimizers that are options of their own; those that are several numbers stay with Python.
+_OPTIMIZER_FIELDS = tuple(
+    dict.fromkeys(
+        item.name
+        for optimizer in OPTIMIZERS.values()
+        for item in dataclasses.fields(optimizer)
+        if isinstance(item.default, float)
+    )
+)
+_NONE: Mapping[str, object] = MappingProxyType({})
+
+
+def takes_options(
+    *names: str, defaults: Mapping[str, object] = _NONE, panel: str | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command that takes these options of a compilation: its parameter `options: Given` becomes one for each.
+
+    `defaults`: where this command differs from a compilation; None for no default. `panel`: the heading of the options
+    on the help page.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        parameters: list[inspect.Parameter] = []
+        for item in inspect.signature(command, eval_str=True).parameters.values():
+            own = item.replace(kind=item.KEYWORD_ONLY)
+            parameters += (
+                [own] if item.name != "options" else _parameters(names, {**DEFAULTS, **defaults}, panel)
+            )
+
+        @functools.wraps(command)
+        def run(**arguments: Any) -> None:
+            command(options=_given(names, arguments), **arguments)
+
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {item.name: item.annotation for item in parameters}
+        return run
+
+    return decorate
+
+
+def _parameters(
+    names: tuple[str, ...], defaults: Mapping[str, object], panel: str | None
+) -> list[inspect.Parameter]:
+    """The options as typer reads them from a signature."""
+    found: list[inspect.Parameter] = []
+    for name in names:
+        if name == "optimizer":
+            found += _optimizer_parameters(panel)
+            continue
+        facts, default = FACTS[name], defaults[name]
+        found.append(_parameter(name, facts.kind.typed, default, facts.help, panel))
+    return found
+
+
+def _optimizer_parameters(panel: str | None) -> list[inspect.Parameter]:
+    """The option `optimizer` as several: which it is, and its fields."""
+    which = _parameter("optimizer", str, DEFAULTS["optimizer"].name, f"{', '.join(CHOICES)}.", panel)
+    return [which, *(_parameter(name, float, None, field_help(name), panel) for name in _OPTIMIZER_FIELDS)]
+
+
+def _parameter(name: str, typed: Any, default: object, text: str, panel: str | None) -> inspect.Parameter:
+    settings = typer.Option(f"--{name.replace('_', '-')}", help=text, rich_help_panel=panel)
+    typed = typed if default is not None else typed | None
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[typed, settings]
+    )
+
+
+def _given(names: tuple[str, ...], arguments: dict[str, Any]) -> Given:
+    """Takes the options of a compilation out of a command's arguments."""
+    found: dict[str, object] = {}
+    for name in names:
+        if name == "optimizer":
+            fields = {item: arguments.pop(item) for item in _OPTIMIZER_FIELDS}
+            found[name] = make_optimizer(arguments.pop(name), fields)
+        else:
+            found[name] = arguments.pop(name)
+    return {name: value for name, value in found.items() if value is not None}
