@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from odl.codegen.kernels import KernelSet, environment
 from odl.codegen.names import float_literal
 from odl.codegen.programs import C_TYPES
 from odl.graph.ir import DType
-from odl.operators.base import KernelCall, Number, Runtime
+from odl.kernels.call import KernelCall, Number, Runtime
+from odl.kernels.signature import Parameter
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Type and byte offset of an operand."""
+
+    dtype: DType
+    offset: int
 
 
 @dataclass(frozen=True)
@@ -22,31 +31,26 @@ class CaseSources:
     program: str
 
 
-def render_case(
-    calls: Sequence[KernelCall], operands: Sequence[tuple[DType, int] | None], total_bytes: int
-) -> CaseSources:
+def render_case(calls: Sequence[KernelCall], operands: Mapping[str, Placed], total_bytes: int) -> CaseSources:
     """A program that makes the calls one after another; they differ in their kernels only.
 
-    `operands`: type and byte offset of each argument that is an address, in order, None where it is NULL; `total_bytes`
-    is what they take together. An argument that a running network would know, such as the learning rate, is 1.
+    `operands` says where each operand lies that the calls are given; `total_bytes` is what they take together. A scalar
+    that a running network would know, such as the learning rate, is 1.
     """
     kernels = KernelSet(calls)
     rendered = kernels.render()
     call = calls[0]
     templates = environment("odl.codegen", "templates")
-    pointers = [
-        {"name": f"operand_{index}", "type": C_TYPES[operand[0]], "offset": operand[1]}
-        for index, operand in enumerate(operands)
-        if operand is not None
-    ]
     functions = tuple(kernels.name(item) for item in calls)
     program = templates.get_template("kernel_case.c.j2").render(
         bytes=total_bytes,
         functions=functions,
-        shape_type=call.shape_type,
-        shape=call.shape,
-        pointers=pointers,
-        arguments=_arguments(call, operands),
+        call=call,
+        pointers=[
+            {"name": f"operand_{name}", "type": C_TYPES[operand.dtype], "offset": operand.offset}
+            for name, operand in operands.items()
+        ],
+        arguments=[_argument(parameter, call, operands) for parameter in call.kernel.present(call.context)],
     )
     return CaseSources(
         functions,
@@ -56,15 +60,10 @@ def render_case(
     )
 
 
-def _arguments(call: KernelCall, operands: Sequence[tuple[DType, int] | None]) -> list[str]:
-    texts = []
-    index = 0
-    for argument in call.arguments:
-        if isinstance(argument, Number):
-            texts.append(float_literal(argument.value))
-        elif isinstance(argument, Runtime):
-            texts.append("1.0f")
-        else:
-            texts.append("NULL" if operands[index] is None else f"operand_{index}")
-            index += 1
-    return texts
+def _argument(parameter: Parameter, call: KernelCall, operands: Mapping[str, Placed]) -> str:
+    argument = call.arguments[parameter.name]
+    if isinstance(argument, Number):
+        return float_literal(argument.value)
+    if isinstance(argument, Runtime):
+        return "1.0f"
+    return f"operand_{parameter.name}" if parameter.name in operands else "NULL"

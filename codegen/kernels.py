@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
 
 import jinja2
 
-from odl.operators.base import KernelCall
+from odl.kernels.call import KernelCall
+from odl.kernels.signature import Kernel, ShapeStruct, Specialisation
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """One rendered kernel: function name, prototype and file text."""
+class RenderedKernel:
+    """A specialised kernel in C: function name, prototype and file text."""
 
     name: str
     prototype: str
@@ -39,19 +39,24 @@ class KernelSet:
     """The kernels of one network, named so that variants of one template can be told apart."""
 
     def __init__(self, calls: Iterable[KernelCall]) -> None:
-        self._variants: dict[str, dict[str, Mapping[str, Any]]] = {}
-        self.shapes: dict[str, tuple[str, ...]] = {}
+        self._kernels: dict[str, Kernel] = {}
+        self._contexts: dict[str, dict[str, Specialisation]] = {}
         for call in calls:
-            self._variants.setdefault(call.template, {})[_key(call.context)] = call.context
-            self.shapes.setdefault(call.shape_type, tuple(call.shape))
+            kernel = self._kernels.setdefault(call.kernel.template, call.kernel)
+            self._contexts.setdefault(kernel.template, {})[_key(call.context)] = call.context
+
+    @property
+    def shapes(self) -> tuple[ShapeStruct, ...]:
+        """The structs that the kernels take their sizes in, in the order of first use."""
+        return tuple(dict.fromkeys(kernel.shape for kernel in self._kernels.values()))
 
     def name(self, call: KernelCall) -> str:
         """The C function that serves a call."""
-        return self._name(call.template, call.context)
+        return self._name(call.kernel.template, call.context)
 
-    def _name(self, template: str, context: Mapping[str, Any]) -> str:
-        variants = self._variants[template].values()
-        differing = [key for key in sorted(context) if len({str(other[key]) for other in variants}) > 1]
+    def _name(self, template: str, context: Specialisation) -> str:
+        others = self._contexts[template].values()
+        differing = [key for key in sorted(context) if len({str(other[key]) for other in others}) > 1]
         parts = [f"odl_{template}"]
         for key in differing:
             value = context[key]
@@ -61,21 +66,27 @@ class KernelSet:
                 parts.append(f"{key.lower()}_{value}")
         return "_".join(parts)
 
-    def render(self) -> list[Kernel]:
+    def render(self) -> list[RenderedKernel]:
         """Every kernel, in name order."""
-        kernels = []
-        for template, variants in self._variants.items():
-            for context in variants.values():
-                name = self._name(template, context)
-                file = environment("odl.kernels", ".").get_template(f"{template}.c.j2")
-                module = file.make_module({"name": name, **_plain(context)})
-                kernels.append(Kernel(name, str(module.prototype()).strip(), str(module).lstrip("\n")))  # type: ignore[attr-defined]
-        return sorted(kernels, key=lambda kernel: kernel.name)
+        rendered = [
+            render_kernel(self._kernels[template], self._name(template, context), context)
+            for template, contexts in self._contexts.items()
+            for context in contexts.values()
+        ]
+        return sorted(rendered, key=lambda kernel: kernel.name)
 
 
-def _plain(context: Mapping[str, Any]) -> dict[str, Any]:
+def render_kernel(kernel: Kernel, name: str, context: Specialisation) -> RenderedKernel:
+    """The C of a kernel's specialisation, as a function of that name."""
+    prototype = kernel.prototype(name, context)
+    template = environment("odl.kernels", ".").get_template(f"{kernel.template}.c.j2")
+    text = template.render({"name": name, "prototype": prototype, **_plain(context)})
+    return RenderedKernel(name, prototype, text.lstrip("\n"))
+
+
+def _plain(context: Specialisation) -> dict[str, str | int]:
     return {key: str(value) if isinstance(value, str) else value for key, value in context.items()}
 
 
-def _key(context: Mapping[str, Any]) -> str:
+def _key(context: Specialisation) -> str:
     return json.dumps(_plain(context), sort_keys=True)

@@ -8,7 +8,7 @@ from typing import Any
 from odl.codegen.kernels import KernelSet
 from odl.codegen.names import comment_text, float_literal, unique_identifiers
 from odl.graph.ir import DType, Role, Value
-from odl.operators.base import Argument, KernelCall, Number, Runtime, Tensor
+from odl.kernels.call import Argument, KernelCall, Number, Runtime
 from odl.plan.program import BoundNode, PlannedProgram
 from odl.project.programs import Program
 
@@ -23,7 +23,7 @@ class ShapeSet:
         numbers: dict[str, int] = {}
         for call in calls:
             if _shape_key(call) not in self._names:
-                kind = call.shape_type.removeprefix("odl_")
+                kind = call.kernel.shape.name.removeprefix("odl_")
                 numbers[kind] = numbers.get(kind, 0) + 1
                 self._names[_shape_key(call)] = f"{kind}_{numbers[kind]}"
 
@@ -40,7 +40,7 @@ class ShapeSet:
 
 
 def _shape_key(call: KernelCall) -> tuple[str, tuple[tuple[str, int], ...]]:
-    return call.shape_type, tuple(call.shape.items())
+    return call.kernel.shape.name, tuple(call.shape.items())
 
 
 def program_context(
@@ -95,9 +95,7 @@ def _used_values(called: Sequence[BoundNode]) -> list[str]:
     used: dict[str, None] = {}
     for item in called:
         assert item.call is not None
-        for argument in item.call.arguments:
-            if isinstance(argument, Tensor) and argument.name is not None:
-                used.setdefault(argument.name)
+        used.update(dict.fromkeys(item.call.tensors.values()))
     return list(used)
 
 
@@ -111,14 +109,18 @@ def _node(
 ) -> dict[str, Any]:
     call = item.call
     assert call is not None
-    arguments = [f"&{shapes.name(call)}"]
-    arguments += [_argument(argument, names) for argument in call.arguments]
     return {
         "index": number,
         "comment": describe(item, program),
         "function": kernels.name(call),
-        "arguments": [*arguments, "core", "cores"],
+        "arguments": call_arguments(call, shapes, names),
     }
+
+
+def call_arguments(call: KernelCall, shapes: ShapeSet, names: Mapping[str, str]) -> list[str]:
+    """What a call passes, in C; `names` has the pointer to each value."""
+    arguments = [_argument(argument, names) for argument in call.in_order]
+    return [f"&{shapes.name(call)}", *arguments, "core", "cores"]
 
 
 def _argument(argument: Argument, names: Mapping[str, str]) -> str:

@@ -52,7 +52,9 @@ def render_project(network: Network) -> dict[str, str]:
         "net.c": format_c(text("net.c.j2")),
         "weights.c": text("weights.c.j2", lines=_words(image)),
         "kernels.h": format_c(
-            text("kernels.h.j2", shapes=dict(sorted(kernels.shapes.items())), kernels=rendered)
+            text(
+                "kernels.h.j2", shapes=sorted(kernels.shapes, key=lambda shape: shape.name), kernels=rendered
+            )
         ),
         "example.c": format_c(text("main.c.j2", loss=options.loss)),
     }

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from odl.codegen.kernels import KernelSet
-from odl.codegen.names import comment_text, float_literal, unique_identifiers
-from odl.codegen.programs import C_TYPES, ShapeSet, describe
-from odl.operators.base import Argument, Number, Runtime, Tensor
+from odl.codegen.names import comment_text, unique_identifiers
+from odl.codegen.programs import C_TYPES, ShapeSet, call_arguments, describe
 from odl.plan.program import PlannedProgram
 from odl.plan.staging import AHEAD, Command, StagedTask, Transfer, WaitForStores
 from odl.plan.tasks import Block
@@ -21,13 +20,13 @@ def task_contexts(program: PlannedProgram, kernels: KernelSet, shapes: ShapeSet)
     tasks = []
     for number, staged in enumerate(program.staging.tasks):
         task = staged.task
-        tensors, arguments = _operands(program, staged)
+        tensors, names = _operands(program, staged)
         tasks.append(
             {
                 "index": numbers[task.node],
                 "comment": _comment(program, staged),
                 "function": kernels.name(task.call),
-                "arguments": [f"&{shapes.name(task.call)}", *arguments, "core", "cores"],
+                "arguments": call_arguments(task.call, shapes, names),
                 "tensors": tensors,
                 "before": _moves(program, staged.before),
                 "beside": _moves(program, staged.beside),
@@ -69,25 +68,21 @@ def _tasks(program: PlannedProgram) -> Sequence[StagedTask]:
     return program.staging.tasks
 
 
-def _operands(program: PlannedProgram, staged: StagedTask) -> tuple[list[dict[str, Any]], list[str]]:
-    """Pointers to declare, and the call's arguments."""
+def _operands(program: PlannedProgram, staged: StagedTask) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Pointers to declare, and what each value's is called."""
     task = staged.task
-    names = [argument.name for argument in task.call.arguments if isinstance(argument, Tensor)]
-    present = list(dict.fromkeys(name for name in names if name is not None))
-    identifiers = unique_identifiers(present)
+    given = task.call.tensors
+    names = unique_identifiers(list(dict.fromkeys(given.values())))
     tensors = []
-    for name, block in zip(names, task.operands, strict=True):
-        if name is None or block is None or name not in identifiers:
-            continue
+    for operand, value in given.items():
         pointer = {
-            "name": identifiers[name],
-            "type": C_TYPES[program.graph.value(name).dtype],
-            **_place(program, staged, block),
+            "name": names[value],
+            "type": C_TYPES[program.graph.value(value).dtype],
+            **_place(program, staged, task.operands[operand]),
         }
         if pointer not in tensors:
             tensors.append(pointer)
-    arguments = [_argument(argument, identifiers) for argument in task.call.arguments]
-    return tensors, arguments
+    return tensors, names
 
 
 def _place(program: PlannedProgram, staged: StagedTask, block: Block) -> dict[str, Any]:
@@ -98,14 +93,6 @@ def _place(program: PlannedProgram, staged: StagedTask, block: Block) -> dict[st
 
 def _arena_offset(program: PlannedProgram, block: Block) -> int:
     return program.offsets[block.tensor] + block.part.offset
-
-
-def _argument(argument: Argument, identifiers: dict[str, str]) -> str:
-    if isinstance(argument, Number):
-        return float_literal(argument.value)
-    if isinstance(argument, Runtime):
-        return f"net_state.{argument.name}"
-    return "NULL" if argument.name is None else identifiers[argument.name]
 
 
 def _moves(program: PlannedProgram, commands: Sequence[Command]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import odl.operators  # noqa: F401  (registers every operator's lowering)
 from odl.errors import InputError, option
 from odl.graph.ir import Graph, Role
 from odl.graph.operator import Array
-from odl.operators.base import KernelCall
+from odl.kernels.call import KernelCall
 from odl.options import Options
 from odl.passes.fold_batch_norm import fold_batch_norm
 from odl.passes.fuse import fuse_elementwise

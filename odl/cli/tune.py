@@ -161,7 +161,7 @@ def _as_json(model: str, options: Options, found: TuningReport) -> dict[str, Any
         "model_error": None if error is None else error.as_json(),
         "shapes": [item.as_json() for item in found.cases],
         "problems": [
-            {"template": case.call.template, "variant": json.loads(name), "problem": text}
+            {"template": case.call.kernel.template, "variant": json.loads(name), "problem": text}
             for case, name, text in found.problems
         ],
     }
@@ -177,7 +177,7 @@ def _print(console: Console, title: str, found: TuningReport) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for item in found.cases:
         table.add_row(
-            item.case.call.template,
+            item.case.call.kernel.template,
             shape_text(item.case),
             str(item.case.calls),
             variant_text(item.chosen),
@@ -195,7 +195,9 @@ def _print(console: Console, title: str, found: TuningReport) -> None:
             f"{100 * error.mean_loss:.1f} % on average, {100 * error.worst_loss:.1f} % at worst, where it does not"
         )
     for case, name, text in found.problems:
-        lines.append(f"wrong: {case.call.template} {variant_text(name)} for {shape_text(case)}: {text}")
+        lines.append(
+            f"wrong: {case.call.kernel.template} {variant_text(name)} for {shape_text(case)}: {text}"
+        )
     for line in lines:
         print_line(console, line)
 

@@ -6,107 +6,68 @@ An operator is a frozen dataclass of attributes. Its file also says which ATen o
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from odl.graph.ir import Value
 from odl.graph.operator import AbstractOperator, Array
-from odl.operators.tiling import Tiling
+from odl.kernels.call import Argument, KernelCall, Tensor, Variant
+from odl.kernels.signature import Kernel, Specialisation
 
 INFINITY = math.inf
 
 
 @dataclass(frozen=True)
-class Tensor:
-    """Kernel argument: the address of a value, or NULL."""
+class KernelRequest:
+    """What an operator may know when it picks its kernel: its tensors by name, the cores and the way sums are carried.
 
-    name: str | None
-
-
-@dataclass(frozen=True)
-class Number:
-    """Kernel argument: a float constant."""
-
-    value: float
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """Kernel argument: a float that the network's state holds, such as `loss_scale` or `learning_rate`."""
-
-    name: str
-
-
-Argument = Tensor | Number | Runtime
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Another way to compute the same call, to the same bits: entries of the context that replace the call's."""
-
-    context: Mapping[str, Any]
-
-
-def register_tiles(first: Mapping[str, int], **sizes: Sequence[int]) -> tuple[Variant, ...]:
-    """A variant for every combination of tile sizes, `first` in front."""
-    tiles = [dict(zip(sizes, tile, strict=True)) for tile in itertools.product(*sizes.values())]
-    return tuple(Variant(tile) for tile in (first, *(tile for tile in tiles if tile != first)))
-
-
-@dataclass(frozen=True)
-class KernelCall:
-    """Which template serves a node, how it is specialised and what it is called with.
-
-    `context` goes to the template; `shape_type` and `shape` become a constant struct. `tiling` says how the
-    call can be divided; None: it cannot. `variants` are ways to compute it, of which the tuner finds the fastest
-    (odl/tune); the first is what `context` says.
+    An absent input or output has no entry.
     """
 
-    template: str
-    context: Mapping[str, Any]
-    shape_type: str
-    shape: Mapping[str, int]
-    arguments: tuple[Argument, ...]
-    tiling: Tiling | None = None
-    variants: tuple[Variant, ...] = ()
-
-    def with_variant(self, variant: Variant) -> KernelCall:
-        """The same call, computed that way."""
-        return dataclasses.replace(self, context={**self.context, **variant.context})
-
-
-@dataclass(frozen=True)
-class KernelRequest:
-    """What an operator may know when it picks its kernel: its tensors, the cores and the way sums are carried."""
-
-    inputs: tuple[Value | None, ...]
-    outputs: tuple[Value, ...]
+    inputs: Mapping[str, Value]
+    outputs: Mapping[str, Value]
     cores: int
     chunk: int | None
     accumulate: bool = False
 
     @property
-    def sums(self) -> dict[str, Any]:
-        """Template context that says how long dot products are summed."""
+    def sums(self) -> dict[str, int]:
+        """Entries of the specialisation that say how long dot products are summed."""
         return {"chunked": self.chunk is not None, "chunk": self.chunk or 0}
 
-    def tensor(self, index: int) -> Tensor:
-        """Argument for input `index`, NULL when it is absent."""
-        value = self.inputs[index]
-        return Tensor(None if value is None else value.name)
+    def value(self, name: str) -> Value | None:
+        """The output or input of that name, None when it is absent."""
+        return self.outputs.get(name) or self.inputs.get(name)
 
-    def input(self, index: int) -> Value:
-        """Input `index`, which must be present."""
-        value = self.inputs[index]
+    def present(self, name: str) -> Value:
+        """The input or output of that name, which must be there."""
+        value = self.value(name)
         assert value is not None
         return value
+
+    def call(
+        self,
+        kernel: Kernel,
+        context: Specialisation,
+        shape: Mapping[str, int],
+        scalars: Mapping[str, Argument] | None = None,
+        names: Mapping[str, str] | None = None,
+        variants: tuple[Variant, ...] = (),
+    ) -> KernelCall:
+        """The kernel called on these tensors.
+
+        An operand is the input or output of its name, or of the name that `names` gives it; NULL when that is absent.
+        """
+        arguments: dict[str, Argument] = dict(scalars or {})
+        for operand in kernel.operands(context):
+            value = self.value((names or {}).get(operand.name, operand.name))
+            assert value is not None or operand.optional, f"{kernel.template} needs {operand.name}"
+            arguments[operand.name] = Tensor(None if value is None else value.name)
+        return KernelCall(kernel, context, shape, arguments, variants)
 
 
 class Operator(AbstractOperator):

@@ -16,9 +16,59 @@ from typing_extensions import override
 from odl.errors import InputError, option
 from odl.graph.ir import DType, Role, Value
 from odl.graph.operator import Array, InPlace, Shape
-from odl.operators.base import INFINITY, KernelCall, KernelRequest, Number, Operator, Tensor, clamp
-from odl.operators.tiling import CHANNELS
+from odl.kernels.call import KernelCall, Number
+from odl.kernels.signature import CHANNEL_SHAPE, Direction, Kernel, Operand, Scalar, Specialisation
+from odl.kernels.tiling import CHANNELS
+from odl.operators.base import INFINITY, KernelRequest, Operator, clamp
 from odl.trace.lowering import Lowering, lowers
+
+_AFFINE = (Operand("x", "T"), Operand("gamma", "P"), Operand("beta", "P"))
+_Y = Operand("y", "T", Direction.WRITE)
+_LIMITS = (Scalar("low"), Scalar("high"))
+BATCH_NORM_TRAIN = Kernel(
+    "batch_norm_train",
+    CHANNEL_SHAPE,
+    (
+        *_AFFINE,
+        Operand("running_mean", "f32", Direction.UPDATE),
+        Operand("running_var", "f32", Direction.UPDATE),
+        _Y,
+        Operand("mean", "f32", Direction.WRITE),
+        Operand("invstd", "f32", Direction.WRITE),
+        Scalar("momentum"),
+        Scalar("eps"),
+        *_LIMITS,
+    ),
+    (("y", "x"),),
+    CHANNELS,
+)
+BATCH_NORM_FROZEN = Kernel(
+    "batch_norm_frozen",
+    CHANNEL_SHAPE,
+    (*_AFFINE, Operand("mean", "f32"), Operand("var", "f32"), _Y, Scalar("eps"), *_LIMITS),
+    (("y", "x"),),
+    CHANNELS,
+)
+_READ = (Operand("dy", "T"), Operand("x", "T"), Operand("gamma", "P"), Operand("mean", "f32"))
+_GRADIENTS = (
+    Operand("dx", "T", Direction.WRITE, optional=True),
+    Operand("dgamma", "G", Direction.WRITE, optional=True, updated_with="accumulate"),
+    Operand("dbeta", "G", Direction.WRITE, optional=True, updated_with="accumulate"),
+)
+BATCH_NORM_TRAIN_GRADIENT = Kernel(
+    "batch_norm_train_gradient",
+    CHANNEL_SHAPE,
+    (*_READ, Operand("invstd", "f32"), *_GRADIENTS),
+    (("dx", "dy"),),
+    CHANNELS,
+)
+BATCH_NORM_FROZEN_GRADIENT = Kernel(
+    "batch_norm_frozen_gradient",
+    CHANNEL_SHAPE,
+    (*_READ, Operand("var", "f32"), *_GRADIENTS, Scalar("eps")),
+    (("dx", "dy"),),
+    CHANNELS,
+)
 
 
 def _per_channel(values: Array, rank: int) -> Array:
@@ -85,22 +135,19 @@ class BatchNorm(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """batch_norm_train or batch_norm_frozen."""
-        x = request.input(0)
-        context = {"T": x.dtype, "P": request.input(1).dtype}
-        limits = (Number(self.low), Number(self.high))
-        tensors = tuple(request.tensor(index) for index in range(5))
-        outputs = tuple(Tensor(value.name) for value in request.outputs)
-        numbers: tuple[Number, ...] = (Number(self.eps),)
-        if self.training:
-            numbers = (Number(self.momentum), Number(self.eps))
-        return KernelCall(
-            template="batch_norm_train" if self.training else "batch_norm_frozen",
-            context=context,
-            shape_type="odl_channel_shape",
-            shape=_channels(x),
-            arguments=(*tensors, *outputs, *numbers, *limits),
-            tiling=CHANNELS,
-        )
+        x = request.present("x")
+        context = {"T": x.dtype, "P": request.present("gamma").dtype}
+        scalars = {"eps": Number(self.eps), "low": Number(self.low), "high": Number(self.high)}
+        if not self.training:
+            return request.call(BATCH_NORM_FROZEN, context, _channels(x), scalars, {"var": "variance"})
+        scalars["momentum"] = Number(self.momentum)
+        names = {
+            "running_mean": "mean",
+            "running_var": "variance",
+            "mean": "batch_mean",
+            "invstd": "batch_inverse_deviation",
+        }
+        return request.call(BATCH_NORM_TRAIN, context, _channels(x), scalars, names)
 
 
 @dataclass(frozen=True)
@@ -145,28 +192,18 @@ class BatchNormGradient(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """batch_norm_train_gradient or batch_norm_frozen_gradient."""
-        x = request.input(1)
-        names = iter(request.outputs)
-        outputs = [next(names) if wanted else None for wanted in self.wanted]
-        gradient = next((value.dtype for value in outputs[1:] if value is not None), DType.F32)
-        numbers = () if self.training else (Number(self.eps),)
-        return KernelCall(
-            template="batch_norm_train_gradient" if self.training else "batch_norm_frozen_gradient",
-            context={
-                "T": x.dtype,
-                "P": request.input(2).dtype,
-                "G": gradient,
-                "accumulate": request.accumulate,
-            },
-            shape_type="odl_channel_shape",
-            shape=_channels(x),
-            arguments=(
-                *(request.tensor(index) for index in range(5)),
-                *(Tensor(None if value is None else value.name) for value in outputs),
-                *numbers,
-            ),
-            tiling=CHANNELS,
-        )
+        x = request.present("x")
+        gradients = (request.outputs.get(name) for name in ("dgamma", "dbeta"))
+        context: Specialisation = {
+            "T": x.dtype,
+            "P": request.present("gamma").dtype,
+            "G": next((value.dtype for value in gradients if value is not None), DType.F32),
+            "accumulate": request.accumulate,
+        }
+        if self.training:
+            return request.call(BATCH_NORM_TRAIN_GRADIENT, context, _channels(x), names={"invstd": "spread"})
+        scalars = {"eps": Number(self.eps)}
+        return request.call(BATCH_NORM_FROZEN_GRADIENT, context, _channels(x), scalars, {"var": "spread"})
 
 
 @lowers(

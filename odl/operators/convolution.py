@@ -17,18 +17,76 @@ from typing_extensions import override
 from odl.errors import InputError
 from odl.graph.ir import DType, Role
 from odl.graph.operator import Array, InPlace, Shape
-from odl.operators.base import (
-    INFINITY,
-    KernelCall,
-    KernelRequest,
-    Number,
-    Operator,
-    Tensor,
-    clamp,
-    register_tiles,
+from odl.kernels.call import KernelCall, Number, register_tiles
+from odl.kernels.signature import (
+    CHANNEL_SHAPE,
+    Direction,
+    Kernel,
+    Operand,
+    Scalar,
+    ShapeStruct,
+    Specialisation,
 )
-from odl.operators.tiling import CHANNELS, ConvolutionTiling
+from odl.kernels.tiling import CHANNELS, ConvolutionTiling
+from odl.operators.base import INFINITY, KernelRequest, Operator, clamp
 from odl.trace.lowering import Lowering, lowers
+
+CONV2D_SHAPE = ShapeStruct(
+    "odl_conv2d_shape",
+    ("batch", "in_h", "in_w", "in_c", "out_h", "out_w", "out_c", "kernel_h", "kernel_w", "stride_h", "stride_w",
+     "pad_top", "pad_left"),
+)  # fmt: skip
+_LIMITS = (Scalar("low"), Scalar("high"))
+_FORWARD = (
+    Operand("x", "T"),
+    Operand("w", "T"),
+    Operand("bias", "P", optional=True),
+    Operand("addend", "T", optional=True),
+    Operand("y", "T", Direction.WRITE),
+    *_LIMITS,
+)
+_INPUT_GRADIENT = (
+    Operand("dy", "T"),
+    Operand("w", "T"),
+    Operand("addend", "T", optional=True),
+    Operand("mask", "T", optional=True),
+    Operand("dx", "T", Direction.WRITE),
+    *_LIMITS,
+)
+_WEIGHT_GRADIENT = (
+    Operand("x", "T"),
+    Operand("dy", "T"),
+    Operand("dw", "G", Direction.WRITE, updated_with="accumulate"),
+)
+
+
+def _forward(template: str, depthwise: bool) -> Kernel:
+    tiling = ConvolutionTiling("forward", depthwise)
+    return Kernel(template, CONV2D_SHAPE, _FORWARD, (("y", "addend"),), tiling)
+
+
+def _input_gradient(template: str, depthwise: bool) -> Kernel:
+    tiling = ConvolutionTiling("input_gradient", depthwise)
+    return Kernel(template, CONV2D_SHAPE, _INPUT_GRADIENT, (("dx", "addend"),), tiling)
+
+
+def _weight_gradient(template: str, depthwise: bool) -> Kernel:
+    tiling = ConvolutionTiling("weight_gradient", depthwise)
+    return Kernel(template, CONV2D_SHAPE, _WEIGHT_GRADIENT, (), tiling)
+
+
+CONV2D_FORWARD = _forward("conv2d_forward", depthwise=False)
+CONV2D_INPUT_GRADIENT = _input_gradient("conv2d_input_gradient", depthwise=False)
+CONV2D_WEIGHT_GRADIENT = _weight_gradient("conv2d_weight_gradient", depthwise=False)
+DEPTHWISE_FORWARD = _forward("depthwise_forward", depthwise=True)
+DEPTHWISE_INPUT_GRADIENT = _input_gradient("depthwise_input_gradient", depthwise=True)
+DEPTHWISE_WEIGHT_GRADIENT = _weight_gradient("depthwise_weight_gradient", depthwise=True)
+CHANNEL_SUM = Kernel(
+    "channel_sum",
+    CHANNEL_SHAPE,
+    (Operand("dy", "T"), Operand("db", "G", Direction.WRITE, updated_with="accumulate")),
+    tiling=CHANNELS,
+)
 
 #: Register tiles: what one inner loop computes together. They change the speed, never the bits. 4 x 4 fills the
 #: registers of a cluster's core: 8 loads feed 16 packed multiply-adds.
@@ -129,10 +187,13 @@ def _seen(operator: Conv2d | Conv2dWeightGradient) -> Window:
     return Window((1, 1)) if operator.unrolled else operator.window
 
 
-def _parameter_type(request: KernelRequest) -> DType:
-    """Type that biases have beside activations of the request's type: fp32 wherever sums are carried to fp32."""
-    first = request.input(0).dtype
-    return DType.F32 if request.chunk is not None else first
+#: What the kernels call w is the operators' weight.
+_WEIGHT = {"w": "weight"}
+
+
+def _parameter_type(request: KernelRequest, dtype: DType) -> DType:
+    """Type that biases have beside activations of a type: fp32 wherever sums are carried to fp32."""
+    return DType.F32 if request.chunk is not None else dtype
 
 
 def _macs(weight: Shape, y: Shape) -> int:
@@ -189,22 +250,16 @@ class Conv2d(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """conv2d_forward or depthwise_forward."""
-        x, y = request.input(0), request.outputs[0]
-        context: dict[str, Any] = {"T": x.dtype, "P": _parameter_type(request), **request.sums}
-        template = "depthwise_forward" if self.depthwise else "conv2d_forward"
-        return KernelCall(
-            template=template,
-            context=context | (DEPTHWISE_TILE if self.depthwise else FORWARD_TILE),
-            shape_type="odl_conv2d_shape",
-            shape=shape_struct(_seen(self), x.shape, y.shape),
-            arguments=(
-                *(request.tensor(index) for index in range(4)),
-                Tensor(y.name),
-                Number(self.low),
-                Number(self.high),
-            ),
-            tiling=ConvolutionTiling("forward", self.depthwise),
-            variants=VARIANTS[template],
+        x, y = request.present("x"), request.present("y")
+        kernel = DEPTHWISE_FORWARD if self.depthwise else CONV2D_FORWARD
+        tile = DEPTHWISE_TILE if self.depthwise else FORWARD_TILE
+        return request.call(
+            kernel,
+            {"T": x.dtype, "P": _parameter_type(request, x.dtype), **request.sums, **tile},
+            shape_struct(_seen(self), x.shape, y.shape),
+            {"low": Number(self.low), "high": Number(self.high)},
+            _WEIGHT,
+            VARIANTS[kernel.template],
         )
 
 
@@ -258,23 +313,16 @@ class Conv2dInputGradient(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """conv2d_input_gradient or depthwise_input_gradient."""
-        dy, dx = request.input(0), request.outputs[0]
-        context: dict[str, Any] = {"T": dy.dtype, "P": _parameter_type(request), **request.sums}
-        context |= DEPTHWISE_TILE if self.depthwise else INPUT_GRADIENT_TILE
-        template = "depthwise_input_gradient" if self.depthwise else "conv2d_input_gradient"
-        return KernelCall(
-            template=template,
-            context=context,
-            shape_type="odl_conv2d_shape",
-            shape=shape_struct(self.window, dx.shape, dy.shape),
-            arguments=(
-                *(request.tensor(index) for index in range(4)),
-                Tensor(dx.name),
-                Number(self.low),
-                Number(self.high),
-            ),
-            tiling=ConvolutionTiling("input_gradient", self.depthwise),
-            variants=VARIANTS[template],
+        dy, dx = request.present("dy"), request.present("dx")
+        kernel = DEPTHWISE_INPUT_GRADIENT if self.depthwise else CONV2D_INPUT_GRADIENT
+        tile = DEPTHWISE_TILE if self.depthwise else INPUT_GRADIENT_TILE
+        return request.call(
+            kernel,
+            {"T": dy.dtype, "P": _parameter_type(request, dy.dtype), **request.sums, **tile},
+            shape_struct(self.window, dx.shape, dy.shape),
+            {"low": Number(self.low), "high": Number(self.high)},
+            _WEIGHT,
+            VARIANTS[kernel.template],
         )
 
 
@@ -319,24 +367,18 @@ class Conv2dWeightGradient(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """conv2d_weight_gradient or depthwise_weight_gradient."""
-        x, dy, dw = request.input(0), request.input(1), request.outputs[0]
-        template = "depthwise_weight_gradient" if self.depthwise else "conv2d_weight_gradient"
-        return KernelCall(
-            template=template,
-            context={
-                "T": x.dtype,
-                "P": _parameter_type(request),
-                "G": dw.dtype,
-                "accumulate": request.accumulate,
-                **request.sums,
-                **(DEPTHWISE_WEIGHT_GRADIENT_TILE if self.depthwise else WEIGHT_GRADIENT_TILE),
-            },
-            shape_type="odl_conv2d_shape",
-            shape=shape_struct(_seen(self), x.shape, dy.shape),
-            arguments=(request.tensor(0), request.tensor(1), Tensor(dw.name)),
-            tiling=ConvolutionTiling("weight_gradient", self.depthwise),
-            variants=VARIANTS[template],
-        )
+        x, dy = request.present("x"), request.present("dy")
+        kernel = DEPTHWISE_WEIGHT_GRADIENT if self.depthwise else CONV2D_WEIGHT_GRADIENT
+        context: Specialisation = {
+            "T": x.dtype,
+            "P": _parameter_type(request, x.dtype),
+            "G": request.present("dw").dtype,
+            "accumulate": request.accumulate,
+            **request.sums,
+            **(DEPTHWISE_WEIGHT_GRADIENT_TILE if self.depthwise else WEIGHT_GRADIENT_TILE),
+        }
+        shape = shape_struct(_seen(self), x.shape, dy.shape)
+        return request.call(kernel, context, shape, variants=VARIANTS[kernel.template])
 
 
 @dataclass(frozen=True)
@@ -361,16 +403,10 @@ class ChannelSum(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """channel_sum."""
-        dy, db = request.input(0), request.outputs[0]
+        dy, db = request.present("dy"), request.present("db")
         channels = dy.shape[1]
-        return KernelCall(
-            template="channel_sum",
-            context={"T": dy.dtype, "G": db.dtype, "accumulate": request.accumulate},
-            shape_type="odl_channel_shape",
-            shape={"pixels": dy.count // channels, "channels": channels},
-            arguments=(request.tensor(0), Tensor(db.name)),
-            tiling=CHANNELS,
-        )
+        context: Specialisation = {"T": dy.dtype, "G": db.dtype, "accumulate": request.accumulate}
+        return request.call(CHANNEL_SUM, context, {"pixels": dy.count // channels, "channels": channels})
 
 
 def _window(weight: Shape, stride: Sequence[int], padding: Sequence[int]) -> Window:

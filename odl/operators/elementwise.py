@@ -12,26 +12,36 @@ from typing_extensions import override
 from odl.errors import InputError
 from odl.graph.ir import Role
 from odl.graph.operator import Array, InPlace, Shape
-from odl.operators.base import INFINITY, KernelCall, KernelRequest, Number, Operator, Tensor, clamp
-from odl.operators.tiling import FLAT
+from odl.kernels.call import KernelCall, Number
+from odl.kernels.signature import FLAT_SHAPE, Direction, Kernel, Operand, Scalar
+from odl.kernels.tiling import FLAT
+from odl.operators.base import INFINITY, KernelRequest, Operator, clamp
 from odl.trace.lowering import Lowering, lowers
 
+_LIMITS = (Scalar("low"), Scalar("high"))
+RELU = Kernel(
+    "relu", FLAT_SHAPE, (Operand("x", "T"), Operand("y", "T", Direction.WRITE), *_LIMITS), (("y", "x"),), FLAT
+)
+RELU_GRADIENT = Kernel(
+    "relu_gradient",
+    FLAT_SHAPE,
+    (Operand("dy", "T"), Operand("y", "T"), Operand("dx", "T", Direction.WRITE), *_LIMITS),
+    (("dx", "dy"),),
+    FLAT,
+)
+ADD = Kernel(
+    "add",
+    FLAT_SHAPE,
+    (Operand("a", "T"), Operand("b", "T"), Operand("y", "T", Direction.WRITE), *_LIMITS),
+    (("y", "a"), ("y", "b")),
+    FLAT,
+)
 
-def _elementwise(operator: Any, template: str, request: KernelRequest, inputs: int) -> KernelCall:
-    y = request.outputs[0]
-    return KernelCall(
-        template=template,
-        context={"T": y.dtype},
-        shape_type="odl_flat_shape",
-        shape={"count": y.count},
-        arguments=(
-            *(request.tensor(index) for index in range(inputs)),
-            Tensor(y.name),
-            Number(operator.low),
-            Number(operator.high),
-        ),
-        tiling=FLAT,
-    )
+
+def _elementwise(operator: Relu | ReluGradient | Add, kernel: Kernel, request: KernelRequest) -> KernelCall:
+    (result,) = request.outputs.values()
+    limits = {"low": Number(operator.low), "high": Number(operator.high)}
+    return request.call(kernel, {"T": result.dtype}, {"count": result.count}, limits)
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ class Relu(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """relu."""
-        return _elementwise(self, "relu", request, 1)
+        return _elementwise(self, RELU, request)
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ class ReluGradient(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """relu_gradient."""
-        return _elementwise(self, "relu_gradient", request, 2)
+        return _elementwise(self, RELU_GRADIENT, request)
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,7 @@ class Add(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """add."""
-        return _elementwise(self, "add", request, 2)
+        return _elementwise(self, ADD, request)
 
 
 def _activation(lowering: Lowering, node: Any, low: float, high: float) -> None:

@@ -6,7 +6,7 @@ memory: kernel row, kernel column, channel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,28 +14,36 @@ import numpy as np
 from typing_extensions import override
 
 from odl.graph.operator import Array, Shape
-from odl.operators.base import KernelCall, KernelRequest, Operator, Tensor
-from odl.operators.convolution import Window, shape_struct
-from odl.operators.tiling import ConvolutionTiling, Tile, Tiling
+from odl.kernels.call import KernelCall
+from odl.kernels.signature import Direction, Kernel, Operand
+from odl.kernels.tiling import ConvolutionTiling, Tile, Tiling
+from odl.operators.base import KernelRequest, Operator
+from odl.operators.convolution import CONV2D_SHAPE, Window, shape_struct
 
 _AS_FORWARD = ConvolutionTiling("forward")
 
 
 @dataclass(frozen=True)
 class Im2RowTiling(Tiling):
-    """Bands of output rows, as a convolution divides its output map. Arguments: x, y."""
+    """Bands of output rows, as a convolution divides its output map. Operands: x, y."""
 
     def limits(self, shape: Mapping[str, int]) -> tuple[int, int]:
         """Single rows."""
         return _AS_FORWARD.limits(shape)[0], 1
 
     def tiles(
-        self, shape: Mapping[str, int], counts: Sequence[int | None], parts: tuple[int, int]
+        self, shape: Mapping[str, int], counts: Mapping[str, int], parts: tuple[int, int]
     ) -> list[Tile]:
         """Whole rows of windows."""
-        x, y = counts
-        made = _AS_FORWARD.tiles(shape, (x, None, None, None, y), parts)
-        return [Tile(tile.shape, (tile.slices[0], tile.slices[4])) for tile in made]
+        return _AS_FORWARD.tiles(shape, counts, parts)
+
+
+IM2ROW = Kernel(
+    "im2row",
+    CONV2D_SHAPE,
+    (Operand("x", "T"), Operand("y", "T", Direction.WRITE)),
+    tiling=Im2RowTiling(),
+)
 
 
 @dataclass(frozen=True)
@@ -61,12 +69,6 @@ class Im2Row(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """im2row."""
-        x, y = request.input(0), request.outputs[0]
-        return KernelCall(
-            template="im2row",
-            context={"T": x.dtype},
-            shape_type="odl_conv2d_shape",
-            shape=shape_struct(self.window, x.shape, y.shape),
-            arguments=(request.tensor(0), Tensor(y.name)),
-            tiling=Im2RowTiling(),
-        )
+        x, rows = request.present("x"), request.present("rows")
+        shape = shape_struct(self.window, x.shape, rows.shape)
+        return request.call(IM2ROW, {"T": x.dtype}, shape, names={"y": "rows"})

@@ -5,6 +5,7 @@ Shapes: x [N,I], weight [O,I], y [N,O]; the N rows are an image of N rows of one
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,7 +16,8 @@ from typing_extensions import override
 from odl.errors import InputError
 from odl.graph.ir import Role, Value
 from odl.graph.operator import Array, InPlace, Shape
-from odl.operators.base import INFINITY, KernelCall, KernelRequest, Operator, clamp
+from odl.kernels.call import KernelCall
+from odl.operators.base import INFINITY, KernelRequest, Operator, clamp
 from odl.operators.convolution import (
     ChannelSum,
     Conv2d,
@@ -39,15 +41,17 @@ def _as_kernel(value: Value) -> Value:
     return Value(value.name, (*value.shape, 1, 1), value.role, value.dtype)
 
 
-def _request(request: KernelRequest, weights: tuple[int, ...], weight_out: bool = False) -> KernelRequest:
-    inputs = tuple(
-        value
-        if value is None or len(value.shape) != 2
-        else (_as_kernel(value) if index in weights else _as_image(value))
-        for index, value in enumerate(request.inputs)
-    )
-    outputs = tuple(_as_kernel(value) if weight_out else _as_image(value) for value in request.outputs)
-    return KernelRequest(inputs, outputs, request.cores, request.chunk, request.accumulate)
+def _as_convolution(request: KernelRequest) -> KernelRequest:
+    """The request of the 1x1 convolution that computes the same."""
+    inputs = {name: _seen(name, value) for name, value in request.inputs.items()}
+    outputs = {name: _seen(name, value) for name, value in request.outputs.items()}
+    return dataclasses.replace(request, inputs=inputs, outputs=outputs)
+
+
+def _seen(name: str, value: Value) -> Value:
+    if len(value.shape) != 2:  # a bias
+        return value
+    return _as_kernel(value) if name in ("weight", "dw") else _as_image(value)
 
 
 def _macs(rows: int, weight: Shape) -> int:
@@ -90,7 +94,7 @@ class Linear(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """conv2d_forward."""
-        return Conv2d(_POINT, low=self.low, high=self.high).kernel(_request(request, weights=(1,)))
+        return Conv2d(_POINT, low=self.low, high=self.high).kernel(_as_convolution(request))
 
 
 @dataclass(frozen=True)
@@ -129,8 +133,8 @@ class LinearInputGradient(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """conv2d_input_gradient."""
-        request = _request(request, weights=(1,))
-        operator = Conv2dInputGradient(_POINT, request.outputs[0].shape, low=self.low, high=self.high)
+        request = _as_convolution(request)
+        operator = Conv2dInputGradient(_POINT, request.present("dx").shape, low=self.low, high=self.high)
         return operator.kernel(request)
 
 
@@ -160,8 +164,8 @@ class LinearWeightGradient(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """conv2d_weight_gradient."""
-        request = _request(request, weights=(), weight_out=True)
-        return Conv2dWeightGradient(_POINT, request.outputs[0].shape).kernel(request)
+        request = _as_convolution(request)
+        return Conv2dWeightGradient(_POINT, request.present("dw").shape).kernel(request)
 
 
 @lowers("aten.t.default", part=True)

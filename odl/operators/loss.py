@@ -16,7 +16,9 @@ from typing_extensions import override
 from odl.errors import InputError
 from odl.graph.ir import DType, Role, Value
 from odl.graph.operator import Array, Shape
-from odl.operators.base import KernelCall, KernelRequest, Operator, Runtime, Tensor
+from odl.kernels.call import KernelCall, Runtime
+from odl.kernels.signature import Direction, Kernel, Operand, Scalar, ShapeStruct
+from odl.operators.base import KernelRequest, Operator
 from odl.trace.lowering import Lowering, lowers
 
 
@@ -26,18 +28,34 @@ def _softmax_parts(logits: Array) -> tuple[Array, Array]:
     return np.exp(logarithm), logarithm
 
 
-def _loss_call(template: str, request: KernelRequest, shape_type: str, shape: dict[str, int]) -> KernelCall:
-    return KernelCall(
-        template=template,
-        context={"T": request.input(0).dtype},
-        shape_type=shape_type,
-        shape=shape,
-        arguments=(
-            *(request.tensor(index) for index in range(3)),
-            *(Tensor(value.name) for value in request.outputs),
-            Runtime("loss_scale"),
+CLASSES_SHAPE = ShapeStruct("odl_classes_shape", ("batch", "classes"))
+
+
+def _loss_kernel(template: str, output: str) -> Kernel:
+    """A loss takes what the model gives, and gives the gradient with respect to it."""
+    return Kernel(
+        template,
+        CLASSES_SHAPE,
+        (
+            Operand(output, "T"),
+            Operand("target", "f32"),
+            Operand("weight", "f32"),
+            Operand("loss", "f32", Direction.WRITE),
+            Operand(f"d{output}", "T", Direction.WRITE),
+            Scalar("loss_scale"),
         ),
     )
+
+
+CROSS_ENTROPY = _loss_kernel("cross_entropy", "logits")
+MEAN_SQUARED_ERROR = _loss_kernel("mean_squared_error", "prediction")
+
+
+def _loss_call(kernel: Kernel, request: KernelRequest, output: Value) -> KernelCall:
+    batch = output.shape[0]
+    shape = {"batch": batch, "classes": output.count // batch}
+    scalars = {"loss_scale": Runtime("loss_scale")}
+    return request.call(kernel, {"T": output.dtype}, shape, scalars, {"weight": "sample_weight"})
 
 
 @dataclass(frozen=True)
@@ -64,9 +82,7 @@ class CrossEntropy(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """cross_entropy."""
-        batch, classes = request.input(0).shape
-        shape = {"batch": batch, "classes": classes}
-        return _loss_call("cross_entropy", request, "odl_classes_shape", shape)
+        return _loss_call(CROSS_ENTROPY, request, request.present("logits"))
 
 
 @dataclass(frozen=True)
@@ -90,10 +106,7 @@ class MeanSquaredError(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """mean_squared_error."""
-        prediction = request.input(0)
-        batch = prediction.shape[0]
-        shape = {"batch": batch, "classes": prediction.count // batch}
-        return _loss_call("mean_squared_error", request, "odl_classes_shape", shape)
+        return _loss_call(MEAN_SQUARED_ERROR, request, request.present("prediction"))
 
 
 def _lower_loss(lowering: Lowering, node: Any, operator: Operator, predicted: str) -> None:

@@ -10,8 +10,13 @@ from typing_extensions import override
 
 from odl.graph.ir import Value
 from odl.graph.operator import Array, Shape
-from odl.operators.base import KernelCall, KernelRequest, Number, Operator, Tensor
-from odl.operators.tiling import FLAT
+from odl.kernels.call import KernelCall, Number
+from odl.kernels.signature import FLAT_SHAPE, Direction, Kernel, Operand, Scalar
+from odl.kernels.tiling import FLAT
+from odl.operators.base import KernelRequest, Operator
+
+CAST = Kernel("cast", FLAT_SHAPE, (Operand("x", "S"), Operand("y", "D", Direction.WRITE)), (), FLAT)
+FILL = Kernel("fill", FLAT_SHAPE, (Operand("y", "T", Direction.WRITE), Scalar("value")), (), FLAT)
 
 
 def _flat(value: Value) -> dict[str, int]:
@@ -40,15 +45,9 @@ class Refresh(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """cast."""
-        master, copy = request.input(0), request.input(1)
-        return KernelCall(
-            template="cast",
-            context={"S": master.dtype, "D": copy.dtype},
-            shape_type="odl_flat_shape",
-            shape=_flat(master),
-            arguments=(Tensor(master.name), Tensor(copy.name)),
-            tiling=FLAT,
-        )
+        master, copy = request.present("parameter"), request.present("copy")
+        names = {"x": "parameter", "y": "copy"}
+        return request.call(CAST, {"S": master.dtype, "D": copy.dtype}, _flat(master), names=names)
 
 
 @dataclass(frozen=True)
@@ -73,12 +72,7 @@ class Clear(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """fill."""
-        target = request.input(0)
-        return KernelCall(
-            template="fill",
-            context={"T": target.dtype},
-            shape_type="odl_flat_shape",
-            shape=_flat(target),
-            arguments=(Tensor(target.name), Number(0.0)),
-            tiling=FLAT,
+        target = request.present("accumulator")
+        return request.call(
+            FILL, {"T": target.dtype}, _flat(target), {"value": Number(0.0)}, {"y": "accumulator"}
         )

@@ -12,10 +12,30 @@ from typing_extensions import override
 from odl.errors import InputError
 from odl.graph.ir import DType, Role
 from odl.graph.operator import Array, Shape
-from odl.operators.base import KernelCall, KernelRequest, Operator, Tensor
+from odl.kernels.call import KernelCall
+from odl.kernels.signature import LAYOUT_SHAPE, Direction, Kernel, Operand, ShapeStruct
+from odl.kernels.tiling import CHANNELS
+from odl.operators.base import KernelRequest, Operator
 from odl.operators.convolution import Window
-from odl.operators.tiling import CHANNELS
 from odl.trace.lowering import Expanded, Lowering, lowers
+
+POOL_SHAPE = ShapeStruct(
+    "odl_pool_shape",
+    ("batch", "in_h", "in_w", "channels", "out_h", "out_w", "kernel_h", "kernel_w", "stride_h", "stride_w",
+     "pad_top", "pad_left", "count_include_pad", "divisor_override"),
+)  # fmt: skip
+_X, _Y = Operand("x", "T"), Operand("y", "T", Direction.WRITE)
+_DY, _DX = Operand("dy", "T"), Operand("dx", "T", Direction.WRITE)
+AVERAGE_POOL = Kernel("average_pool", POOL_SHAPE, (_X, _Y), tiling=CHANNELS)
+AVERAGE_POOL_GRADIENT = Kernel("average_pool_gradient", POOL_SHAPE, (_DY, _DX), tiling=CHANNELS)
+MAX_POOL = Kernel("max_pool", POOL_SHAPE, (_X, _Y, Operand("winner", "u8", Direction.WRITE)), tiling=CHANNELS)
+MAX_POOL_GRADIENT = Kernel(
+    "max_pool_gradient", POOL_SHAPE, (_DY, Operand("winner", "u8"), _DX), tiling=CHANNELS
+)
+GLOBAL_AVERAGE_POOL = Kernel("global_average_pool", LAYOUT_SHAPE, (_X, _Y), tiling=CHANNELS)
+GLOBAL_AVERAGE_POOL_GRADIENT = Kernel(
+    "global_average_pool_gradient", LAYOUT_SHAPE, (_DY, _DX), tiling=CHANNELS
+)
 
 
 @dataclass(frozen=True)
@@ -47,17 +67,9 @@ class _Pooling(Operator):
             "divisor_override": 0,
         }
 
-    def _call(self, template: str, request: KernelRequest, extra: dict[str, int]) -> KernelCall:
-        outputs = tuple(Tensor(value.name) for value in request.outputs)
-        inputs = tuple(request.tensor(index) for index in range(len(request.inputs)))
-        return KernelCall(
-            template=template,
-            context={"T": request.outputs[0].dtype},
-            shape_type="odl_pool_shape",
-            shape=self._shape_struct() | extra,
-            arguments=inputs + outputs,
-            tiling=CHANNELS,
-        )
+    def _call(self, kernel: Kernel, request: KernelRequest) -> KernelCall:
+        first = next(iter(request.outputs.values()))
+        return request.call(kernel, {"T": first.dtype}, self._shape_struct())
 
 
 @dataclass(frozen=True)
@@ -79,8 +91,9 @@ class _AveragePooling(_Pooling):
             counts += inside[0, 0, r, c]
         return counts
 
-    def _extra(self) -> dict[str, int]:
-        return {"count_include_pad": int(self.count_include_pad), "divisor_override": self.divisor or 0}
+    def _shape_struct(self) -> dict[str, int]:
+        divisors = {"count_include_pad": int(self.count_include_pad), "divisor_override": self.divisor or 0}
+        return super()._shape_struct() | divisors
 
 
 @dataclass(frozen=True)
@@ -104,7 +117,7 @@ class AveragePool(_AveragePooling):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """average_pool."""
-        return self._call("average_pool", request, self._extra())
+        return self._call(AVERAGE_POOL, request)
 
 
 @dataclass(frozen=True)
@@ -133,7 +146,7 @@ class AveragePoolGradient(_AveragePooling):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """average_pool_gradient."""
-        return self._call("average_pool_gradient", request, self._extra())
+        return self._call(AVERAGE_POOL_GRADIENT, request)
 
 
 @dataclass(frozen=True)
@@ -163,7 +176,7 @@ class MaxPool(_Pooling):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """max_pool."""
-        return self._call("max_pool", request, {})
+        return self._call(MAX_POOL, request)
 
 
 @dataclass(frozen=True)
@@ -191,19 +204,13 @@ class MaxPoolGradient(_Pooling):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """max_pool_gradient."""
-        return self._call("max_pool_gradient", request, {})
+        return self._call(MAX_POOL_GRADIENT, request)
 
 
-def _global_call(template: str, request: KernelRequest, image: Shape) -> KernelCall:
-    n, c, h, w = image
-    return KernelCall(
-        template=template,
-        context={"T": request.outputs[0].dtype},
-        shape_type="odl_layout_shape",
-        shape={"batch": n, "height": h, "width": w, "channels": c},
-        arguments=(request.tensor(0), Tensor(request.outputs[0].name)),
-        tiling=CHANNELS,
-    )
+def _global_call(kernel: Kernel, request: KernelRequest, image: Shape) -> KernelCall:
+    (result,) = request.outputs.values()
+    shape = dict(zip(("batch", "channels", "height", "width"), image, strict=True))
+    return request.call(kernel, {"T": result.dtype}, {name: shape[name] for name in LAYOUT_SHAPE.fields})
 
 
 @dataclass(frozen=True)
@@ -225,7 +232,7 @@ class GlobalAveragePool(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """global_average_pool."""
-        return _global_call("global_average_pool", request, request.input(0).shape)
+        return _global_call(GLOBAL_AVERAGE_POOL, request, request.present("x").shape)
 
 
 @dataclass(frozen=True)
@@ -252,7 +259,7 @@ class GlobalAveragePoolGradient(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """global_average_pool_gradient."""
-        return _global_call("global_average_pool_gradient", request, self.input_shape)
+        return _global_call(GLOBAL_AVERAGE_POOL_GRADIENT, request, self.input_shape)
 
 
 def _pool_window(

@@ -12,8 +12,12 @@ from typing_extensions import override
 from odl.errors import InputError
 from odl.graph.ir import Layout, Role
 from odl.graph.operator import Array, InPlace, Shape
-from odl.operators.base import KernelCall, KernelRequest, Operator, Tensor
+from odl.kernels.call import KernelCall
+from odl.kernels.signature import LAYOUT_SHAPE, Direction, Kernel, Operand, Specialisation
+from odl.operators.base import KernelRequest, Operator
 from odl.trace.lowering import Lowering, lowers
+
+CHANGE_LAYOUT = Kernel("change_layout", LAYOUT_SHAPE, (Operand("x", "T"), Operand("y", "T", Direction.WRITE)))
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,12 @@ class ChangeLayout(Operator):
     def kernel(self, request: KernelRequest) -> KernelCall:
         """change_layout."""
         n, c, h, w = self.image
-        return KernelCall(
-            template="change_layout",
-            context={"T": request.outputs[0].dtype, "to_channels_first": self.to_channels_first},
-            shape_type="odl_layout_shape",
-            shape={"batch": n, "height": h, "width": w, "channels": c},
-            arguments=(request.tensor(0), Tensor(request.outputs[0].name)),
-        )
+        context: Specialisation = {
+            "T": request.present("y").dtype,
+            "to_channels_first": self.to_channels_first,
+        }
+        shape = {"batch": n, "height": h, "width": w, "channels": c}
+        return request.call(CHANGE_LAYOUT, context, shape)
 
 
 @dataclass(frozen=True)

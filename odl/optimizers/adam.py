@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 from typing_extensions import override
 
 from odl.graph.ir import DType
-from odl.operators.base import Argument, Number, Runtime
+from odl.kernels.call import Argument, Number, Runtime
+from odl.kernels.signature import Direction, Kernel, Operand, Scalar
 from odl.optimizers.base import (
     BELOW_ONE,
     LEARNING_RATE,
@@ -20,6 +21,7 @@ from odl.optimizers.base import (
     State,
     Update,
     limited,
+    update_kernel,
 )
 
 if TYPE_CHECKING:
@@ -66,12 +68,19 @@ class Adam(Optimizer):
         return torch.optim.Adam(parameters, learning_rate, self.betas, self.eps, self.weight_decay)
 
 
+KERNEL = update_kernel(
+    "adam",
+    [Operand(moment, "f32", Direction.UPDATE) for moment in ("exp_avg", "exp_avg_sq")],
+    [Scalar(name) for name in ("rate1", "rate2", "eps", "bias_correction1", "bias_correction2")],
+)
+
+
 @dataclass(frozen=True)
 class AdamUpdate(Update):
     """Algorithm 1 of Kingma and Ba with 1 - beta^t kept by the network; see the template."""
 
     inputs: ClassVar[tuple[str, ...]] = (*Update.inputs, "exp_avg", "exp_avg_sq")
-    template: ClassVar[str] = "adam"
+    signature: ClassVar[Kernel] = KERNEL
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8

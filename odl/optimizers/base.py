@@ -18,8 +18,10 @@ from typing_extensions import override
 from odl.errors import InputError, option
 from odl.graph.ir import DType
 from odl.graph.operator import Array, Shape
-from odl.operators.base import Argument, KernelCall, KernelRequest, Number, Operator, Runtime, Tensor
-from odl.operators.tiling import FLAT
+from odl.kernels.call import Argument, KernelCall, Number, Runtime
+from odl.kernels.signature import FLAT_SHAPE, Direction, Kernel, Operand, Scalar, Specialisation
+from odl.kernels.tiling import FLAT
+from odl.operators.base import KernelRequest, Operator
 
 if TYPE_CHECKING:
     import torch
@@ -138,8 +140,8 @@ class Update(Operator):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("parameter", "gradient", "copy")
-    #: The kernel's template.
-    template: ClassVar[str]
+    #: The kernel that serves it, of `update_kernel`.
+    signature: ClassVar[Kernel]
 
     def __init_subclass__(cls) -> None:
         """All inputs but the gradient are written."""
@@ -169,30 +171,47 @@ class Update(Operator):
     def scalars(self) -> Mapping[str, Argument]:
         """The kernel's own scalars by name, after learning_rate and gradient_factor and before weight_decay."""
 
-    def specialisation(self, request: KernelRequest) -> Mapping[str, object]:
-        """Entries of the template's context besides W, C, G and weight_decay."""
+    def specialisation(self, request: KernelRequest) -> Specialisation:
+        """Entries of the specialisation besides W, C, G and weight_decay."""
         return {}
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """The optimizer's kernel, flat over the parameter's elements."""
-        parameter, gradient = request.input(0), request.input(1)
-        copy, *states = request.inputs[2:]
-        tensors = (parameter, copy, gradient, *states)
-        numbers: list[Argument] = [Runtime("learning_rate"), Runtime("gradient_factor")]
-        numbers += self.scalars.values()
+        parameter, gradient = request.present("parameter"), request.present("gradient")
+        copy = request.value("copy")
+        context: Specialisation = {
+            "W": parameter.dtype,
+            "C": "none" if copy is None else copy.dtype,
+            "G": gradient.dtype,
+            "weight_decay": self.weight_decay != 0.0,
+            **self.specialisation(request),
+        }
+        scalars: dict[str, Argument] = {
+            "learning_rate": Runtime("learning_rate"),
+            "gradient_factor": Runtime("gradient_factor"),
+            **self.scalars,
+        }
         if self.weight_decay:
-            numbers.append(Number(self.weight_decay))
-        return KernelCall(
-            template=self.template,
-            context={
-                "W": parameter.dtype,
-                "C": "none" if copy is None else copy.dtype,
-                "G": gradient.dtype,
-                "weight_decay": self.weight_decay != 0.0,
-                **self.specialisation(request),
-            },
-            shape_type="odl_flat_shape",
-            shape={"count": parameter.count},
-            arguments=(*(Tensor(value.name) for value in tensors if value is not None), *numbers),
-            tiling=FLAT,
-        )
+            scalars["weight_decay"] = Number(self.weight_decay)
+        names = {"w": "parameter", "g": "gradient"}
+        return request.call(self.signature, context, {"count": parameter.count}, scalars, names)
+
+
+def update_kernel(template: str, states: Sequence[Operand], scalars: Sequence[Scalar]) -> Kernel:
+    """An update's kernel: parameter, working copy, gradient and states; rates, the optimizer's own scalars, decay."""
+    return Kernel(
+        template,
+        FLAT_SHAPE,
+        (
+            Operand("w", "W", Direction.UPDATE),
+            Operand("copy", "C", Direction.WRITE, only_with="C"),
+            Operand("g", "G"),
+            *states,
+            Scalar("learning_rate"),
+            Scalar("gradient_factor"),
+            *scalars,
+            Scalar("weight_decay", only_with="weight_decay"),
+        ),
+        may_overlap=(("copy", "g"),),
+        tiling=FLAT,
+    )

@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from odl.operators.base import Argument, KernelRequest, Number
-from odl.optimizers.base import BELOW_ONE, LEARNING_RATE, NOT_NEGATIVE, Optimizer, State, Update, limited
+from odl.kernels.call import Argument, Number
+from odl.kernels.signature import Direction, Kernel, Operand, Scalar, Specialisation
+from odl.operators.base import KernelRequest
+from odl.optimizers.base import (
+    BELOW_ONE,
+    LEARNING_RATE,
+    NOT_NEGATIVE,
+    Optimizer,
+    State,
+    Update,
+    limited,
+    update_kernel,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -47,12 +58,19 @@ class SGD(Optimizer):
         return torch.optim.SGD(parameters, learning_rate, self.momentum, weight_decay=self.weight_decay)
 
 
+KERNEL = update_kernel(
+    "sgd",
+    [Operand("momentum_buffer", "M", Direction.UPDATE, only_with="momentum")],
+    [Scalar("momentum", only_with="momentum")],
+)
+
+
 @dataclass(frozen=True)
 class SgdUpdate(Update):
     """g = g factor + weight_decay w; buf = momentum buf + g; w -= lr buf; without momentum no buf."""
 
     inputs: ClassVar[tuple[str, ...]] = (*Update.inputs, "momentum_buffer")
-    template: ClassVar[str] = "sgd"
+    signature: ClassVar[Kernel] = KERNEL
     momentum: float = 0.0
     weight_decay: float = 0.0
 
@@ -61,7 +79,7 @@ class SgdUpdate(Update):
         """The momentum."""
         return {"momentum": Number(self.momentum)} if self.momentum else {}
 
-    def specialisation(self, request: KernelRequest) -> Mapping[str, object]:
+    def specialisation(self, request: KernelRequest) -> Specialisation:
         """The momentum's type."""
-        buffer = request.inputs[3]
+        buffer = request.value("momentum_buffer")
         return {"momentum": self.momentum != 0.0, "M": "none" if buffer is None else buffer.dtype}

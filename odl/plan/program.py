@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from odl.graph.ir import Graph, Node, Role, Value
-from odl.operators.base import KernelCall
+from odl.kernels.call import KernelCall
 from odl.plan.buffers import MemoryPlan, Purpose
 from odl.plan.staging import Staging
 from odl.plan.storage import Storage

@@ -25,12 +25,11 @@ def bind_kernels(graph: Graph, request: ScheduleRequest) -> tuple[BoundNode, ...
         operator = node.operator
         assert isinstance(operator, Operator)
         given = {name: graph.value(value) for name, value in node.inputs.items()}
-        inputs = tuple(given.get(name) for name in operator.inputs)
         made = {name: graph.value(value) for name, value in node.outputs.items()}
-        outputs = tuple(made.values())
-        accumulate = request.accumulate and any(value.role is Role.PARAMETER_GRADIENT for value in outputs)
-        call = operator.kernel(KernelRequest(inputs, outputs, request.cores, request.chunk, accumulate))
-        bound.append(BoundNode(node, call, operator.macs(_shapes(given), _shapes(made))))
+        sums = any(value.role is Role.PARAMETER_GRADIENT for value in made.values())
+        accumulate = request.accumulate and sums
+        asked = KernelRequest(given, made, request.cores, request.chunk, accumulate)
+        bound.append(BoundNode(node, operator.kernel(asked), operator.macs(_shapes(given), _shapes(made))))
     return tuple(bound)
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from odl.graph.ir import Graph, Node, Role
-from odl.operators.base import KernelCall, Tensor
-from odl.operators.tiling import Slice, Tile
+from odl.kernels.call import KernelCall
+from odl.kernels.tiling import Slice, Tile, Tiling
 from odl.plan.storage import Storage
 
 ALIGNMENT = 4
@@ -59,7 +59,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Task:
-    """One kernel call. `operands` are the blocks of the call's tensor arguments in order, None where absent.
+    """One kernel call. `operands` are the blocks that the call is given, by the kernel's names of its operands.
 
     `takes_over` gives the block that a written block may lie in the place of. Where `staged` is False the operands are
     whole tensors in the large memory.
@@ -67,7 +67,7 @@ class Task:
 
     node: int
     call: KernelCall
-    operands: tuple[Block | None, ...]
+    operands: Mapping[str, Block]
     reads: tuple[Block, ...]
     writes: tuple[Block, ...]
     takes_over: Mapping[Block, Block]
@@ -117,27 +117,24 @@ class _Maker:
         if _largest(whole) <= capacity:
             yield whole
             return
-        tiling, counts = self.call.tiling, self._counts()
+        tiling = self.call.kernel.tiling
         if tiling is None:
             return
         most = tiling.limits(self.call.shape)
         second = 1
         while second <= _MOST_TILES:
-            found = self._fewest(second, min(most[0], _MOST_TILES // second), counts, capacity)
+            found = self._fewest(tiling, second, min(most[0], _MOST_TILES // second), capacity)
             if found is not None:
                 yield found
             if second >= most[1]:
                 return
             second = min(2 * second, most[1])
 
-    def _fewest(
-        self, second: int, most: int, counts: Sequence[int | None], capacity: int
-    ) -> list[Task] | None:
+    def _fewest(self, tiling: Tiling, second: int, most: int, capacity: int) -> list[Task] | None:
+        counts = self._counts()
+
         def divide(parts: int) -> list[Task]:
-            assert self.call.tiling is not None
-            return [
-                self._task(tile) for tile in self.call.tiling.tiles(self.call.shape, counts, (parts, second))
-            ]
+            return [self._task(tile) for tile in tiling.tiles(self.call.shape, counts, (parts, second))]
 
         if _largest(divide(most)) > capacity:
             return None
@@ -153,33 +150,24 @@ class _Maker:
                 return candidate
         return tiles
 
-    def _counts(self) -> list[int | None]:
-        return [None if name is None else self.graph.value(name).count for name in self._names()]
-
-    def _names(self) -> list[str | None]:
-        return [argument.name for argument in self.call.arguments if isinstance(argument, Tensor)]
+    def _counts(self) -> dict[str, int]:
+        return {operand: self.graph.value(name).count for operand, name in self.call.tensors.items()}
 
     def _whole(self) -> Tile:
-        return Tile(
-            self.call.shape, tuple(None if count is None else Slice(0, count) for count in self._counts())
-        )
+        return Tile(self.call.shape, {operand: Slice(0, count) for operand, count in self._counts().items()})
 
     def _task(self, tile: Tile) -> Task:
-        blocks: list[Block | None] = []
+        operands: dict[str, Block] = {}
         by_name: dict[str, Block] = {}
-        for name, part in zip(self._names(), tile.slices, strict=True):
-            if name is None or part is None:
-                blocks.append(None)
-                continue
-            size = self.graph.value(name).dtype.bytes
-            by_name[name] = Block(self.storage.view_of[name], part.scaled(size))
-            blocks.append(by_name[name])
+        for operand, name in self.call.tensors.items():
+            part = tile.slices[operand].scaled(self.graph.value(name).dtype.bytes)
+            operands[operand] = by_name[name] = Block(self.storage.view_of[name], part)
         writes = [by_name[name] for name in self.node.writes if name in by_name]
         reads = [by_name[name] for name in by_name if self._is_read(name)]
         return Task(
             self.index,
             replace(self.call, shape=tile.shape),
-            tuple(blocks),
+            operands,
             tuple(dict.fromkeys(reads)),
             tuple(dict.fromkeys(writes)),
             self._takes_over(by_name),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from odl.operators.tiling import Slice
+from odl.kernels.tiling import Slice
 from odl.plan.staging import Command, StagedTask, Staging, Transfer, WaitForStores
 from odl.plan.tasks import Block
 from odl.plan.verify import PlanError
@@ -100,7 +100,7 @@ class _Player:
         self.leaving = np.zeros(len(memories.large), dtype=bool)
 
     def task(self, number: int, staged: StagedTask) -> None:
-        name = f"task {number} of '{self.program}' ({staged.task.call.template})"
+        name = f"task {number} of '{self.program}' ({staged.task.call.kernel.template})"
         self.commands(staged.before, name)
         self.arrive(number)
         self.commands(staged.beside, name)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from odl.codegen.kernel_case import render_case
+from odl.codegen.kernel_case import Placed, render_case
 from odl.graph.ir import DType
-from odl.operators.base import KernelCall, Tensor, Variant
+from odl.kernels.call import KernelCall, Variant
 from odl.plan.program import PlannedProgram, Schedule
-from odl.plan.tasks import ALIGNMENT, Block, Task
+from odl.plan.tasks import ALIGNMENT, Task
 from odl.project.programs import APPLY, STEP
 from odl.targets.cv32e40p.description import Cluster
 from odl.tune.job import Field, Job
@@ -22,12 +22,12 @@ GUARD_BYTES = 16
 
 @dataclass(frozen=True)
 class Operand:
-    """Memory that an argument points to; `same_as` is the number of an earlier operand that it shares its place with."""
+    """Memory that an operand points to; `same_as` names an earlier operand that it shares its place with."""
 
     dtype: DType
     count: int
     written: bool
-    same_as: int | None = None
+    same_as: str | None = None
 
     @property
     def bytes(self) -> int:
@@ -37,31 +37,29 @@ class Operand:
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel call to measure. `operands`: one for each argument that is an address, None for NULL; `calls` counts
-    the calls of a training step that are just this one."""
+    """One kernel call to measure. `operands`: those that the call is given, by name; `calls` counts the calls of a
+    training step that are just this one."""
 
     key: str
     call: KernelCall
-    operands: tuple[Operand | None, ...]
+    operands: Mapping[str, Operand]
     cluster: Cluster
     calls: int = 1
 
-    def layout(self) -> tuple[tuple[int | None, ...], int]:
+    def layout(self) -> tuple[dict[str, int], int]:
         """Byte offset of each operand, and the bytes of all.
 
         One lies behind the other, at the next word, as the planner places blocks, with a guard zone around each.
         """
-        offsets: list[int | None] = []
+        offsets: dict[str, int] = {}
         end = GUARD_BYTES
-        for operand in self.operands:
-            if operand is None:
-                offsets.append(None)
-            elif operand.same_as is not None:
-                offsets.append(offsets[operand.same_as])
+        for name, operand in self.operands.items():
+            if operand.same_as is not None:
+                offsets[name] = offsets[operand.same_as]
             else:
-                offsets.append(end)
+                offsets[name] = end
                 end += -(-operand.bytes // ALIGNMENT) * ALIGNMENT + GUARD_BYTES
-        return tuple(offsets), end
+        return offsets, end
 
 
 def collect_cases(schedule: Schedule, cluster: Cluster) -> list[Case]:
@@ -84,27 +82,15 @@ def collect_cases(schedule: Schedule, cluster: Cluster) -> list[Case]:
     return list(cases.values())
 
 
-def _operands(program: PlannedProgram, task: Task) -> tuple[Operand | None, ...]:
-    tensors = [argument for argument in task.call.arguments if isinstance(argument, Tensor)]
-    blocks = dict(zip((argument.name for argument in tensors), task.operands, strict=True))
-    found: list[Operand | None] = []
-    places: list[Block | None] = []
-    for argument in tensors:
-        block = blocks[argument.name]
-        if argument.name is None or block is None:
-            places.append(None)
-            found.append(None)
-            continue
-        dtype = program.graph.value(argument.name).dtype
-        count = block.part.count // dtype.bytes
+def _operands(program: PlannedProgram, task: Task) -> dict[str, Operand]:
+    found: dict[str, Operand] = {}
+    for name, value in task.call.tensors.items():
+        block = task.operands[name]
+        dtype = program.graph.value(value).dtype
         place = task.takes_over.get(block, block)
-        found.append(Operand(dtype, count, block in task.writes, _index(places, place)))
-        places.append(block)
-    return tuple(found)
-
-
-def _index(places: Sequence[Block | None], block: Block) -> int | None:
-    return next((index for index, place in enumerate(places) if place == block), None)
+        same_as = next((other for other in found if task.operands[other] == place), None)
+        found[name] = Operand(dtype, block.part.count // dtype.bytes, block in task.writes, same_as)
+    return found
 
 
 def make_job(case: Case, variants: Sequence[Variant], max_cycles: int) -> Job:
@@ -112,20 +98,17 @@ def make_job(case: Case, variants: Sequence[Variant], max_cycles: int) -> Job:
     reference = case.call.variants[0]
     ordered = [reference, *(variant for variant in variants if variant != reference)]
     offsets, total = case.layout()
-    given = [
-        None if operand is None or offset is None else (operand.dtype, offset)
-        for operand, offset in zip(case.operands, offsets, strict=True)
-    ]
+    given = {name: Placed(operand.dtype, offsets[name]) for name, operand in case.operands.items()}
     sources = render_case([case.call.with_variant(variant) for variant in ordered], given, total)
     fields = tuple(
         Field(
+            name,
             {"f16": "<f2", "f32": "<f4", "u8": "u1"}[operand.dtype.value],
             operand.count,
-            offset,
+            offsets[name],
             operand.written,
         )
-        for operand, offset in zip(case.operands, offsets, strict=True)
-        if operand is not None and offset is not None
+        for name, operand in case.operands.items()
     )
     return Job(
         case.key,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from odl.operators.base import KernelCall, Variant
+from odl.kernels.call import KernelCall, Variant
 from odl.options import Options
 from odl.targets.cv32e40p.description import Cluster
 from odl.tune.cache import VARIABLE, Timings, known_timings

@@ -22,7 +22,16 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any
 
-from odl.operators.base import KernelCall, Variant
+from odl.kernels.call import KernelCall, Variant
+from odl.kernels.signature import Kernel
+from odl.operators.convolution import (
+    CONV2D_FORWARD,
+    CONV2D_INPUT_GRADIENT,
+    CONV2D_WEIGHT_GRADIENT,
+    DEPTHWISE_FORWARD,
+    DEPTHWISE_INPUT_GRADIENT,
+    DEPTHWISE_WEIGHT_GRADIENT,
+)
 from odl.tune import depthwise, geometry
 
 TERMS = ("call", "loads", "multiplies", "rows", "tiles", "lines", "results", "carries", "regions", "code")
@@ -48,7 +57,7 @@ def fitted() -> Mapping[str, Counts]:
 def kind_of(call: KernelCall) -> str:
     """Kernels of one kind share their weights: template and arithmetic."""
     carried = " chunked" if call.context.get("chunked") else ""
-    return f"{call.template} {call.context.get('T')}{carried}"
+    return f"{call.kernel.template} {call.context.get('T')}{carried}"
 
 
 def predict(call: KernelCall, cores: int) -> float | None:
@@ -59,7 +68,7 @@ def predict(call: KernelCall, cores: int) -> float | None:
 
 def weights_of(call: KernelCall) -> Counts:
     """The weights for this kind of kernel; those of the template's plain fp16 kernels where none were fitted."""
-    return fitted().get(kind_of(call)) or fitted().get(f"{call.template} f16") or UNFITTED
+    return fitted().get(kind_of(call)) or fitted().get(f"{call.kernel.template} f16") or UNFITTED
 
 
 def weigh(counts: Counts, weights: Counts) -> float:
@@ -78,7 +87,7 @@ def fastest(call: KernelCall, cores: int) -> Variant | None:
 
 def counts_of(call: KernelCall, cores: int, weights: Counts | None = None) -> Counts | None:
     """The counts of the core that is the busiest by these weights; None for a kernel that the model does not know."""
-    walk = _WALKS.get(call.template)
+    walk = _WALKS.get(call.kernel)
     if walk is None:
         return None
     weights = weights or weights_of(call)
@@ -93,7 +102,7 @@ def _with_call(counts: Counter[str]) -> Counts:
 
 def _chunks(call: KernelCall, rows: int, terms: int) -> int:
     """Chunks of a sum of `rows` runs of `terms`."""
-    chunk = call.context["chunk"] if call.context.get("chunked") else 0
+    chunk = call.number("chunk") if call.context.get("chunked") else 0
     if not chunk or not rows or not terms:
         return 0
     return -(-rows // (chunk // terms)) if terms <= chunk else rows * -(-terms // chunk)
@@ -120,8 +129,8 @@ def _add_tiles(
 
 
 def _forward(call: KernelCall, core: int, cores: int) -> Counter[str]:
-    s, lanes = call.shape, geometry.lanes(call.context["T"])
-    pixels, channels = call.context["tile_pixels"], call.context["tile_channels"]
+    s, lanes = call.shape, geometry.lanes(str(call.context["T"]))
+    pixels, channels = call.number("tile_pixels"), call.number("tile_channels")
     share = geometry.share_grid(s["batch"] * s["out_h"], s["out_c"], channels, core, cores)
     counts: Counter[str] = Counter()
     blocks = list(geometry.split(share.column_end - share.column_begin, (channels, 1)))
@@ -141,8 +150,8 @@ def _forward(call: KernelCall, core: int, cores: int) -> Counter[str]:
 
 
 def _input_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
-    s, lanes = call.shape, geometry.lanes(call.context["T"])
-    pixels, vectors = call.context["tile_pixels"], call.context["tile_inputs"]
+    s, lanes = call.shape, geometry.lanes(str(call.context["T"]))
+    pixels, vectors = call.number("tile_pixels"), call.number("tile_inputs")
     share = geometry.share_grid(s["batch"] * s["in_h"], s["in_c"], vectors * lanes, core, cores)
     counts: Counter[str] = Counter()
     blocks = list(geometry.split(-(-(share.column_end - share.column_begin) // lanes), (vectors, 1)))
@@ -160,8 +169,8 @@ def _input_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
 
 
 def _weight_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
-    s, lanes = call.shape, geometry.lanes(call.context["T"])
-    channels, vectors = call.context["tile_channels"], call.context["tile_inputs"]
+    s, lanes = call.shape, geometry.lanes(str(call.context["T"]))
+    channels, vectors = call.number("tile_channels"), call.number("tile_inputs")
     block = vectors * lanes
     if s["batch"] * s["out_h"] * s["out_w"] * s["kernel_h"] * s["kernel_w"] == 1 and s["in_c"] % lanes == 0:
         return _products(s["out_c"], s["in_c"] // lanes, core, cores)
@@ -199,14 +208,16 @@ def _products(rows: int, vectors: int, core: int, cores: int) -> Counter[str]:
     return counts
 
 
-_WALKS: Mapping[str, Callable[[KernelCall, int, int], Counter[str]]] = {
-    "conv2d_forward": _forward,
-    "conv2d_input_gradient": _input_gradient,
-    "conv2d_weight_gradient": _weight_gradient,
-    "depthwise_forward": depthwise.forward,
-    "depthwise_input_gradient": depthwise.input_gradient,
-    "depthwise_weight_gradient": depthwise.weight_gradient,
+_WALKS: Mapping[Kernel, Callable[[KernelCall, int, int], Counter[str]]] = {
+    CONV2D_FORWARD: _forward,
+    CONV2D_INPUT_GRADIENT: _input_gradient,
+    CONV2D_WEIGHT_GRADIENT: _weight_gradient,
+    DEPTHWISE_FORWARD: depthwise.forward,
+    DEPTHWISE_INPUT_GRADIENT: depthwise.input_gradient,
+    DEPTHWISE_WEIGHT_GRADIENT: depthwise.weight_gradient,
 }
+#: The kernels that the model knows, by their templates.
+KNOWN = {kernel.template: kernel for kernel in _WALKS}
 
 
 def as_json(weights: Mapping[str, Counts]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from fractions import Fraction
 
-from odl.operators.base import KernelCall, Number, Tensor
+from odl.kernels.call import KernelCall, Number
 from odl.tune import geometry
 
 
@@ -36,7 +36,7 @@ def _map(
 ) -> Counter[str]:
     """A core's share of a map of the sides' height and width: whole vectors in columns, of `per_output` loads and
     multiplies (None: there are no columns), what is left in tiles of pixels that meet `window` taps."""
-    s, lanes = call.shape, geometry.lanes(call.context["T"])
+    s, lanes = call.shape, geometry.lanes(str(call.context["T"]))
     height, width = (s[side] for side in sides)
     counts: Counter[str] = Counter()
     first = 0
@@ -54,7 +54,7 @@ def _map(
 
 def weight_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
     """Rows of three taps (depthwise_rows.j2), single taps for all else."""
-    s, lanes = call.shape, geometry.lanes(call.context["T"])
+    s, lanes = call.shape, geometry.lanes(str(call.context["T"]))
     counts: Counter[str] = Counter()
     stride, first = _columns_stride(call), 0
     end = stride * (s["out_w"] - 1) + 3
@@ -69,7 +69,7 @@ def weight_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
         counts["tiles"] += vectors
     if first == s["in_c"]:
         return counts
-    vectors = call.context["tile_channels"]
+    vectors = call.number("tile_channels")
     share = geometry.share_plane(
         s["kernel_h"] * s["kernel_w"], s["in_c"] - first, vectors * lanes, core, cores
     )
@@ -101,7 +101,7 @@ def _add_tiles(
     share: tuple[int, int],
 ) -> None:
     """Rows of pixels at the channels from `first` on, in tiles of pixels that take one vector after the other."""
-    s, lanes, most = call.shape, geometry.lanes(call.context["T"]), call.context["tile_pixels"]
+    s, lanes, most = call.shape, geometry.lanes(str(call.context["T"])), call.number("tile_pixels")
     part = geometry.share_grid(size[0], s["in_c"] - first, lanes, *share)
     rows, vectors = part.row_end - part.row_begin, -(-(part.column_end - part.column_begin) // lanes)
     for pixels, many in geometry.split(size[1], range(most, 0, -1)):
@@ -122,8 +122,8 @@ def _columns_stride(call: KernelCall) -> int:
 
 
 def _forward_fits(call: KernelCall) -> bool:
-    s, tensors, (low, high) = call.shape, *_arguments(call)
-    plain = tensors[3].name is None and high == math.inf and low in (0.0, -math.inf)
+    s, (low, high) = call.shape, _limits(call)
+    plain = "addend" not in call.tensors and high == math.inf and low in (0.0, -math.inf)
     if s["stride_h"] == 2:
         lead = s["pad_top"] <= 1 and s["pad_left"] <= 1
         inside = 2 * s["out_h"] <= s["in_h"] + s["pad_top"] + 1
@@ -132,8 +132,8 @@ def _forward_fits(call: KernelCall) -> bool:
 
 
 def _input_gradient_fits(call: KernelCall) -> bool:
-    s, tensors, (low, high) = call.shape, *_arguments(call)
-    plain = tensors[2].name is None and (tensors[3].name is None or (high == math.inf and low == 0.0))
+    s, given = call.shape, call.tensors
+    plain = "addend" not in given and ("mask" not in given or _limits(call) == (0.0, math.inf))
     if s["stride_h"] == 2:
         rows, columns = s["in_h"] + s["pad_top"], s["in_w"] + s["pad_left"]
         lead = s["pad_top"] <= 2 and s["pad_left"] <= 2
@@ -142,7 +142,8 @@ def _input_gradient_fits(call: KernelCall) -> bool:
     return plain and s["pad_top"] <= 2 and 1 <= s["pad_left"] <= 2 and s["out_w"] >= 2
 
 
-def _arguments(call: KernelCall) -> tuple[list[Tensor], tuple[float, float]]:
-    """The tensors, and the two limits."""
-    low, high = (float(item.value) for item in call.arguments if isinstance(item, Number))
-    return [item for item in call.arguments if isinstance(item, Tensor)], (low, high)
+def _limits(call: KernelCall) -> tuple[float, float]:
+    """The clamp of the result, or of what the mask was made with."""
+    low, high = call.arguments["low"], call.arguments["high"]
+    assert isinstance(low, Number) and isinstance(high, Number)
+    return float(low.value), float(high.value)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
 
-from odl.operators.base import Argument, KernelCall, Number, Runtime, Tensor
+from odl.kernels.call import Argument, KernelCall, Number, Runtime, Tensor
 from odl.tune.cache import Timings
-from odl.tune.cost import TERMS, UNFITTED, Counts, counts_of, kind_of, weigh
+from odl.tune.cost import KNOWN, TERMS, UNFITTED, Counts, counts_of, kind_of, weigh
 
 #: Which core is the busiest depends on the weights, so the fit is repeated with those that it gave.
 _ROUNDS = 3
@@ -23,25 +22,27 @@ def fit(timings: Timings) -> dict[str, Counts]:
     """Weights by kind of kernel, from every right measurement of the kinds that the model knows."""
     by_kind: dict[str, list[tuple[KernelCall, int, int]]] = {}
     for key, measured in timings.items():
+        if json.loads(key)["template"] not in KNOWN:
+            continue
         for variant, timing in measured.items():
             call, cores = call_of(key, variant)
-            if timing.cycles is not None and counts_of(call, cores) is not None:
+            if timing.cycles is not None:
                 by_kind.setdefault(kind_of(call), []).append((call, cores, timing.cycles))
     return {kind: _fitted(rows) if len(rows) >= _LEAST else _scaled(rows) for kind, rows in by_kind.items()}
 
 
 def call_of(key: str, variant: str) -> tuple[KernelCall, int]:
-    """The kernel call of a cache's entry, as far as the model looks at it, and the cores."""
-    entry, chosen = json.loads(key), json.loads(variant)
-    arguments = tuple(_argument(text) for text in entry["arguments"])
-    context = {**entry["context"], **chosen}
-    return KernelCall(entry["template"], context, "", entry["shape"], arguments), int(entry["cores"])
+    """The kernel call of a cache's entry, as far as the model looks at it, and the cores. KeyError for another kernel."""
+    entry = json.loads(key)
+    kernel, context = KNOWN[entry["template"]], {**entry["context"], **json.loads(variant)}
+    names = (parameter.name for parameter in kernel.present(context))
+    arguments = dict(zip(names, map(_argument, entry["arguments"]), strict=True))
+    return KernelCall(kernel, context, entry["shape"], arguments), int(entry["cores"])
 
 
 def _argument(text: str) -> Argument:
-    plain: Mapping[str, Argument] = {"tensor": Tensor(""), "null": Tensor(None)}
-    if text in plain:
-        return plain[text]
+    if text in ("tensor", "null"):
+        return Tensor("" if text == "tensor" else None)
     try:
         return Number(float(text))
     except ValueError:

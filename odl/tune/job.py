@@ -13,8 +13,9 @@ from odl.targets.cv32e40p.description import Cluster
 
 @dataclass(frozen=True)
 class Field:
-    """An operand: NumPy type, elements, byte offset, whether the kernel writes it."""
+    """An operand: name, NumPy type, elements, byte offset, whether the kernel writes it."""
 
+    name: str
     dtype: str
     count: int
     offset: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from odl.operators.base import Argument, KernelCall, Number, Runtime, Variant
+from odl.kernels.call import Argument, KernelCall, Number, Runtime, Variant
 from odl.targets.cv32e40p.description import Cluster
 from odl.tune.texts import canonical, cluster_digest, kernel_digest
 
@@ -10,20 +10,20 @@ from odl.tune.texts import canonical, cluster_digest, kernel_digest
 def case_key(call: KernelCall, cluster: Cluster) -> str:
     """The key of a call on a cluster, as canonical JSON.
 
-    It holds template, shape, context without what variants change, which arguments are there and the values of those that
-    are numbers (a kernel takes a shorter way without an addend, say), cores, and digests of the cluster's description and
-    of the texts that the kernel is made of.
+    It holds template, shape, context without what variants change, in the order of the kernel's parameters which operands
+    are there and the values of scalars (a kernel takes a shorter way without an addend, say), cores, and digests of the
+    cluster's description and of the kernel's C.
     """
     varied = {name for variant in call.variants for name in variant.context}
     return canonical(
         {
-            "template": call.template,
+            "template": call.kernel.template,
             "shape": dict(call.shape),
             "context": {name: value for name, value in call.context.items() if name not in varied},
-            "arguments": [_argument(argument) for argument in call.arguments],
+            "arguments": [_argument(argument) for argument in call.in_order],
             "cores": cluster.cores,
             "cluster": cluster_digest(cluster),
-            "kernel": kernel_digest((call.template,)),
+            "kernel": kernel_digest(call),
         }
     )
 

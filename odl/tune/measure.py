@@ -156,8 +156,8 @@ def _difference(job: Job, data: bytes, memory: bytes, expected: bytes) -> str | 
 def _place(job: Job, memory: bytes, wanted: bytes) -> str:
     """Where the first difference lies."""
     first = next((at for at, (a, b) in enumerate(zip(memory, wanted, strict=False)) if a != b), 0)
-    for index, field in enumerate(job.fields):
+    for field in job.fields:
         size = np.dtype(field.dtype).itemsize
         if field.offset <= first < field.offset + field.count * size:
-            return f"element {(first - field.offset) // size} of operand {index}"
+            return f"element {(first - field.offset) // size} of {field.name}"
     return f"byte {first}"

@@ -41,7 +41,7 @@ class CaseReport:
         """The case's entry in the report."""
         call = self.case.call
         return {
-            "template": call.template,
+            "template": call.kernel.template,
             "shape": dict(call.shape),
             "context": json.loads(self.case.key)["context"],
             "calls": self.case.calls,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from odl.operators.base import Variant
+from odl.kernels.call import Variant
 from odl.tune import cache
 from odl.tune.case import Case, make_job
 from odl.tune.cost import counts_of, predict

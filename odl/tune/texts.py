@@ -11,6 +11,9 @@ from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
 
+from odl.codegen.kernels import render_kernel
+from odl.kernels.call import KernelCall
+from odl.kernels.signature import Kernel
 from odl.targets.cv32e40p.description import Cluster
 
 #: The dialect that the cluster's compiler is told to use.
@@ -28,18 +31,26 @@ def cluster_digest(cluster: Cluster) -> str:
     return _digest(canonical(dataclasses.asdict(cluster)))
 
 
+def kernel_digest(call: KernelCall) -> str:
+    """Of the C of all variants of a call, and of the headers that it includes on the cluster.
+
+    Comments, blanks and which template says what do not count.
+    """
+    contexts = [call.with_variant(variant).context for variant in call.variants] or [call.context]
+    return _kernel_digest(call.kernel, tuple(tuple(sorted(context.items())) for context in contexts))
+
+
 @functools.cache
-def kernel_digest(templates: tuple[str, ...]) -> str:
-    """Of the templates, those that they import, and the headers that they include on the cluster; comments do not count."""
-    texts: dict[str, str] = {}
-    waiting = [f"{template}.c.j2" for template in templates]
+def _kernel_digest(kernel: Kernel, contexts: tuple[tuple[tuple[str, str | int], ...], ...]) -> str:
+    rendered = [render_kernel(kernel, "kernel", dict(context)).text for context in contexts]
+    texts = {f"variant {number}": text for number, text in enumerate(rendered)}
+    waiting = [name for text in rendered for name in _headers(text)]
     while waiting:
         name = waiting.pop()
         if name not in texts:
-            text = _kernel_file(name)
-            texts[name] = _without_comments(text)
-            waiting += _mentioned(text)
-    return _digest(canonical(texts))
+            texts[name] = _header(name)
+            waiting += _headers(texts[name])
+    return _digest(canonical({name: _without_comments(text) for name, text in texts.items()}))
 
 
 @functools.cache
@@ -50,23 +61,21 @@ def headers_digest() -> str:
     return _digest(canonical(texts))
 
 
-def _kernel_file(name: str) -> str:
-    return (resources.files("odl.kernels") / name).read_text(encoding="utf-8")
+def _header(name: str) -> str:
+    return (resources.files("odl.kernels") / "isa" / name).read_text(encoding="utf-8")
 
 
 def _without_comments(text: str) -> str:
-    """The text without C's and Jinja's comments, blank lines, and how lines are indented."""
-    lines = re.sub(r"/\*.*?\*/|\{#.*?#\}", " ", text, flags=re.DOTALL).splitlines()
-    return "\n".join(" ".join(line.split()) for line in lines if line.strip())
+    """The words of C without its comments."""
+    return " ".join(re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL).split())
 
 
-def _mentioned(text: str) -> Iterator[str]:
-    """Templates and headers that a text imports or includes."""
-    yield from re.findall(r"""{%-?\s*(?:from|import|include|extends)\s+["']([\w.]+)["']""", text)
+def _headers(text: str) -> Iterator[str]:
+    """The kernels' headers that a text includes."""
     isa = resources.files("odl.kernels") / "isa"
     for name in _included(text):
         if (isa / name).is_file():  # kernels.h is the network's own, <math.h> the compiler's
-            yield f"isa/{name}"
+            yield name
 
 
 def _included(text: str) -> Iterator[str]:

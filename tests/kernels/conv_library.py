@@ -6,8 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import jinja2
 import numpy as np
+
+from odl.codegen.kernels import render_kernel
+from tests.kernels.signatures import KERNELS as SIGNATURES
+from tests.kernels.signatures import structs
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 
@@ -43,12 +46,6 @@ class ChannelShape(ctypes.Structure):
     _fields_ = [("pixels", ctypes.c_uint32), ("channels", ctypes.c_uint32)]
 
 
-SHAPE_STRUCTS = "".join(
-    f"struct {name} {{ uint32_t {', '.join(field for field, _ in struct._fields_)}; }};\n"
-    for name, struct in (("odl_conv2d_shape", ConvShape), ("odl_channel_shape", ChannelShape))
-)
-
-
 @dataclass(frozen=True)
 class Numbers:
     """Types of a variant: T stores activations, P biases, G gradients of parameters; chunk 0: unchunked."""
@@ -79,27 +76,16 @@ class Tiles:
     inputs: int
 
 
-def environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(KERNELS),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-
-
 def render(kernel: str, name: str, numbers: Numbers, tiles: Tiles, accumulate: bool) -> tuple[str, str]:
     """The C file of a kernel, and its prototype."""
     context = numbers.context | {
-        "name": name,
         "tile_pixels": tiles.pixels,
         "tile_channels": tiles.channels,
         "tile_inputs": tiles.inputs,
         "accumulate": accumulate,
     }
-    template = environment().get_template(f"{kernel}.c.j2")
-    return template.render(**context), str(template.make_module(context).prototype())
+    rendered = render_kernel(SIGNATURES[kernel], name, context)
+    return rendered.text, rendered.prototype
 
 
 def variants(all_numbers: dict[str, Numbers]) -> list[tuple[str, str, str, bool]]:
@@ -125,7 +111,7 @@ def build(folder: Path, tiles: Tiles, flags: list[str], numbers: dict[str, Numbe
         text, prototype = render(kernel, name, numbers[kind], tiles, accumulate)
         (folder / f"{name}.c").write_text(text)
         prototypes.append(prototype + ";\n")
-    (folder / "kernels.h").write_text('#include "odl_isa.h"\n' + SHAPE_STRUCTS + "".join(prototypes))
+    (folder / "kernels.h").write_text('#include "odl_isa.h"\n' + structs() + "".join(prototypes))
     command = ["gcc", *WARNINGS, *flags, "-fPIC", f"-I{KERNELS / 'isa'}", f"-I{folder}"]
 
     def compile_one(source: Path) -> None:

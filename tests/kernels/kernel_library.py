@@ -16,18 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from odl.codegen.kernels import render_kernel
+from tests.kernels.signatures import KERNELS as SIGNATURES
+from tests.kernels.signatures import SHAPES, structs
 
 KERNELS = Path(__file__).parents[2] / "kernels"
-STRUCTS = {
-    "odl_channel_shape": "pixels channels",
-    "odl_flat_shape": "count",
-    "odl_layout_shape": "batch height width channels",
-    "odl_classes_shape": "batch classes",
-    "odl_conv2d_shape": "batch in_h in_w in_c out_h out_w out_c kernel_h kernel_w stride_h stride_w pad_top pad_left",
-    "odl_pool_shape": "batch in_h in_w channels out_h out_w kernel_h kernel_w stride_h stride_w "
-    "pad_top pad_left count_include_pad divisor_override",
-}
+STRUCTS = {shape.name: " ".join(shape.fields) for shape in SHAPES}
 TYPES: dict[str, Any] = {"f16": np.float16, "f32": np.float32}
 INF = float("inf")
 Arrays = list[Any]
@@ -70,7 +65,7 @@ def contexts() -> dict[str, dict[str, Any]]:
     kernels: dict[str, dict[str, Any]] = {}
 
     def one(template: str, name: str, **context: Any) -> None:
-        kernels[name] = {"template": template, "name": name, **context}
+        kernels[name] = {"template": template, **context}
 
     plain = "relu relu_gradient add fill average_pool average_pool_gradient max_pool max_pool_gradient "
     plain += "global_average_pool global_average_pool_gradient cross_entropy mean_squared_error im2row"
@@ -99,21 +94,12 @@ CONTEXTS = contexts()
 
 def render() -> tuple[str, dict[str, str]]:
     """kernels.h, and the C file of every kernel."""
-    environment = Environment(  # for C, not HTML
-        loader=FileSystemLoader(KERNELS),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    header = '#ifndef KERNELS_H\n#define KERNELS_H\n#include "odl_isa.h"\n'
-    for struct, names in STRUCTS.items():
-        header += f"struct {struct} {{\n    uint32_t {', '.join(names.split())};\n}};\n"
+    header = f'#ifndef KERNELS_H\n#define KERNELS_H\n#include "odl_isa.h"\n{structs()}'
     sources = {}
     for name, context in CONTEXTS.items():
-        template: Any = environment.get_template(f"{context['template']}.c.j2")
-        header += f"{template.make_module(context).prototype()};\n"
-        sources[name] = template.render(context)
+        rendered = render_kernel(SIGNATURES[context["template"]], name, context)
+        header += f"{rendered.prototype};\n"
+        sources[name] = rendered.text
     return f"{header}#endif\n", sources
 
 

@@ -207,7 +207,7 @@ def test_bad_logits_are_seen(run: Runner, bad: float, overflow: bool | None) -> 
 
 
 def test_flags_tell_overflow(run: Runner) -> None:
-    """An fp16 sum beyond the range is infinite and leaves a flag; in fp32 there is room."""
+    """An fp16 sum beyond the range is infinite and leaves a flag."""
     big = np.full(3, 6e4, np.float16)
     arguments = (big, big, empty(3, "f16"), -INF, INF)
     (y,) = run("add_f16", {"count": 3}, *arguments, written=[2], overflow=True)

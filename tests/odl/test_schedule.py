@@ -106,7 +106,7 @@ def test_a_schedule_places_everything_and_is_verified():
     program = schedule.programs[STEP]
     assert set(program.offsets) == {"x", "a", "b", "c"}
     assert schedule.memory.peak_bytes == 2 * 16
-    assert [item.call.template for item in program.nodes] == ["relu", "relu", "add"]
+    assert [item.call.kernel.template for item in program.nodes] == ["relu", "relu", "add"]
 
 
 def test_a_capacity_that_is_too_small_is_the_users_error():

@@ -16,7 +16,8 @@ import numpy as np
 from odl.targets.cv32e40p import Cluster, run
 from odl.targets.pulp import MemoryLayout, build
 from tests.kernels import conv_library
-from tests.kernels.conv_library import SHAPE_STRUCTS, Numbers, Tiles, render, variants
+from tests.kernels.conv_library import Numbers, Tiles, render, variants
+from tests.kernels.signatures import structs
 
 PROGRAM = Path(__file__).parent / "programs" / "kernel_cases.c"
 OPTIONS = ("-O3", "-fno-math-errno", "-ffp-contract=off", "-fno-strict-aliasing", "-DODL_ISA_XCV")
@@ -71,7 +72,7 @@ class ClusterKernels:
             prototypes.append(prototype + ";\n")
             self.ids[name] = len(self.ids)
             calls.append(f"    case {self.ids[name]}:\n        {_call(kernel, name)};\n        break;\n")
-        _written(folder / "kernels.h", '#include "odl_isa.h"\n' + SHAPE_STRUCTS + "".join(prototypes))
+        _written(folder / "kernels.h", '#include "odl_isa.h"\n' + structs() + "".join(prototypes))
         _written(folder / "kernel_list.h", _KERNEL_LIST % (SHAPE_WORDS, OPERANDS, "".join(calls)))
 
     def run(

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from odl.codegen.kernels import render_kernel
 from odl.targets.cv32e40p import Cluster, run
 from odl.targets.pulp import MemoryLayout, build
 from tests.kernels.kernel_library import CONTEXTS, KERNELS, STRUCTS, Call
+from tests.kernels.signatures import KERNELS as SIGNATURES
+from tests.kernels.signatures import structs
 from tests.targets.kernels_on_cluster import OPTIONS, PROGRAM
 
 SHAPE_WORDS, OPERANDS, GUARD_BYTES, NONE = 14, 14, 16, 0xFFFFFFFF
@@ -104,26 +106,16 @@ static void run_kernel(uint32_t kernel, const void *s, void **p, float low, floa
 
 def _render(folder: Path, calls: Sequence[Call], contexts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
     """kernels.h, kernel_list.h and a file for every kernel called; the kernels' numbers."""
-    environment = Environment(  # for C, not HTML
-        loader=FileSystemLoader(KERNELS),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    header = '#include "odl_isa.h"\n'
-    header += "".join(
-        f"struct {struct} {{ uint32_t {', '.join(names.split())}; }};\n" for struct, names in STRUCTS.items()
-    )
+    header = f'#include "odl_isa.h"\n{structs()}'
     numbers: dict[str, int] = {}
     cases = ""
     for name, _, arguments, _, _ in calls:
         if name in numbers:
             continue
         numbers[name] = len(numbers)
-        template: Any = environment.get_template(f"{contexts[name]['template']}.c.j2")
-        header += f"{template.make_module(contexts[name]).prototype()};\n"
-        (folder / f"{name}.c").write_text(template.render(contexts[name]))
+        rendered = render_kernel(SIGNATURES[contexts[name]["template"]], name, contexts[name])
+        header += f"{rendered.prototype};\n"
+        (folder / f"{name}.c").write_text(rendered.text)
         cases += f"    case {numbers[name]}:\n        {_call(name, arguments)};\n        break;\n"
     (folder / "kernels.h").write_text(header)
     (folder / "kernel_list.h").write_text(_KERNEL_LIST % (SHAPE_WORDS, OPERANDS, cases))

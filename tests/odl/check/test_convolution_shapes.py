@@ -21,7 +21,8 @@ from odl.check.verify import relative_error
 from odl.codegen.kernels import KernelSet, environment
 from odl.graph.ir import DType, Layout, Role, Value
 from odl.graph.operator import Array
-from odl.operators.base import KernelCall, KernelRequest, Number, Operator, Tensor
+from odl.kernels.call import KernelCall, Number, Tensor
+from odl.operators.base import KernelRequest, Operator
 from odl.operators.convolution import (
     ChannelSum,
     Conv2d,
@@ -146,12 +147,14 @@ def calls(case: Case, numbers: Numbers) -> dict[str, Call]:
     dbias = Value("dbias", (case.channels[1],), Role.PARAMETER_GRADIENT)
 
     def bound(operator: Operator, inputs: Sequence[Value | None], output: Value) -> Call:
-        given = zip(operator.inputs, inputs, strict=True)
-        shapes = {name: value.shape for name, value in given if value is not None}
+        named = zip(operator.inputs, inputs, strict=True)
+        given = {name: value for name, value in named if value is not None}
+        shapes = {name: value.shape for name, value in given.items()}
         assert list(operator.shapes(shapes).values()) == [output.shape]
         accumulate = case.accumulate and output.role is Role.PARAMETER_GRADIENT
         chunk = numbers.precision.chunk
-        kernel = operator.kernel(KernelRequest(tuple(inputs), (output,), case.cores, chunk, accumulate))
+        (name,) = operator.outputs
+        kernel = operator.kernel(KernelRequest(given, {name: output}, case.cores, chunk, accumulate))
         assert kernel is not None
         return Call(kernel, output)
 
@@ -197,7 +200,7 @@ class Library:
         shape = (ctypes.c_uint32 * len(call.shape))(*call.shape.values())
         function = getattr(self._library, self._kernels.name(call))
         arguments: list[object] = []
-        for argument in call.arguments:
+        for argument in call.in_order:
             if isinstance(argument, Number):
                 arguments.append(ctypes.c_float(argument.value))
             else:

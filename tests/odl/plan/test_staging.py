@@ -18,9 +18,9 @@ from torch import nn
 import odl
 from odl.compiler import Compiled, compile_network
 from odl.errors import InputError
+from odl.kernels.tiling import CHANNELS, FLAT, ConvolutionTiling, Slice, ranges
 from odl.operators.convolution import Conv2d, Conv2dInputGradient, Conv2dWeightGradient, Window
 from odl.operators.im2row import Im2Row, Im2RowTiling
-from odl.operators.tiling import CHANNELS, FLAT, ConvolutionTiling, Slice, ranges
 from odl.options import Options
 from odl.plan.staging import Staging, Transfer, WaitForStores
 from odl.plan.tasks import Block
@@ -134,13 +134,12 @@ def test_tiles_of_a_convolution_give_the_whole(shape: dict[str, int], kind: Any,
         "weight_gradient": ([x, y], w),
     }[kind]
     whole = run_convolution(kind, depthwise, shape, inputs)
-    positions = (0, 1, 4) if kind != "weight_gradient" else (0, 1, 2)
-    counts: list[int | None] = [1] * (5 if kind != "weight_gradient" else 3)
+    names = {"forward": "x w y", "input_gradient": "dy w dx", "weight_gradient": "x dy dw"}[kind].split()
+    counts = dict.fromkeys(names, 1)
     pieced = np.zeros(result.size)
     times = np.zeros(result.size)
     for tile in tiling.tiles(shape, counts, parts):  # type: ignore[arg-type]
-        first, second, third = (tile.slices[position] for position in positions)
-        assert first is not None and second is not None and third is not None
+        first, second, third = (tile.slices[name] for name in names)
         assert min(tile.shape.values()) >= 0
         made = run_convolution(
             kind, depthwise, tile.shape, [part_of(inputs[0], first), part_of(inputs[1], second)]
@@ -171,9 +170,8 @@ def test_bands_of_window_rows_give_the_whole(shape: dict[str, int], data: st.Dat
     )
     whole = rows(shape, x)
     pieced, times = np.zeros(whole.size), np.zeros(whole.size)
-    for tile in tiling.tiles(shape, [x.size, whole.size], (parts, 1)):
-        given, made = tile.slices
-        assert given is not None and made is not None
+    for tile in tiling.tiles(shape, {"x": x.size, "y": whole.size}, (parts, 1)):
+        given, made = tile.slices["x"], tile.slices["y"]
         put(pieced, made, rows(dict(tile.shape), part_of(x, given)))
         put(times, made, np.ones(made.count))
     assert (times == 1).all()
@@ -182,13 +180,12 @@ def test_bands_of_window_rows_give_the_whole(shape: dict[str, int], data: st.Dat
 
 def test_flat_and_channel_tiles_cover_everything_once() -> None:
     for tiles, count in (
-        (FLAT.tiles({"count": 1001}, [1001, None, 1001], (7, 1)), 1001),
-        (CHANNELS.tiles({"channels": 13, "pixels": 5}, [65, 13], (4, 1)), 65),
+        (FLAT.tiles({"count": 1001}, {"x": 1001, "y": 1001}, (7, 1)), 1001),
+        (CHANNELS.tiles({"channels": 13, "pixels": 5}, {"x": 65, "gamma": 13}, (4, 1)), 65),
     ):
         seen = np.zeros(count)
         for tile in tiles:
-            part = tile.slices[0]
-            assert part is not None
+            part = tile.slices["x"]
             put(seen, part, np.ones(part.count))
         assert (seen == 1).all()
 

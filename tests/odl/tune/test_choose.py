@@ -10,7 +10,8 @@ import torch
 
 import odl
 from odl.compiler import compile_network
-from odl.operators.base import KernelCall, Variant
+from odl.kernels.call import KernelCall, Number, Tensor, Variant
+from odl.operators.optimizer import FILL
 from odl.options import Options
 from odl.precision import Precision
 from odl.targets.cv32e40p import Cluster
@@ -23,7 +24,7 @@ from odl.tune.key import variant_key
 from tests.networks import INPUT, samples, tiny, tiny_build
 from tests.odl.tune.cases import tiny_cases
 
-CASE = next(case for case in tiny_cases() if case.call.template == "conv2d_forward")
+CASE = next(case for case in tiny_cases() if case.call.kernel.template == "conv2d_forward")
 TWO = Variant({"tile_pixels": 2, "tile_channels": 2})
 
 
@@ -63,9 +64,9 @@ def test_a_wrong_variant_is_never_chosen() -> None:
 
 def test_without_measurements_the_model_or_the_first_decides() -> None:
     assert choose(CASE.call, 2, {}).source == "predicted"
-    unknown = KernelCall(
-        "fill", {"tile": 1}, "", {}, (), variants=(Variant({"tile": 1}), Variant({"tile": 2}))
-    )
+    variants = (Variant({"tile": 1}), Variant({"tile": 2}))
+    arguments = {"y": Tensor("y"), "value": Number(0.0)}
+    unknown = KernelCall(FILL, {"T": "f16", "tile": 1}, {}, arguments, variants)
     assert choose(unknown, 2, {}).variant is unknown.variants[0]
     assert choose(unknown, 2, {}).source == "first"
 
@@ -86,7 +87,7 @@ def test_the_host_has_no_choice_and_the_variable_takes_it_away(monkeypatch: pyte
 def store_choice(file: Path, pixels: int, channels: int, change: Callable[[str], str] = str) -> None:
     """Entries in the cache that make this tile the fastest for every forward convolution of the tiny network."""
     for case in tiny_cases("fp16", 8):
-        if case.call.template == "conv2d_forward":
+        if case.call.kernel.template == "conv2d_forward":
             known = timings(**{"_4x4": 100, f"_{pixels}x{channels}": 50})
             cache.store(file, [Measured(change(case.key), tuple(known.values()))])
 
@@ -129,7 +130,7 @@ def test_a_compilation_takes_what_the_cache_says_and_bits_stay(tuning: Path, tmp
 
 def test_a_stale_entry_is_ignored(tuning: Path, tmp_path: Path) -> None:
     compiled_kernels(tmp_path / "before")
-    kernel = next(case for case in tiny_cases("fp16", 8) if case.call.template == "conv2d_forward").key
+    kernel = next(case for case in tiny_cases("fp16", 8) if case.call.kernel.template == "conv2d_forward").key
     digest = kernel.partition('"kernel":"')[2][:16]
     store_choice(tuning, 1, 4, lambda key: key.replace(digest, "0" * 16))
     compiled_kernels(tmp_path / "stale")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import itertools
 import subprocess
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odl.operators.base import KernelCall, Tensor
-from odl.operators.convolution import VARIANTS
+from odl.kernels.call import KernelCall, Number, Tensor
+from odl.operators.convolution import CONV2D_FORWARD, VARIANTS
+from odl.operators.optimizer import FILL
 from odl.tune import geometry
 from odl.tune.cache import shipped
 from odl.tune.cost import TERMS, counts_of, fastest, fitted, kind_of, predict
@@ -82,8 +84,10 @@ def forward(pixels: int, channels: int, **shape: int) -> KernelCall:
         **shape,
     }
     context = {"T": "f16", "chunked": False, "tile_pixels": pixels, "tile_channels": channels}
+    arguments = dict.fromkeys(("x", "w", "bias", "addend", "y"), Tensor("x"))
+    limits = {"low": Number(0.0), "high": Number(6.0)}
     return KernelCall(
-        "conv2d_forward", context, "", sizes, (Tensor("x"),) * 5, variants=VARIANTS["conv2d_forward"]
+        CONV2D_FORWARD, context, sizes, {**arguments, **limits}, variants=VARIANTS["conv2d_forward"]
     )
 
 
@@ -119,8 +123,9 @@ def test_every_template_with_variants_is_known_or_left_to_the_first() -> None:
     for case in tiny_cases():
         assert predict(case.call, 2) is not None
         assert predict(case.call, 2) == predict(call_of(case.key, variant_key(case.call.variants[0]))[0], 2)
-    assert predict(KernelCall("fill", {}, "", {}, ()), 2) is None
-    assert fastest(KernelCall("fill", {}, "", {}, (), variants=VARIANTS["conv2d_forward"]), 2) is None
+    fill = KernelCall(FILL, {"T": "f16"}, {}, {"y": Tensor("y"), "value": Number(0.0)})
+    assert predict(fill, 2) is None
+    assert fastest(dataclasses.replace(fill, variants=VARIANTS["conv2d_forward"]), 2) is None
 
 
 def test_a_fit_finds_the_weights_that_made_the_cycles() -> None:
@@ -170,7 +175,7 @@ def test_the_shipped_weights_are_near_the_shipped_measurements() -> None:
 
 def test_the_models_error_is_reported() -> None:
     case = tiny_cases()[0]
-    assert case.call.template == "conv2d_forward"
+    assert case.call.kernel.template == "conv2d_forward"
     names = [variant_key(variant) for variant in case.call.variants]
     pick = fastest(case.call, 2)
     assert pick is not None

@@ -32,7 +32,7 @@ def simulator(private_cache: Path) -> None:
 
 
 def forward_case(dtype: str = "fp16") -> Case:
-    return next(case for case in tiny_cases(dtype) if case.call.template == "conv2d_forward")
+    return next(case for case in tiny_cases(dtype) if case.call.kernel.template == "conv2d_forward")
 
 
 def forward_job() -> Job:

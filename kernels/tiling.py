@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,10 +36,10 @@ class Slice:
 
 @dataclass(frozen=True)
 class Tile:
-    """The shape of one smaller call, and the part of every tensor argument (None where the argument is absent)."""
+    """The shape of one smaller call, and the part of every operand that the call is given."""
 
     shape: Mapping[str, int]
-    slices: tuple[Slice | None, ...]
+    slices: Mapping[str, Slice]
 
 
 class Tiling(ABC):
@@ -51,9 +51,9 @@ class Tiling(ABC):
 
     @abstractmethod
     def tiles(
-        self, shape: Mapping[str, int], counts: Sequence[int | None], parts: tuple[int, int]
+        self, shape: Mapping[str, int], counts: Mapping[str, int], parts: tuple[int, int]
     ) -> list[Tile]:
-        """The tiles for a number of parts along each axis; `counts` are the tensors' elements."""
+        """The tiles for a number of parts along each axis; `counts` has the elements of each operand by its name."""
 
 
 def ranges(total: int, parts: int, unit: int = 1) -> list[tuple[int, int]]:
@@ -73,13 +73,13 @@ class FlatTiling(Tiling):
         return max(1, shape["count"] // 64), 1
 
     def tiles(
-        self, shape: Mapping[str, int], counts: Sequence[int | None], parts: tuple[int, int]
+        self, shape: Mapping[str, int], counts: Mapping[str, int], parts: tuple[int, int]
     ) -> list[Tile]:
         """Runs of elements."""
         return [
             Tile(
                 {**shape, "count": end - begin},
-                tuple(None if count is None else Slice(begin, end - begin) for count in counts),
+                dict.fromkeys(counts, Slice(begin, end - begin)),
             )
             for begin, end in ranges(shape["count"], parts[0], 4)
         ]
@@ -94,17 +94,17 @@ class ChannelTiling(Tiling):
         return -(-shape["channels"] // 2), 1
 
     def tiles(
-        self, shape: Mapping[str, int], counts: Sequence[int | None], parts: tuple[int, int]
+        self, shape: Mapping[str, int], counts: Mapping[str, int], parts: tuple[int, int]
     ) -> list[Tile]:
         """Runs of channels."""
         channels = shape["channels"]
         return [
             Tile(
                 {**shape, "channels": end - begin},
-                tuple(
-                    None if count is None else Slice(begin, end - begin, count // channels, channels)
-                    for count in counts
-                ),
+                {
+                    name: Slice(begin, end - begin, count // channels, channels)
+                    for name, count in counts.items()
+                },
             )
             for begin, end in ranges(channels, parts[0], 2)
         ]
@@ -114,7 +114,7 @@ class ChannelTiling(Tiling):
 class ConvolutionTiling(Tiling):
     """Convolutions: rows of the output map (weight gradients: input channels), then output channels.
 
-    Arguments: forward x, w, bias, addend, y; input gradient dy, w, addend, mask, dx; weight gradient x, dy, dw.
+    Operands: forward x, w, bias, addend, y; input gradient dy, w, addend, mask, dx; weight gradient x, dy, dw.
     Shapes as the kernels': maps [batch][h][w][c], weights [out_c][kernel_h][kernel_w][in_c], depthwise weights
     [kernel_h][kernel_w][c]. A batch is divided into images before images are into rows.
     """
@@ -134,7 +134,7 @@ class ConvolutionTiling(Tiling):
         return shape["batch"] * rows, out_pairs
 
     def tiles(
-        self, shape: Mapping[str, int], counts: Sequence[int | None], parts: tuple[int, int]
+        self, shape: Mapping[str, int], counts: Mapping[str, int], parts: tuple[int, int]
     ) -> list[Tile]:
         """Channels outside, rows inside, so that a tile's weights stay while its rows pass."""
         if self.kind == "weight_gradient":
@@ -146,7 +146,7 @@ class ConvolutionTiling(Tiling):
             make = self._forward if self.kind == "forward" else self._input_gradient
             made = [make(shape, band, cut) for cut in cuts for band in bands]
         return [
-            Tile(tile.shape, tuple(None if counts[i] is None else part for i, part in enumerate(tile.slices)))
+            Tile(tile.shape, {name: part for name, part in tile.slices.items() if name in counts})
             for tile in made
         ]
 
@@ -183,7 +183,8 @@ class ConvolutionTiling(Tiling):
             cut if self.depthwise else (0, shape["in_c"]),
         )  # fmt: skip
         result = _map(shape["out_h"], shape["out_w"], shape["out_c"], image, images, begin, end, cut)
-        return Tile(tile, (source, self._weight(shape, cut, "out"), Slice(cut[0], channels), result, result))
+        slices = {"x": source, "w": self._weight(shape, cut, "out"), "bias": Slice(cut[0], channels)}
+        return Tile(tile, slices | {"addend": result, "y": result})
 
     def _input_gradient(
         self, shape: Mapping[str, int], band: tuple[int, int, int, int], cut: tuple[int, int]
@@ -212,7 +213,8 @@ class ConvolutionTiling(Tiling):
             cut if self.depthwise else (0, shape["out_c"]),
         )  # fmt: skip
         result = _map(shape["in_h"], shape["in_w"], shape["in_c"], image, images, begin, end, cut)
-        return Tile(tile, (gradient, self._weight(shape, cut, "in"), result, result, result))
+        slices = {"dy": gradient, "w": self._weight(shape, cut, "in")}
+        return Tile(tile, slices | {"addend": result, "mask": result, "dx": result})
 
     def _weight_gradient(self, shape: Mapping[str, int], parts: tuple[int, int]) -> list[Tile]:
         tiles = []
@@ -230,7 +232,7 @@ class ConvolutionTiling(Tiling):
                     if self.depthwise
                     else _weight_block(shape, out_cut, in_cut)
                 )
-                tiles.append(Tile(tile, (x, dy, dw)))
+                tiles.append(Tile(tile, {"x": x, "dy": dy, "dw": dw}))
         return tiles
 
     def _weight(self, shape: Mapping[str, int], cut: tuple[int, int], side: str) -> Slice:
