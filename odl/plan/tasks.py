@@ -44,6 +44,10 @@ class Block:
         inside = self.part.offset <= other.part.offset and other.end <= self.end
         return self.tensor == other.tensor and self.part.lines == 1 and inside
 
+    def serves(self, wanted: Block) -> bool:
+        """Whether the wanted block lies in one piece within this one when this one's lines lie one after another."""
+        return self == wanted or (self.covers(wanted) and self.part.lines == wanted.part.lines == 1)
+
     def meets(self, other: Block) -> bool:
         """Whether the blocks may have a byte in common; never False when they have."""
         if self.tensor != other.tensor or self.part.offset >= other.end or other.part.offset >= self.end:

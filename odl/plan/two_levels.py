@@ -10,7 +10,8 @@ from odl.graph.ir import Graph
 from odl.plan.buffers import Buffer, MemoryPlan, Placement, own_bytes
 from odl.plan.incoming import place_incoming
 from odl.plan.program import FROM_CALLER, PURPOSES, BoundNode, Keys, PlannedProgram, ScheduleRequest
-from odl.plan.staging import DoesNotFitError, Staging, Stay, stage
+from odl.plan.stager import DoesNotFitError, stage
+from odl.plan.staging import Staging, Stay
 from odl.plan.storage import Storage
 from odl.plan.tasks import Task, make_tasks
 from odl.plan.verify import PlanError
