@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-import odl.operators  # noqa: F401  (registers every operator's lowering)
 from odl.errors import InputError, option
 from odl.graph.ir import Graph, Role
 from odl.graph.operator import Array

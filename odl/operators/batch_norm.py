@@ -20,7 +20,7 @@ from odl.kernels.call import KernelCall, Number
 from odl.kernels.signature import CHANNEL_SHAPE, Direction, Kernel, Operand, Scalar, Specialisation
 from odl.kernels.tiling import CHANNELS
 from odl.operators.base import INFINITY, KernelRequest, Operator, clamp
-from odl.trace.lowering import Lowering, lowers
+from odl.operators.lowering import Lowering, lowers
 
 _AFFINE = (Operand("x", "T"), Operand("gamma", "P"), Operand("beta", "P"))
 _Y = Operand("y", "T", Direction.WRITE)

@@ -29,7 +29,7 @@ from odl.kernels.signature import (
 )
 from odl.kernels.tiling import CHANNELS, ConvolutionTiling
 from odl.operators.base import INFINITY, KernelRequest, Operator, clamp
-from odl.trace.lowering import Lowering, lowers
+from odl.operators.lowering import Lowering, lowers
 
 CONV2D_SHAPE = ShapeStruct(
     "odl_conv2d_shape",

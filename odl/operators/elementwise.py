@@ -16,7 +16,7 @@ from odl.kernels.call import KernelCall, Number
 from odl.kernels.signature import FLAT_SHAPE, Direction, Kernel, Operand, Scalar
 from odl.kernels.tiling import FLAT
 from odl.operators.base import INFINITY, KernelRequest, Operator, clamp
-from odl.trace.lowering import Lowering, lowers
+from odl.operators.lowering import Lowering, lowers
 
 _LIMITS = (Scalar("low"), Scalar("high"))
 RELU = Kernel(

@@ -25,7 +25,7 @@ from odl.operators.convolution import (
     Conv2dWeightGradient,
     Window,
 )
-from odl.trace.lowering import Lowering, Transposed, lowers
+from odl.operators.lowering import Lowering, Transposed, lowers
 
 _POINT = Window((1, 1))
 

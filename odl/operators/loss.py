@@ -19,7 +19,7 @@ from odl.graph.operator import Array, Shape
 from odl.kernels.call import KernelCall, Runtime
 from odl.kernels.signature import Direction, Kernel, Operand, Scalar, ShapeStruct
 from odl.operators.base import KernelRequest, Operator
-from odl.trace.lowering import Lowering, lowers
+from odl.operators.lowering import Lowering, lowers
 
 
 def _softmax_parts(logits: Array) -> tuple[Array, Array]:

@@ -17,7 +17,7 @@ from odl.kernels.signature import LAYOUT_SHAPE, Direction, Kernel, Operand, Shap
 from odl.kernels.tiling import CHANNELS
 from odl.operators.base import KernelRequest, Operator
 from odl.operators.convolution import Window
-from odl.trace.lowering import Expanded, Lowering, lowers
+from odl.operators.lowering import Expanded, Lowering, lowers
 
 POOL_SHAPE = ShapeStruct(
     "odl_pool_shape",

@@ -15,7 +15,7 @@ from odl.graph.operator import Array, InPlace, Shape
 from odl.kernels.call import KernelCall
 from odl.kernels.signature import LAYOUT_SHAPE, Direction, Kernel, Operand, Specialisation
 from odl.operators.base import KernelRequest, Operator
-from odl.trace.lowering import Lowering, lowers
+from odl.operators.lowering import Lowering, lowers
 
 CHANGE_LAYOUT = Kernel("change_layout", LAYOUT_SHAPE, (Operand("x", "T"), Operand("y", "T", Direction.WRITE)))
 

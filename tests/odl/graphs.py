@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as functional
 from torch import nn
 
-import odl.operators  # noqa: F401  (registers every operator's lowering)
 from odl.graph import Graph, Node
 from odl.passes.rewrite import remove_dead_code
 from odl.trace.lowering import lower

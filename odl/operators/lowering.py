@@ -1,0 +1,197 @@
+"""What lowers ATen nodes to operators: the rules, which each operator file registers with `lowers`, and what they build.
+
+Rules see FX nodes as plain objects and never call PyTorch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from odl.errors import InputError
+from odl.graph.ir import DType, Layout, Node, Role, Value
+from odl.graph.operator import AbstractOperator
+
+Rule = Callable[["Lowering", Any], None]
+RULES: dict[str, Rule] = {}
+#: Rules that serve parts of other operators only and are not worth naming to a user.
+_PARTS: set[str] = set()
+
+#: How a backward node's name ends.
+_SUFFIX = {"input_gradient": "input_gradient", "weight_gradient": "gradient"}
+
+
+def lowers(*targets: str, part: bool = False) -> Callable[[Rule], Rule]:
+    """Register a rule for ATen operators, named as in `aten.relu.default`.
+
+    `part` says that they are supported as parts of others only, as the transposition in a linear layer is.
+    """
+
+    def register(rule: Rule) -> Rule:
+        for target in targets:
+            if target in RULES:
+                raise ValueError(f"two rules lower {target}")
+            RULES[target] = rule
+            if part:
+                _PARTS.add(target)
+        return rule
+
+    return register
+
+
+def supported() -> str:
+    """The ATen operators with a rule that a model's forward pass can call, without PyTorch's private names."""
+    names = {target.split(".")[1] for target in RULES.keys() - _PARTS if target.startswith("aten.")}
+    return ", ".join(sorted(name for name in names if "backward" not in name and not name.startswith("_")))
+
+
+@dataclass(frozen=True)
+class Transposed:
+    """A two-dimensional value seen with its axes swapped; exists only while lowering."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """A value repeated over its axes of size one; exists only while lowering."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+Operand = str | Transposed | Expanded | tuple[str | None, ...]
+
+
+class Lowering:
+    """The graph while it is being built, and what each FX node became.
+
+    `locate` says where an FX node stands in the user's model, for error messages.
+    """
+
+    def __init__(self, locate: Callable[[Any], str]) -> None:
+        self._locate = locate
+        self.values: dict[str, Value] = {}
+        self.nodes: list[Node] = []
+        self._operands: dict[Any, Operand] = {}
+        self._seen: dict[str, int] = {}
+
+    # --- what rules ask -------------------------------------------------------------------------------
+
+    def operand(self, node: Any) -> Operand:
+        """What the FX node became; InputError for a scalar or a constant, which become nothing."""
+        if node not in self._operands:
+            raise InputError(f"a scalar parameter, buffer or constant ({node}) in the model is not supported")
+        return self._operands[node]
+
+    def name(self, node: Any) -> str:
+        """The value that the FX node became; InputError when it is a transposed or expanded view."""
+        operand = self.operand(node)
+        if not isinstance(operand, str):
+            raise InputError(f"{self.where(node)}: a transposed or broadcast tensor is not supported here")
+        return operand
+
+    def parameter(self, user: Any, node: Any) -> str:
+        """As `name`, for a weight or bias of the FX node `user`: InputError unless it is a parameter of the model."""
+        name = self.name(node)
+        if self.values[name].role is not Role.PARAMETER:
+            raise InputError(
+                f"{self.where(user)}: weights and biases must be parameters, which '{name}' is not"
+            )
+        return name
+
+    def shape(self, node: Any) -> tuple[int, ...]:
+        """PyTorch shape of the FX node's tensor."""
+        return tuple(int(size) for size in node.meta["val"].shape)
+
+    def where(self, node: Any) -> str:
+        """The operator and where it stands in the user's model, for error messages."""
+        return f"{node.target} {self._locate(node)}".rstrip()
+
+    def producer(self, name: str) -> Node | None:
+        """The node that made a value."""
+        return next((node for node in self.nodes if name in node.results), None)
+
+    # --- what rules do --------------------------------------------------------------------------------
+
+    def set(self, node: Any, operand: Operand) -> None:
+        """Say what an FX node became."""
+        self._operands[node] = operand
+
+    def set_tuple(self, node: Any, names: Sequence[str | None]) -> None:
+        """Say what the items of an FX node with several results became."""
+        self._operands[node] = tuple(names)
+
+    def set_weight_layout(self, node: Any, depthwise: bool) -> None:
+        """Choose the memory layout of a convolution's weight."""
+        value = self.values[self.name(node)]
+        self.values[value.name] = replace(value, layout=Layout.HWC if depthwise else Layout.OHWI)
+
+    def save(self, name: str, dtype: DType) -> None:
+        """Say that a result is kept for the gradient in a type of its own, whatever the precision."""
+        self.values[name] = replace(self.values[name], role=Role.SAVED, dtype=dtype)
+
+    def give_role(self, name: str, role: Role) -> None:
+        """Give a value another role than its node's other results."""
+        layout = Layout.FLAT if role is Role.PARAMETER_GRADIENT else self.values[name].layout
+        self.values[name] = replace(self.values[name], role=role, layout=layout)
+
+    def emit(
+        self, node: Any, operator: AbstractOperator, inputs: Mapping[str, str | None], role: Role
+    ) -> str:
+        """Add a node with one result and say that the FX node became it."""
+        (name,) = self.add(node, operator, inputs, role).values()
+        self.set(node, name)
+        return name
+
+    def add(
+        self,
+        node: Any,
+        operator: AbstractOperator,
+        inputs: Mapping[str, str | None],
+        role: Role,
+        called: Mapping[str, str] | None = None,
+    ) -> dict[str, str]:
+        """Add a node and its values; the names of the values by the operator's names of its outputs.
+
+        `inputs` maps the operator's names to values, in the operator's order, None for what is absent. `called` gives the
+        outputs names of one's own. InputError when shapes do not fit.
+        """
+        given = {name: value for name, value in inputs.items() if value is not None}
+        try:
+            shapes = operator.shapes({name: self.values[value].shape for name, value in given.items()})
+        except ValueError as error:
+            raise InputError(f"{self.where(node)}: {error}") from error
+        base = self._name_of(node, operator, given.values())
+        numbered = {name: f"{base}_{index}" if index else base for index, name in enumerate(shapes)}
+        outputs = {name: self._unique((called or numbered)[name]) for name in shapes}
+        for name, shape in shapes.items():
+            self.values[outputs[name]] = Value(outputs[name], shape, role, layout=_layout(shape, role))
+        node_name = next(iter(outputs.values()), None) or self._unique(base)
+        self.nodes.append(Node(node_name, operator, given, outputs))
+        return outputs
+
+    # --- names and layouts ----------------------------------------------------------------------------
+
+    def _name_of(self, node: Any, operator: AbstractOperator, inputs: Iterable[str]) -> str:
+        given = (self.values[name] for name in inputs)
+        owner = next((value.source for value in given if value.role is Role.PARAMETER and value.source), None)
+        base = owner.rpartition(".")[0] if owner else node.name
+        suffix = _SUFFIX.get(operator.pass_name)
+        return (f"{base}.{suffix}" if suffix and owner else base) or str(node.name)
+
+    def _unique(self, name: str) -> str:
+        name = re.sub(r"[^0-9A-Za-z_.]", "_", name)
+        if name not in self.values and name not in self._seen:
+            self._seen[name] = 0
+            return name
+        self._seen[name] = self._seen.get(name, 0) + 1
+        return self._unique(f"{name}_{self._seen[name] + 1}")
+
+
+def _layout(shape: tuple[int, ...], role: Role) -> Layout:
+    if len(shape) != 4:
+        return Layout.FLAT
+    return Layout.OHWI if role is Role.PARAMETER_GRADIENT else Layout.NHWC
