@@ -182,7 +182,7 @@ def initial_image(network: Network) -> tuple[bytes, list[InitialTensor]]:
     image = b""
     tensors: list[InitialTensor] = []
     for value, offset in network.schedule.persistent:
-        if value.role not in (Role.PARAMETER, Role.STATISTIC):
+        if not value.role.of_model:
             continue
         data = to_memory(value, network.initial[value.name])
         tensors.append(InitialTensor(comment_text(value.name), offset, len(data), len(image)))

@@ -91,7 +91,7 @@ def _check_same(net: Net, module: nn.Module, output_shape: tuple[int, ...]) -> N
     shapes = {name: tuple(tensor.shape) for name, tensor in module.named_parameters()}
     shapes |= {name: tuple(tensor.shape) for name, tensor in module.named_buffers()}
     for name, value in net.tensors().items():
-        if value.role not in (Role.PARAMETER, Role.STATISTIC):
+        if not value.role.of_model:
             continue
         if name not in shapes:
             raise InputError(f"it has no '{name}'")

@@ -208,7 +208,7 @@ class Verifier:
                 self._note(name, "frozen", relative_error(end, start), 0.0)
                 continue
             kind = _KINDS.get(value.role, "optimizer")
-            owner = name if value.role in (Role.PARAMETER, Role.STATISTIC) else name.rpartition(".")[0]
+            owner = name if value.role.of_model else name.rpartition(".")[0]
             bound = self._bound if owner in self._trainable else self._ceiling
             floor = self._noise_floor(owner, wanted, bound)
             floor *= rate if value.role is Role.PARAMETER else 1.0

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Self
 
 from odl.graph.operator import AbstractOperator
 
@@ -27,27 +28,85 @@ class DType(StrEnum):
         return {"f16": 2, "f32": 4, "u8": 1}[self.value]
 
 
+class Purpose(StrEnum):
+    """What the bytes of a buffer are for, as memory plans and reports sum them up."""
+
+    WEIGHTS = "weights"
+    ACTIVATIONS = "activations"
+    GRADIENTS = "gradients"
+    OPTIMIZER = "optimizer"
+    STATISTICS = "statistics"
+    INPUTS = "inputs"
+
+
+@dataclass(frozen=True)
+class _Facts:
+    purpose: Purpose
+    persistent: bool = False
+    of_model: bool = False
+    from_caller: bool = False
+    to_caller: bool = False
+    half: bool = False
+
+
 class Role(StrEnum):
-    """What a value is for; the memory plan's purposes follow from it.
+    """What a value is for, and everything that stages decide by it.
 
     SAVED is what a forward kernel keeps for its gradient besides activations, in a type of its own.
     """
 
-    INPUT = "input"
-    TARGET = "target"
-    SAMPLE_WEIGHT = "sample_weight"
-    PARAMETER = "parameter"
-    WORKING_COPY = "working_copy"
-    STATISTIC = "statistic"
-    ACTIVATION = "activation"
-    SAVED = "saved"
-    GRADIENT = "gradient"
-    PARAMETER_GRADIENT = "parameter_gradient"
-    OPTIMIZER = "optimizer"
-    LOSS = "loss"
+    INPUT = "input", _Facts(Purpose.INPUTS, from_caller=True, half=True)
+    TARGET = "target", _Facts(Purpose.INPUTS, from_caller=True)
+    SAMPLE_WEIGHT = "sample_weight", _Facts(Purpose.INPUTS, from_caller=True)
+    PARAMETER = "parameter", _Facts(Purpose.WEIGHTS, persistent=True, of_model=True)
+    WORKING_COPY = "working_copy", _Facts(Purpose.WEIGHTS, persistent=True)
+    STATISTIC = "statistic", _Facts(Purpose.STATISTICS, persistent=True, of_model=True)
+    ACTIVATION = "activation", _Facts(Purpose.ACTIVATIONS, half=True)
+    SAVED = "saved", _Facts(Purpose.ACTIVATIONS)
+    GRADIENT = "gradient", _Facts(Purpose.GRADIENTS, half=True)
+    PARAMETER_GRADIENT = "parameter_gradient", _Facts(Purpose.GRADIENTS)
+    OPTIMIZER = "optimizer", _Facts(Purpose.OPTIMIZER, persistent=True)
+    LOSS = "loss", _Facts(Purpose.ACTIVATIONS, to_caller=True)
 
+    _facts: _Facts
 
-PERSISTENT_ROLES = frozenset({Role.PARAMETER, Role.WORKING_COPY, Role.STATISTIC, Role.OPTIMIZER})
+    def __new__(cls, text: str, facts: _Facts | None = None) -> Self:
+        """A member whose value is its text; looking one up, `Role(text)`, takes no facts."""
+        assert facts is not None
+        member = str.__new__(cls, text)
+        member._value_ = text
+        member._facts = facts
+        return member
+
+    @property
+    def purpose(self) -> Purpose:
+        """The memory plan's category."""
+        return self._facts.purpose
+
+    @property
+    def persistent(self) -> bool:
+        """Whether the value outlives a step."""
+        return self._facts.persistent
+
+    @property
+    def of_model(self) -> bool:
+        """Whether the value is a parameter or buffer of the user's module."""
+        return self._facts.of_model
+
+    @property
+    def from_caller(self) -> bool:
+        """Whether the caller of a program writes the value before it."""
+        return self._facts.from_caller
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the value comes from or goes to the caller, so that no operator may work in its bytes."""
+        return self._facts.from_caller or self._facts.to_caller
+
+    @property
+    def half(self) -> bool:
+        """Whether the value is stored in fp16 in every precision but fp32."""
+        return self._facts.half
 
 
 class Layout(StrEnum):
@@ -94,7 +153,7 @@ class Value:
     @property
     def persistent(self) -> bool:
         """Whether the value outlives a step."""
-        return self.role in PERSISTENT_ROLES
+        return self.role.persistent
 
 
 @dataclass(frozen=True)
@@ -163,8 +222,9 @@ class Graph:
         for node in kept:
             used.update(node.reads)
             used.update(node.results)
-        always = {Role.INPUT, Role.TARGET, Role.SAMPLE_WEIGHT}
-        values = {name: value for name, value in self.values.items() if name in used or value.role in always}
+        values = {
+            name: value for name, value in self.values.items() if name in used or value.role.from_caller
+        }
         return replace(self, nodes=kept, values=values)
 
     def with_values(self, changed: Iterable[Value]) -> Graph:

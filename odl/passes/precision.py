@@ -15,8 +15,6 @@ from odl.graph.ir import DType, Graph, Node, Role, Value
 from odl.passes.rewrite import renamed
 from odl.precision import Precision
 
-_HALF_ROLES = {Role.INPUT, Role.ACTIVATION, Role.GRADIENT}
-
 
 def apply_precision(graph: Graph, precision: Precision, trainable: frozenset[str], accumulate: bool) -> Graph:
     """Give every value its storage type; in mixed precision kernels read fp16 working copies of the weights.
@@ -30,7 +28,7 @@ def apply_precision(graph: Graph, precision: Precision, trainable: frozenset[str
     copies: dict[str, str] = {}
     for name, value in graph.values.items():
         matrix = len(value.shape) >= 2
-        half = value.role in _HALF_ROLES
+        half = value.role.half
         if value.role is Role.PARAMETER:
             half = precision is Precision.FP16 or (matrix and name not in trainable)
             if precision is Precision.MIXED and matrix and name in trainable:

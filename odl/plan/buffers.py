@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
-
-class Purpose(StrEnum):
-    """What the bytes of a buffer are for."""
-
-    WEIGHTS = "weights"
-    ACTIVATIONS = "activations"
-    GRADIENTS = "gradients"
-    OPTIMIZER = "optimizer"
-    STATISTICS = "statistics"
-    INPUTS = "inputs"
-
+from odl.graph.ir import Purpose
 
 #: Key in `MemoryPlan.by_purpose` of the bytes that hold nothing at the peak step.
 UNUSED = "unused"

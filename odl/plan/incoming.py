@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from odl.graph.ir import DType, Graph, Role, Value
-from odl.plan.buffers import Buffer, Placement, Purpose
+from odl.graph.ir import DType, Graph, Purpose, Role, Value
+from odl.plan.buffers import Buffer, Placement
 
 #: Elements of a block, at most: the first one is waited for, and each costs two barriers.
 MOST_ELEMENTS = 2048

@@ -15,7 +15,8 @@ from itertools import chain
 from random import Random
 
 from odl.errors import InputError
-from odl.plan.buffers import Buffer, MemoryPlan, Placement, Purpose
+from odl.graph.ir import Purpose
+from odl.plan.buffers import Buffer, MemoryPlan, Placement
 from odl.plan.report import budget_message
 
 #: What CP-SAT may spend on one part of a schedule: deterministic time, of which 0.1 is one to two seconds.

@@ -7,26 +7,10 @@ from dataclasses import dataclass, field
 
 from odl.graph.ir import Graph, Node, Role, Value
 from odl.kernels.call import KernelCall
-from odl.plan.buffers import MemoryPlan, Purpose
+from odl.plan.buffers import MemoryPlan
 from odl.plan.staging import Staging
 from odl.plan.storage import Storage
 from odl.project.programs import Program
-
-PURPOSES = {
-    Role.PARAMETER: Purpose.WEIGHTS,
-    Role.WORKING_COPY: Purpose.WEIGHTS,
-    Role.STATISTIC: Purpose.STATISTICS,
-    Role.OPTIMIZER: Purpose.OPTIMIZER,
-    Role.INPUT: Purpose.INPUTS,
-    Role.TARGET: Purpose.INPUTS,
-    Role.SAMPLE_WEIGHT: Purpose.INPUTS,
-    Role.LOSS: Purpose.ACTIVATIONS,
-    Role.ACTIVATION: Purpose.ACTIVATIONS,
-    Role.SAVED: Purpose.ACTIVATIONS,
-    Role.GRADIENT: Purpose.GRADIENTS,
-    Role.PARAMETER_GRADIENT: Purpose.GRADIENTS,
-}
-FROM_CALLER = {Role.INPUT, Role.TARGET, Role.SAMPLE_WEIGHT}
 
 
 @dataclass(frozen=True)

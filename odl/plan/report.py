@@ -8,7 +8,8 @@ from typing import Any
 from rich.table import Table
 
 from odl.errors import either, option
-from odl.plan.buffers import UNUSED, MemoryPlan, Purpose
+from odl.graph.ir import Purpose
+from odl.plan.buffers import UNUSED, MemoryPlan
 
 _CONTRIBUTORS = 3
 #: Keys of "by_purpose" in manifest.json, in order. Format 1 promises "scratch" and "replay", which no buffer has.

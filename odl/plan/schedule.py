@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from odl.graph.ir import Graph, Node, Role, Value
+from odl.graph.ir import Graph, Node, Purpose, Role, Value
 from odl.graph.operator import Shape
 from odl.operators.base import KernelRequest, Operator
-from odl.plan.buffers import Buffer, MemoryPlan, Purpose
+from odl.plan.buffers import Buffer, MemoryPlan
 from odl.plan.pack import plan_memory
-from odl.plan.program import FROM_CALLER, PURPOSES, BoundNode, Keys, PlannedProgram, Schedule, ScheduleRequest
+from odl.plan.program import BoundNode, Keys, PlannedProgram, Schedule, ScheduleRequest
 from odl.plan.staging import Staging
 from odl.plan.storage import share_storage
 from odl.plan.two_levels import local_plan, stage_programs, verify_programs
@@ -98,7 +98,7 @@ def _buffers(
         key = keys.buffer(program, name)
         life = lives.get(key)
         if life is None:
-            purpose = PURPOSES[value.role]
+            purpose = value.role.purpose
             lives[key] = _Life(value.size_bytes, purpose, step, step, keys.persistent(program, name))
             return
         life.first, life.last = min(life.first, step), max(life.last, step)
@@ -108,7 +108,7 @@ def _buffers(
     for program, graph in graphs.items():
         start = clock
         for name, value in graph.values.items():
-            if value.role in FROM_CALLER and graph.consumers(name):
+            if value.role.from_caller and graph.consumers(name):
                 touch(program, name, start)
         for item in bound[program]:
             clock += 1
@@ -169,7 +169,7 @@ def _verify(
             inputs = tuple(
                 keys.tensor(program, name)
                 for name, value in graph.values.items()
-                if value.role in FROM_CALLER and graph.consumers(name)
+                if value.role.from_caller and graph.consumers(name)
             )
             accesses.append(Access(len(accesses), (), inputs))
             for item in bound[program]:

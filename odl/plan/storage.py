@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from odl.graph.ir import Graph, Node, Role
-
-#: Values that come from or go to the caller, whose bytes an operator may not overwrite while they wait.
-_PINNED = {Role.INPUT, Role.TARGET, Role.SAMPLE_WEIGHT, Role.LOSS}
+from odl.graph.ir import Graph, Node
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ def _may_take_over(
 ) -> bool:
     """Whether the node's output may lie where its input lies, in a buffer that nobody reads afterwards."""
     value, made, root = graph.value(name), graph.value(output), graph.value(buffer)
-    if value.persistent or any(item.role in _PINNED for item in (value, made, root)):
+    if value.persistent or any(item.role.pinned for item in (value, made, root)):
         return False
     repeated = sum(view_of[other] == view_of[name] for other in node.reads) > 1
     return root.size_bytes == made.size_bytes and not repeated

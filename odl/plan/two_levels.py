@@ -9,7 +9,7 @@ from odl.errors import InputError
 from odl.graph.ir import Graph
 from odl.plan.buffers import Buffer, MemoryPlan, Placement, own_bytes
 from odl.plan.incoming import place_incoming
-from odl.plan.program import FROM_CALLER, PURPOSES, BoundNode, Keys, PlannedProgram, ScheduleRequest
+from odl.plan.program import BoundNode, Keys, PlannedProgram, ScheduleRequest
 from odl.plan.stager import DoesNotFitError, stage
 from odl.plan.staging import Staging, Stay
 from odl.plan.storage import Storage
@@ -66,7 +66,7 @@ def _given(program: Program, graph: Graph, keys: Keys) -> Iterator[str]:
     """Values that are in the large memory when the program begins."""
     for name, value in graph.values.items():
         arrives = keys.across(program, name) and graph.producer(name) is None
-        called = value.role in FROM_CALLER and bool(graph.consumers(name))
+        called = value.role.from_caller and bool(graph.consumers(name))
         if keys.persistent(program, name) or arrives or called:
             yield name
 
@@ -98,7 +98,7 @@ def local_plan(
 
 def _placement(program: Program, graph: Graph, stay: Stay, number: int, start: int) -> Placement:
     tensor = stay.block.tensor
-    purpose = PURPOSES[graph.values[tensor].role]
+    purpose = graph.values[tensor].role.purpose
     first = start + 1 + max(0, stay.first)
     last = max(first, start + 1 + stay.last)
     name = f"{program}/{tensor}#{number}"
@@ -132,7 +132,7 @@ def verify_programs(
 def _call(memories: Memories, places: Places, program: Program, planned: PlannedProgram, keys: Keys) -> None:
     graph = planned.graph
     for value, item in graph.values.items():
-        if item.role in FROM_CALLER and graph.consumers(value):
+        if item.role.from_caller and graph.consumers(value):
             give(memories, places, value)
     assert planned.staging is not None
     replay(memories, places, planned.staging, program.name)

@@ -264,7 +264,7 @@ class Net:
         result = {
             name: torch.from_numpy(self.tensor(name).astype(np.float32))
             for name, (value, _) in self._tensors.items()
-            if value.role in (Role.PARAMETER, Role.STATISTIC)
+            if value.role.of_model
         }
         result |= {name: torch.tensor(start + self._counted(name)) for name, start in self._counters.items()}
         return {**result, **{name: tensor.clone() for name, tensor in self._unused.items()}}
@@ -280,11 +280,7 @@ class Net:
 
         What the model never uses may be missing.
         """
-        own = {
-            name: value
-            for name, (value, _) in self._tensors.items()
-            if value.role in (Role.PARAMETER, Role.STATISTIC)
-        }
+        own = {name: value for name, (value, _) in self._tensors.items() if value.role.of_model}
         unread = self._counters.keys() | self._unused.keys()
         given = {name: item for name, item in state.items() if name not in unread}
         if set(given) != set(own):

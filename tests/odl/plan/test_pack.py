@@ -11,7 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from odl.errors import InputError
-from odl.plan.buffers import Buffer, MemoryPlan, Purpose
+from odl.graph.ir import Purpose
+from odl.plan.buffers import Buffer, MemoryPlan
 from odl.plan.pack import (
     _height,
     _pack_exactly,

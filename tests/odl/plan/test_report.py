@@ -7,7 +7,8 @@ import json
 import pytest
 from rich.console import Console
 
-from odl.plan.buffers import Buffer, Purpose
+from odl.graph.ir import Purpose
+from odl.plan.buffers import Buffer
 from odl.plan.pack import plan_memory
 from odl.plan.report import memory_manifest, memory_map, memory_table
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odl.errors import CheckFailedError
-from odl.plan.buffers import Buffer, MemoryPlan, Placement, Purpose
+from odl.graph.ir import Purpose
+from odl.plan.buffers import Buffer, MemoryPlan, Placement
 from odl.plan.pack import plan_memory
 from odl.plan.verify import Access, PlanError, verify_plan
 
