@@ -99,7 +99,7 @@ def _from_zoo(name: str) -> zoo.ZooModel:
     try:
         return zoo.get(name)
     except InputError as error:
-        raise InputError(f"{error}; a model of your own is file.py:factory") from None
+        raise InputError(f"{error.message}; a model of your own is file.py:factory") from None
 
 
 def _call_factory(path: Path, factory: str) -> Any:

@@ -154,7 +154,7 @@ def main() -> None:
     try:
         typer.run(demo)
     except OdlError as error:
-        Console(stderr=True, soft_wrap=True).print(f"odl: {error}", markup=False)
+        Console(stderr=True, soft_wrap=True).print(f"odl: {error.on_command_line}", markup=False)
         sys.exit(error.exit_code)
 
 
