@@ -96,6 +96,12 @@ class Kernel:
     may_overlap: tuple[tuple[str, str], ...] = ()
     tiling: Tiling | None = None
 
+    @property
+    def written(self) -> frozenset[str]:
+        """Names of the operands that the kernel writes."""
+        operands = (parameter for parameter in self.parameters if isinstance(parameter, Operand))
+        return frozenset(operand.name for operand in operands if operand.written)
+
     def present(self, context: Specialisation) -> tuple[Parameter, ...]:
         """The parameters that exist in a specialisation, in order."""
         return tuple(
@@ -107,6 +113,10 @@ class Kernel:
     def operands(self, context: Specialisation) -> tuple[Operand, ...]:
         """The tensor parameters that exist in a specialisation, in order."""
         return tuple(parameter for parameter in self.present(context) if isinstance(parameter, Operand))
+
+    def read(self, context: Specialisation) -> frozenset[str]:
+        """Names of the operands that the kernel reads."""
+        return frozenset(operand.name for operand in self.operands(context) if operand.reads(context))
 
     def prototype(self, function: str, context: Specialisation) -> str:
         """The C prototype of a specialisation, without the semicolon."""

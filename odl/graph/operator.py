@@ -31,11 +31,18 @@ class AbstractOperator(ABC):
     #: Names of the inputs and of the outputs, in order.
     inputs: ClassVar[tuple[str, ...]] = ()
     outputs: ClassVar[tuple[str, ...]] = ()
-    #: Inputs that the operator also writes, such as running statistics and updated weights.
-    updated: ClassVar[tuple[str, ...]] = ()
-    in_place: ClassVar[tuple[InPlace, ...]] = ()
     #: Whether the outputs in `in_place` are always the same bytes as their inputs.
     is_view: ClassVar[bool] = False
+
+    @property
+    def updated(self) -> tuple[str, ...]:
+        """Inputs that the operator also writes, such as running statistics and updated weights."""
+        return ()
+
+    @property
+    def in_place(self) -> tuple[InPlace, ...]:
+        """Outputs that may be written over inputs."""
+        return ()
 
     @abstractmethod
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:

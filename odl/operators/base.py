@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from odl.graph.ir import Value
-from odl.graph.operator import AbstractOperator, Array
+from odl.graph.operator import AbstractOperator, Array, InPlace
 from odl.kernels.call import Argument, KernelCall, Tensor, Variant
 from odl.kernels.signature import Kernel, Specialisation
 
@@ -49,29 +50,51 @@ class KernelRequest:
         assert value is not None
         return value
 
-    def call(
-        self,
-        kernel: Kernel,
-        context: Specialisation,
-        shape: Mapping[str, int],
-        scalars: Mapping[str, Argument] | None = None,
-        names: Mapping[str, str] | None = None,
-        variants: tuple[Variant, ...] = (),
-    ) -> KernelCall:
-        """The kernel called on these tensors.
-
-        An operand is the input or output of its name, or of the name that `names` gives it; NULL when that is absent.
-        """
-        arguments: dict[str, Argument] = dict(scalars or {})
-        for operand in kernel.operands(context):
-            value = self.value((names or {}).get(operand.name, operand.name))
-            assert value is not None or operand.optional, f"{kernel.template} needs {operand.name}"
-            arguments[operand.name] = Tensor(None if value is None else value.name)
-        return KernelCall(kernel, context, shape, arguments, variants)
-
 
 class Operator(AbstractOperator):
     """Base of all operators."""
+
+    @property
+    def signature(self) -> Kernel | None:
+        """The kernel that serves the operator; None where nothing has to run."""
+        return None
+
+    @property
+    def operand_names(self) -> Mapping[str, str]:
+        """Inputs and outputs by the kernel's names of them, where these differ from the operator's."""
+        return {}
+
+    @property
+    @override
+    def updated(self) -> tuple[str, ...]:
+        written = {} if self.signature is None else self.signature.written
+        names = {self.operand_names.get(operand, operand) for operand in written}
+        return tuple(name for name in self.inputs if name in names)
+
+    @property
+    @override
+    def in_place(self) -> tuple[InPlace, ...]:
+        pairs = () if self.signature is None else self.signature.may_overlap
+        named = (tuple(self.operand_names.get(operand, operand) for operand in pair) for pair in pairs)
+        return tuple(InPlace(output, given) for output, given in named if output in self.outputs)
+
+    def call(
+        self,
+        request: KernelRequest,
+        context: Specialisation,
+        shape: Mapping[str, int],
+        scalars: Mapping[str, Argument] | None = None,
+        variants: tuple[Variant, ...] = (),
+    ) -> KernelCall:
+        """The operator's kernel called on its tensors; NULL where one is absent."""
+        kernel = self.signature
+        assert kernel is not None
+        arguments: dict[str, Argument] = dict(scalars or {})
+        for operand in kernel.operands(context):
+            value = request.value(self.operand_names.get(operand.name, operand.name))
+            assert value is not None or operand.optional, f"{kernel.template} needs {operand.name}"
+            arguments[operand.name] = Tensor(None if value is None else value.name)
+        return KernelCall(kernel, context, shape, arguments, variants)
 
     @abstractmethod
     def kernel(self, request: KernelRequest) -> KernelCall | None:

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from odl.errors import InputError, option
 from odl.graph.ir import DType, Role, Value
-from odl.graph.operator import Array, InPlace, Shape
+from odl.graph.operator import Array, Shape
 from odl.kernels.call import KernelCall, Number
 from odl.kernels.signature import CHANNEL_SHAPE, Direction, Kernel, Operand, Scalar, Specialisation
 from odl.kernels.tiling import CHANNELS
@@ -98,12 +98,19 @@ class BatchNorm(Operator):
     training: bool
     low: float = -INFINITY
     high: float = INFINITY
-    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("y", "x"),)
 
     @property
-    def updated(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The running statistics, in training mode."""
-        return ("mean", "variance") if self.training else ()
+    @override
+    def signature(self) -> Kernel:
+        return BATCH_NORM_TRAIN if self.training else BATCH_NORM_FROZEN
+
+    @property
+    @override
+    def operand_names(self) -> Mapping[str, str]:
+        if not self.training:
+            return {"var": "variance"}
+        statistics = {"running_mean": "mean", "running_var": "variance"}
+        return {**statistics, "mean": "batch_mean", "invstd": "batch_inverse_deviation"}
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -138,16 +145,9 @@ class BatchNorm(Operator):
         x = request.present("x")
         context = {"T": x.dtype, "P": request.present("gamma").dtype}
         scalars = {"eps": Number(self.eps), "low": Number(self.low), "high": Number(self.high)}
-        if not self.training:
-            return request.call(BATCH_NORM_FROZEN, context, _channels(x), scalars, {"var": "variance"})
-        scalars["momentum"] = Number(self.momentum)
-        names = {
-            "running_mean": "mean",
-            "running_var": "variance",
-            "mean": "batch_mean",
-            "invstd": "batch_inverse_deviation",
-        }
-        return request.call(BATCH_NORM_TRAIN, context, _channels(x), scalars, names)
+        if self.training:
+            scalars["momentum"] = Number(self.momentum)
+        return self.call(request, context, _channels(x), scalars)
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,16 @@ class BatchNormGradient(Operator):
     eps: float
     training: bool
     wanted: tuple[bool, bool, bool]
-    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("dx", "dy"),)
+
+    @property
+    @override
+    def signature(self) -> Kernel:
+        return BATCH_NORM_TRAIN_GRADIENT if self.training else BATCH_NORM_FROZEN_GRADIENT
+
+    @property
+    @override
+    def operand_names(self) -> Mapping[str, str]:
+        return {"invstd" if self.training else "var": "spread"}
 
     @property
     def _wanted_names(self) -> list[str]:
@@ -200,10 +209,7 @@ class BatchNormGradient(Operator):
             "G": next((value.dtype for value in gradients if value is not None), DType.F32),
             "accumulate": request.accumulate,
         }
-        if self.training:
-            return request.call(BATCH_NORM_TRAIN_GRADIENT, context, _channels(x), names={"invstd": "spread"})
-        scalars = {"eps": Number(self.eps)}
-        return request.call(BATCH_NORM_FROZEN_GRADIENT, context, _channels(x), scalars, {"var": "spread"})
+        return self.call(request, context, _channels(x), {} if self.training else {"eps": Number(self.eps)})
 
 
 @lowers(

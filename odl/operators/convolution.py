@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from odl.errors import InputError
 from odl.graph.ir import DType, Role
-from odl.graph.operator import Array, InPlace, Shape
+from odl.graph.operator import Array, Shape
 from odl.kernels.call import KernelCall, Number, register_tiles
 from odl.kernels.signature import (
     CHANNEL_SHAPE,
@@ -87,6 +87,9 @@ CHANNEL_SUM = Kernel(
     (Operand("dy", "T"), Operand("db", "G", Direction.WRITE, updated_with="accumulate")),
     tiling=CHANNELS,
 )
+
+#: What the kernels call w is the operators' weight.
+_WEIGHT = {"w": "weight"}
 
 #: Register tiles: what one inner loop computes together. They change the speed, never the bits. 4 x 4 fills the
 #: registers of a cluster's core: 8 loads feed 16 packed multiply-adds.
@@ -187,10 +190,6 @@ def _seen(operator: Conv2d | Conv2dWeightGradient) -> Window:
     return Window((1, 1)) if operator.unrolled else operator.window
 
 
-#: What the kernels call w is the operators' weight.
-_WEIGHT = {"w": "weight"}
-
-
 def _parameter_type(request: KernelRequest, dtype: DType) -> DType:
     """Type that biases have beside activations of a type: fp32 wherever sums are carried to fp32."""
     return DType.F32 if request.chunk is not None else dtype
@@ -214,7 +213,12 @@ class Conv2d(Operator):
     low: float = -INFINITY
     high: float = INFINITY
     unrolled: bool = False
-    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("y", "addend"),)
+    operand_names: ClassVar[Mapping[str, str]] = _WEIGHT
+
+    @property
+    @override
+    def signature(self) -> Kernel:
+        return DEPTHWISE_FORWARD if self.depthwise else CONV2D_FORWARD
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -251,15 +255,13 @@ class Conv2d(Operator):
     def kernel(self, request: KernelRequest) -> KernelCall:
         """conv2d_forward or depthwise_forward."""
         x, y = request.present("x"), request.present("y")
-        kernel = DEPTHWISE_FORWARD if self.depthwise else CONV2D_FORWARD
         tile = DEPTHWISE_TILE if self.depthwise else FORWARD_TILE
-        return request.call(
-            kernel,
+        return self.call(
+            request,
             {"T": x.dtype, "P": _parameter_type(request, x.dtype), **request.sums, **tile},
             shape_struct(_seen(self), x.shape, y.shape),
             {"low": Number(self.low), "high": Number(self.high)},
-            _WEIGHT,
-            VARIANTS[kernel.template],
+            VARIANTS[self.signature.template],
         )
 
 
@@ -277,7 +279,12 @@ class Conv2dInputGradient(Operator):
     depthwise: bool = False
     low: float = -INFINITY
     high: float = INFINITY
-    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("dx", "addend"),)
+    operand_names: ClassVar[Mapping[str, str]] = _WEIGHT
+
+    @property
+    @override
+    def signature(self) -> Kernel:
+        return DEPTHWISE_INPUT_GRADIENT if self.depthwise else CONV2D_INPUT_GRADIENT
 
     @property
     @override
@@ -314,15 +321,13 @@ class Conv2dInputGradient(Operator):
     def kernel(self, request: KernelRequest) -> KernelCall:
         """conv2d_input_gradient or depthwise_input_gradient."""
         dy, dx = request.present("dy"), request.present("dx")
-        kernel = DEPTHWISE_INPUT_GRADIENT if self.depthwise else CONV2D_INPUT_GRADIENT
         tile = DEPTHWISE_TILE if self.depthwise else INPUT_GRADIENT_TILE
-        return request.call(
-            kernel,
+        return self.call(
+            request,
             {"T": dy.dtype, "P": _parameter_type(request, dy.dtype), **request.sums, **tile},
             shape_struct(self.window, dx.shape, dy.shape),
             {"low": Number(self.low), "high": Number(self.high)},
-            _WEIGHT,
-            VARIANTS[kernel.template],
+            VARIANTS[self.signature.template],
         )
 
 
@@ -336,6 +341,11 @@ class Conv2dWeightGradient(Operator):
     weight_shape: Shape
     depthwise: bool = False
     unrolled: bool = False
+
+    @property
+    @override
+    def signature(self) -> Kernel:
+        return DEPTHWISE_WEIGHT_GRADIENT if self.depthwise else CONV2D_WEIGHT_GRADIENT
 
     @property
     @override
@@ -368,7 +378,6 @@ class Conv2dWeightGradient(Operator):
     def kernel(self, request: KernelRequest) -> KernelCall:
         """conv2d_weight_gradient or depthwise_weight_gradient."""
         x, dy = request.present("x"), request.present("dy")
-        kernel = DEPTHWISE_WEIGHT_GRADIENT if self.depthwise else CONV2D_WEIGHT_GRADIENT
         context: Specialisation = {
             "T": x.dtype,
             "P": _parameter_type(request, x.dtype),
@@ -378,7 +387,7 @@ class Conv2dWeightGradient(Operator):
             **(DEPTHWISE_WEIGHT_GRADIENT_TILE if self.depthwise else WEIGHT_GRADIENT_TILE),
         }
         shape = shape_struct(_seen(self), x.shape, dy.shape)
-        return request.call(kernel, context, shape, variants=VARIANTS[kernel.template])
+        return self.call(request, context, shape, variants=VARIANTS[self.signature.template])
 
 
 @dataclass(frozen=True)
@@ -387,6 +396,7 @@ class ChannelSum(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("dy",)
     outputs: ClassVar[tuple[str, ...]] = ("db",)
+    signature: ClassVar[Kernel] = CHANNEL_SUM
 
     @property
     @override
@@ -406,7 +416,7 @@ class ChannelSum(Operator):
         dy, db = request.present("dy"), request.present("db")
         channels = dy.shape[1]
         context: Specialisation = {"T": dy.dtype, "G": db.dtype, "accumulate": request.accumulate}
-        return request.call(CHANNEL_SUM, context, {"pixels": dy.count // channels, "channels": channels})
+        return self.call(request, context, {"pixels": dy.count // channels, "channels": channels})
 
 
 def _window(weight: Shape, stride: Sequence[int], padding: Sequence[int]) -> Window:

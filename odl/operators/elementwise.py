@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from odl.errors import InputError
 from odl.graph.ir import Role
-from odl.graph.operator import Array, InPlace, Shape
+from odl.graph.operator import Array, Shape
 from odl.kernels.call import KernelCall, Number
 from odl.kernels.signature import FLAT_SHAPE, Direction, Kernel, Operand, Scalar
 from odl.kernels.tiling import FLAT
@@ -38,10 +38,10 @@ ADD = Kernel(
 )
 
 
-def _elementwise(operator: Relu | ReluGradient | Add, kernel: Kernel, request: KernelRequest) -> KernelCall:
+def _elementwise(operator: Relu | ReluGradient | Add, request: KernelRequest) -> KernelCall:
     (result,) = request.outputs.values()
     limits = {"low": Number(operator.low), "high": Number(operator.high)}
-    return request.call(kernel, {"T": result.dtype}, {"count": result.count}, limits)
+    return operator.call(request, {"T": result.dtype}, {"count": result.count}, limits)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Relu(Operator):
     outputs: ClassVar[tuple[str, ...]] = ("y",)
     low: float = 0.0
     high: float = INFINITY
-    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("y", "x"),)
+    signature: ClassVar[Kernel] = RELU
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -64,7 +64,7 @@ class Relu(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """relu."""
-        return _elementwise(self, RELU, request)
+        return _elementwise(self, request)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class ReluGradient(Operator):
     outputs: ClassVar[tuple[str, ...]] = ("dx",)
     low: float = 0.0
     high: float = INFINITY
-    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("dx", "dy"),)
+    signature: ClassVar[Kernel] = RELU_GRADIENT
 
     @property
     @override
@@ -92,7 +92,7 @@ class ReluGradient(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """relu_gradient."""
-        return _elementwise(self, RELU_GRADIENT, request)
+        return _elementwise(self, request)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Add(Operator):
     outputs: ClassVar[tuple[str, ...]] = ("y",)
     low: float = -INFINITY
     high: float = INFINITY
-    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("y", "a"), InPlace("y", "b"))
+    signature: ClassVar[Kernel] = ADD
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -118,7 +118,7 @@ class Add(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """add."""
-        return _elementwise(self, ADD, request)
+        return _elementwise(self, request)
 
 
 def _activation(lowering: Lowering, node: Any, low: float, high: float) -> None:

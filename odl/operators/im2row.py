@@ -52,6 +52,8 @@ class Im2Row(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("x",)
     outputs: ClassVar[tuple[str, ...]] = ("rows",)
+    signature: ClassVar[Kernel] = IM2ROW
+    operand_names: ClassVar[Mapping[str, str]] = {"y": "rows"}
     window: Window
 
     @override
@@ -71,4 +73,4 @@ class Im2Row(Operator):
         """im2row."""
         x, rows = request.present("x"), request.present("rows")
         shape = shape_struct(self.window, x.shape, rows.shape)
-        return request.call(IM2ROW, {"T": x.dtype}, shape, names={"y": "rows"})
+        return self.call(request, {"T": x.dtype}, shape)

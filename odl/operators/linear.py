@@ -15,10 +15,14 @@ from typing_extensions import override
 
 from odl.errors import InputError
 from odl.graph.ir import Role, Value
-from odl.graph.operator import Array, InPlace, Shape
+from odl.graph.operator import Array, Shape
 from odl.kernels.call import KernelCall
+from odl.kernels.signature import Kernel
 from odl.operators.base import INFINITY, KernelRequest, Operator, clamp
 from odl.operators.convolution import (
+    CONV2D_FORWARD,
+    CONV2D_INPUT_GRADIENT,
+    CONV2D_WEIGHT_GRADIENT,
     ChannelSum,
     Conv2d,
     Conv2dInputGradient,
@@ -66,7 +70,7 @@ class Linear(Operator):
     outputs: ClassVar[tuple[str, ...]] = ("y",)
     low: float = -INFINITY
     high: float = INFINITY
-    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("y", "addend"),)
+    signature: ClassVar[Kernel] = CONV2D_FORWARD
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -105,7 +109,7 @@ class LinearInputGradient(Operator):
     outputs: ClassVar[tuple[str, ...]] = ("dx",)
     low: float = -INFINITY
     high: float = INFINITY
-    in_place: ClassVar[tuple[InPlace, ...]] = (InPlace("dx", "addend"),)
+    signature: ClassVar[Kernel] = CONV2D_INPUT_GRADIENT
 
     @property
     @override
@@ -144,6 +148,7 @@ class LinearWeightGradient(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("x", "dy")
     outputs: ClassVar[tuple[str, ...]] = ("dw",)
+    signature: ClassVar[Kernel] = CONV2D_WEIGHT_GRADIENT
 
     @property
     @override

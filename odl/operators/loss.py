@@ -47,15 +47,16 @@ def _loss_kernel(template: str, output: str) -> Kernel:
     )
 
 
+_OPERANDS = {"weight": "sample_weight"}
 CROSS_ENTROPY = _loss_kernel("cross_entropy", "logits")
 MEAN_SQUARED_ERROR = _loss_kernel("mean_squared_error", "prediction")
 
 
-def _loss_call(kernel: Kernel, request: KernelRequest, output: Value) -> KernelCall:
+def _loss_call(operator: Operator, request: KernelRequest) -> KernelCall:
+    output = request.present(operator.inputs[0])
     batch = output.shape[0]
     shape = {"batch": batch, "classes": output.count // batch}
-    scalars = {"loss_scale": Runtime("loss_scale")}
-    return request.call(kernel, {"T": output.dtype}, shape, scalars, {"weight": "sample_weight"})
+    return operator.call(request, {"T": output.dtype}, shape, {"loss_scale": Runtime("loss_scale")})
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class CrossEntropy(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("logits", "target", "sample_weight")
     outputs: ClassVar[tuple[str, ...]] = ("loss", "dlogits")
+    signature: ClassVar[Kernel] = CROSS_ENTROPY
+    operand_names: ClassVar[Mapping[str, str]] = _OPERANDS
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -82,7 +85,7 @@ class CrossEntropy(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """cross_entropy."""
-        return _loss_call(CROSS_ENTROPY, request, request.present("logits"))
+        return _loss_call(self, request)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ class MeanSquaredError(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("prediction", "target", "sample_weight")
     outputs: ClassVar[tuple[str, ...]] = ("loss", "dprediction")
+    signature: ClassVar[Kernel] = MEAN_SQUARED_ERROR
+    operand_names: ClassVar[Mapping[str, str]] = _OPERANDS
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -106,7 +111,7 @@ class MeanSquaredError(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """mean_squared_error."""
-        return _loss_call(MEAN_SQUARED_ERROR, request, request.present("prediction"))
+        return _loss_call(self, request)
 
 
 def _lower_loss(lowering: Lowering, node: Any, operator: Operator, predicted: str) -> None:

@@ -28,7 +28,8 @@ class Refresh(Operator):
     """Round a master weight into its working copy; inputs master, copy (written in place)."""
 
     inputs: ClassVar[tuple[str, ...]] = ("parameter", "copy")
-    updated: ClassVar[tuple[str, ...]] = ("copy",)
+    signature: ClassVar[Kernel] = CAST
+    operand_names: ClassVar[Mapping[str, str]] = {"x": "parameter", "y": "copy"}
 
     @property
     @override
@@ -46,8 +47,7 @@ class Refresh(Operator):
     def kernel(self, request: KernelRequest) -> KernelCall:
         """cast."""
         master, copy = request.present("parameter"), request.present("copy")
-        names = {"x": "parameter", "y": "copy"}
-        return request.call(CAST, {"S": master.dtype, "D": copy.dtype}, _flat(master), names=names)
+        return self.call(request, {"S": master.dtype, "D": copy.dtype}, _flat(master))
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class Clear(Operator):
     """Set a gradient accumulator to zero; input the accumulator (written in place)."""
 
     inputs: ClassVar[tuple[str, ...]] = ("accumulator",)
-    updated: ClassVar[tuple[str, ...]] = ("accumulator",)
+    signature: ClassVar[Kernel] = FILL
+    operand_names: ClassVar[Mapping[str, str]] = {"y": "accumulator"}
 
     @property
     @override
@@ -73,6 +74,4 @@ class Clear(Operator):
     def kernel(self, request: KernelRequest) -> KernelCall:
         """fill."""
         target = request.present("accumulator")
-        return request.call(
-            FILL, {"T": target.dtype}, _flat(target), {"value": Number(0.0)}, {"y": "accumulator"}
-        )
+        return self.call(request, {"T": target.dtype}, _flat(target), {"value": Number(0.0)})

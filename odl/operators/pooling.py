@@ -67,9 +67,10 @@ class _Pooling(Operator):
             "divisor_override": 0,
         }
 
-    def _call(self, kernel: Kernel, request: KernelRequest) -> KernelCall:
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        """The pooling's own."""
         first = next(iter(request.outputs.values()))
-        return request.call(kernel, {"T": first.dtype}, self._shape_struct())
+        return self.call(request, {"T": first.dtype}, self._shape_struct())
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class AveragePool(_AveragePooling):
 
     inputs: ClassVar[tuple[str, ...]] = ("x",)
     outputs: ClassVar[tuple[str, ...]] = ("y",)
+    signature: ClassVar[Kernel] = AVERAGE_POOL
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -115,10 +117,6 @@ class AveragePool(_AveragePooling):
             y += padded[:, :, r, c]
         return {"y": y / self._divisors().astype(x.dtype)}
 
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        """average_pool."""
-        return self._call(AVERAGE_POOL, request)
-
 
 @dataclass(frozen=True)
 class AveragePoolGradient(_AveragePooling):
@@ -126,6 +124,7 @@ class AveragePoolGradient(_AveragePooling):
 
     inputs: ClassVar[tuple[str, ...]] = ("dy",)
     outputs: ClassVar[tuple[str, ...]] = ("dx",)
+    signature: ClassVar[Kernel] = AVERAGE_POOL_GRADIENT
 
     @property
     @override
@@ -144,10 +143,6 @@ class AveragePoolGradient(_AveragePooling):
             padded[:, :, r, c] += share
         return {"dx": self.window.crop(padded)}
 
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        """average_pool_gradient."""
-        return self._call(AVERAGE_POOL_GRADIENT, request)
-
 
 @dataclass(frozen=True)
 class MaxPool(_Pooling):
@@ -155,6 +150,7 @@ class MaxPool(_Pooling):
 
     inputs: ClassVar[tuple[str, ...]] = ("x",)
     outputs: ClassVar[tuple[str, ...]] = ("y", "winner")
+    signature: ClassVar[Kernel] = MAX_POOL
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -174,10 +170,6 @@ class MaxPool(_Pooling):
         y = np.take_along_axis(stack, winner[None], axis=0)[0]
         return {"y": y, "winner": winner.astype(np.uint8)}
 
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        """max_pool."""
-        return self._call(MAX_POOL, request)
-
 
 @dataclass(frozen=True)
 class MaxPoolGradient(_Pooling):
@@ -185,6 +177,7 @@ class MaxPoolGradient(_Pooling):
 
     inputs: ClassVar[tuple[str, ...]] = ("dy", "winner")
     outputs: ClassVar[tuple[str, ...]] = ("dx",)
+    signature: ClassVar[Kernel] = MAX_POOL_GRADIENT
 
     @property
     @override
@@ -202,15 +195,11 @@ class MaxPoolGradient(_Pooling):
             padded[:, :, r, c] += dy * (winner == i * self.window.kernel[1] + j)
         return {"dx": self.window.crop(padded)}
 
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        """max_pool_gradient."""
-        return self._call(MAX_POOL_GRADIENT, request)
 
-
-def _global_call(kernel: Kernel, request: KernelRequest, image: Shape) -> KernelCall:
+def _global_call(operator: Operator, request: KernelRequest, image: Shape) -> KernelCall:
     (result,) = request.outputs.values()
     shape = dict(zip(("batch", "channels", "height", "width"), image, strict=True))
-    return request.call(kernel, {"T": result.dtype}, {name: shape[name] for name in LAYOUT_SHAPE.fields})
+    return operator.call(request, {"T": result.dtype}, {name: shape[name] for name in LAYOUT_SHAPE.fields})
 
 
 @dataclass(frozen=True)
@@ -219,6 +208,7 @@ class GlobalAveragePool(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("x",)
     outputs: ClassVar[tuple[str, ...]] = ("y",)
+    signature: ClassVar[Kernel] = GLOBAL_AVERAGE_POOL
     keep: bool = True
 
     @override
@@ -232,7 +222,7 @@ class GlobalAveragePool(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """global_average_pool."""
-        return _global_call(GLOBAL_AVERAGE_POOL, request, request.present("x").shape)
+        return _global_call(self, request, request.present("x").shape)
 
 
 @dataclass(frozen=True)
@@ -241,6 +231,7 @@ class GlobalAveragePoolGradient(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("dy",)
     outputs: ClassVar[tuple[str, ...]] = ("dx",)
+    signature: ClassVar[Kernel] = GLOBAL_AVERAGE_POOL_GRADIENT
     input_shape: Shape
 
     @property
@@ -259,7 +250,7 @@ class GlobalAveragePoolGradient(Operator):
 
     def kernel(self, request: KernelRequest) -> KernelCall:
         """global_average_pool_gradient."""
-        return _global_call(GLOBAL_AVERAGE_POOL_GRADIENT, request, self.input_shape)
+        return _global_call(self, request, self.input_shape)
 
 
 def _pool_window(

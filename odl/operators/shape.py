@@ -50,6 +50,7 @@ class ChangeLayout(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("x",)
     outputs: ClassVar[tuple[str, ...]] = ("y",)
+    signature: ClassVar[Kernel] = CHANGE_LAYOUT
     image: Shape
     to_channels_first: bool
 
@@ -70,7 +71,7 @@ class ChangeLayout(Operator):
             "to_channels_first": self.to_channels_first,
         }
         shape = {"batch": n, "height": h, "width": w, "channels": c}
-        return request.call(CHANGE_LAYOUT, context, shape)
+        return self.call(request, context, shape)
 
 
 @dataclass(frozen=True)

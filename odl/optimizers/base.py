@@ -140,12 +140,7 @@ class Update(Operator):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("parameter", "gradient", "copy")
-    #: The kernel that serves it, of `update_kernel`.
-    signature: ClassVar[Kernel]
-
-    def __init_subclass__(cls) -> None:
-        """All inputs but the gradient are written."""
-        cls.updated = tuple(name for name in cls.inputs if name != "gradient")
+    operand_names: ClassVar[Mapping[str, str]] = {"w": "parameter", "g": "gradient"}
 
     @property
     @override
@@ -193,8 +188,7 @@ class Update(Operator):
         }
         if self.weight_decay:
             scalars["weight_decay"] = Number(self.weight_decay)
-        names = {"w": "parameter", "g": "gradient"}
-        return request.call(self.signature, context, {"count": parameter.count}, scalars, names)
+        return self.call(request, context, {"count": parameter.count}, scalars)
 
 
 def update_kernel(template: str, states: Sequence[Operand], scalars: Sequence[Scalar]) -> Kernel:

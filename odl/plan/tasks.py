@@ -167,7 +167,7 @@ class _Maker:
             part = tile.slices[operand].scaled(self.graph.value(name).dtype.bytes)
             operands[operand] = by_name[name] = Block(self.storage.view_of[name], part)
         writes = [by_name[name] for name in self.node.writes if name in by_name]
-        reads = [by_name[name] for name in by_name if self._is_read(name)]
+        reads = [block for operand, block in operands.items() if self._is_read(operand)]
         return Task(
             self.index,
             replace(self.call, shape=tile.shape),
@@ -178,12 +178,11 @@ class _Maker:
             True,
         )
 
-    def _is_read(self, name: str) -> bool:
-        """Inputs are read, but for working copies that the node makes anew; accumulators are read and written."""
-        role = self.graph.value(name).role
-        if name in self.node.reads:
-            return not (name in self.node.writes and role is Role.WORKING_COPY)
-        return role is Role.PARAMETER_GRADIENT and bool(self.call.context.get("accumulate"))
+    def _is_read(self, operand: str) -> bool:
+        """What the kernel reads; an accumulator that it only clears is brought in as well."""
+        name = self.call.tensors[operand]
+        clears = name in self.node.reads and self.graph.value(name).role is Role.PARAMETER_GRADIENT
+        return clears or operand in self.call.kernel.read(self.call.context)
 
     def _takes_over(self, by_name: Mapping[str, Block]) -> dict[Block, Block]:
         pairs: dict[Block, Block] = {}
