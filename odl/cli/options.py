@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -27,15 +27,12 @@ RegisterBits = Annotated[
     typer.Option("--vlen", help="Bits of a vector register on QEMU: 128 (default), 256, 512, 1024."),
 ]
 
-#: The fields of optimizers that are options of their own; those that are several numbers stay with Python.
-_OPTIMIZER_FIELDS = tuple(
-    dict.fromkeys(
-        item.name
-        for optimizer in OPTIMIZERS.values()
-        for item in dataclasses.fields(optimizer)
-        if isinstance(item.default, float)
-    )
-)
+#: The fields of all optimizers, each with its type.
+_OPTIMIZER_FIELDS: Mapping[str, Any] = {
+    item.name: get_type_hints(optimizer)[item.name]
+    for optimizer in OPTIMIZERS.values()
+    for item in dataclasses.fields(optimizer)
+}
 _NONE: Mapping[str, object] = MappingProxyType({})
 
 
@@ -84,7 +81,8 @@ def _parameters(
 def _optimizer_parameters(panel: str | None) -> list[inspect.Parameter]:
     """The option `optimizer` as several: which it is, and its fields."""
     which = _parameter("optimizer", str, DEFAULTS["optimizer"].name, f"{', '.join(CHOICES)}.", panel)
-    return [which, *(_parameter(name, float, None, field_help(name), panel) for name in _OPTIMIZER_FIELDS)]
+    fields = _OPTIMIZER_FIELDS.items()
+    return [which, *(_parameter(name, typed, None, field_help(name), panel) for name, typed in fields)]
 
 
 def _parameter(name: str, typed: Any, default: object, text: str, panel: str | None) -> inspect.Parameter:

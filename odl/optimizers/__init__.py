@@ -57,25 +57,25 @@ def make_optimizer(name: str, given: Mapping[str, Any]) -> Optimizer:
     for field in fields:
         if field not in own:
             raise InputError(
-                f"{option(field)} goes not with {option('optimizer', name)}, which has {', '.join(map(option, own))}"
+                f"{option(field)} does not go with {option('optimizer', name)}, which has {', '.join(map(option, own))}"
             )
     return dataclasses.replace(chosen, **fields)
 
 
 def field_help(field: str) -> str:
     """A field in words for the command line, with the value that it has when it is not given."""
-    texts = {
-        item.metadata["help"]: None
-        for chosen in CHOICES.values()
-        for item in dataclasses.fields(chosen)
-        if item.name == field
-    }
-    values: dict[str, list[str]] = {}
+    texts: dict[str, None] = {}
+    owners: dict[str, list[str]] = {}
     for name, chosen in CHOICES.items():
-        if hasattr(chosen, field):
-            values.setdefault(str(getattr(chosen, field)), []).append(name)
-    defaults = "; ".join(f"{value} ({', '.join(names)})" for value, names in values.items())
-    return f"{' or '.join(texts).capitalize()}: {defaults}."
+        for item in dataclasses.fields(chosen):
+            if item.name == field:
+                texts[item.metadata["help"]] = None
+                value = getattr(chosen, field)
+                text = " ".join(map(str, value)) if isinstance(value, tuple) else f"{value}"
+                owners.setdefault(text, []).append(name)
+    defaults = "; ".join(f"{value} ({', '.join(names)})" for value, names in owners.items())
+    words = " or ".join(texts)
+    return f"{words[0].upper()}{words[1:]}: {defaults}."
 
 
 def from_manifest(entry: Mapping[str, Any]) -> Optimizer:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from odl.kernels.call import Argument, Number, Tensor
 from odl.operators.convolution import Window, shape_struct
 from odl.operators.im2row import Im2Row
+from odl.optimizers import OPTIMIZERS
+from odl.optimizers.base import RunTimeScalar
 from tests.kernels.kernel_library import (
     INF,
     STRUCTS,
@@ -27,6 +31,8 @@ from tests.kernels.kernel_library import (
     exact,
     image,
     last,
+    optimizer_of,
+    update_call,
 )
 
 #: One rounding to fp16, counted in roundings to fp32.
@@ -265,42 +271,53 @@ def check_losses(run: Run, t: str, batch: int, classes: int, seed: int, scale: f
 
 def check_optimizer(run: Run, name: str, t: str, copy: bool, extra: bool, n: int, seed: int) -> None:
     """Three steps; extra: with weight decay (and momentum)."""
-    g_type = "f16" if copy else t
-    hyper = {key: float(np.float32(value)) for key, value in {"lr": 0.05, "mu": 0.9, "wd": 0.01}.items()}
-    beta1, beta2, eps = (float(np.float32(value)) for value in (0.9, 0.999, 1e-8))
+    optimizer = optimizer_of(name, extra)
+    call = update_call(optimizer, t, copy, n)
+    operands = call.kernel.operands(call.context)
+    written = [index for index, operand in enumerate(operands) if operand.written]
     w = draw(seed, n, t)
     parameter = torch.nn.Parameter(exact(w))
-    decay = hyper["wd"] if extra else 0.0
-    if name == "sgd":
-        reference: Any = torch.optim.SGD(
-            [parameter], hyper["lr"], hyper["mu"] if extra else 0.0, weight_decay=decay
-        )
-        states = [np.zeros(n, TYPES[t])] if extra else []
-    else:
-        reference = torch.optim.Adam([parameter], hyper["lr"], (beta1, beta2), eps, decay)
-        states = [np.zeros(n, np.float32), np.zeros(n, np.float32)]
+    reference = optimizer.twin([parameter], optimizer.lr)
+    arrays = {"parameter": w}
+    arrays |= {state.name: np.zeros(n, TYPES[state.dtype or t]) for state in optimizer.states}
+    state = {scalar.name: 0.0 for scalar in optimizer.own_scalars}
     for step in range(1, 4):
-        g = draw(seed + step, n, g_type, 8.0)
-        parameter.grad = exact(g) / 8
+        arrays["gradient"] = draw(seed + step, n, "f16" if copy else t, 8.0)
+        if copy:
+            arrays["copy"] = arrays["gradient"]  # the gradient lies where the working copy goes
+        parameter.grad = exact(arrays["gradient"]) / 8
         reference.step()
-        copies = [g] if copy else []  # the gradient lies where the working copy goes
-        numbers = [hyper["lr"], 0.125]
-        if name == "adam":
-            numbers += [1 - beta1, 1 - beta2, eps, 1 - beta1**step, 1 - beta2**step]
-        elif extra:
-            numbers.append(hyper["mu"])
-        numbers += [hyper["wd"]] if extra else []
-        arguments = [w, *copies, g, *states, *numbers]
-        written = [0, *([1] if copy else []), *range(2 + copy, 2 + copy + len(states))]
-        w, *rest = run(
+        for scalar in optimizer.own_scalars:
+            advance(state, scalar)
+        scalars = {"learning_rate": optimizer.lr, "gradient_factor": 0.125, **state}
+        arguments = [passed(argument, arrays, scalars) for argument in call.in_order]
+        results = run(
             f"{name}_{t}_{'f16' if copy else 'none'}_{extra}", {"count": n}, *arguments, written=written
         )
-        states = rest[1:] if copy else rest
+        for index, result in zip(written, results, strict=True):
+            arrays[call.tensors[operands[index].name]] = result
+        w = arrays["parameter"]
         if copy:
-            assert rest[0].tobytes() == w.astype(np.float16).tobytes() or t == "f32"
-            close(rest[0], parameter, step * 2.0**13 if t == "f16" else 40, np.abs(w) + 0.3)
+            assert arrays["copy"].tobytes() == w.astype(np.float16).tobytes() or t == "f32"
+            close(arrays["copy"], parameter, step * 2.0**13 if t == "f16" else 40, np.abs(w) + 0.3)
         # In fp16 the weight and the momentum are rounded in every step.
         close(w, parameter, step * 2.0**14 if t == "f16" else 40, np.abs(w) + 0.3)
+
+
+def advance(state: dict[str, float], scalar: RunTimeScalar) -> None:
+    """Runs the C statement that advances a run-time scalar, which is one of Python's but for its suffixes."""
+    statement = scalar.advance.format(**scalar.numbers).replace("1.0f", "1.0").rstrip(";")
+    net_state = SimpleNamespace(**state)
+    exec(statement, {"net_state": net_state})
+    state.update(vars(net_state))
+
+
+def passed(argument: Argument, arrays: dict[str, Any], scalars: dict[str, float]) -> Any:
+    """What a call passes: an array for a tensor, and a number."""
+    if isinstance(argument, Tensor):
+        assert argument.name is not None
+        return arrays[argument.name]
+    return argument.value if isinstance(argument, Number) else scalars[argument.name]
 
 
 # ----------------------------------------------------------------------------------------------- all of them
@@ -317,6 +334,6 @@ def sweep(run: Run) -> None:
         check_global_average_pool(run, t, (2, 3, 3, 5), 4)
         check_batch_norm_train(run, Norm(t, 11, 5, 5))
         check_losses(run, t, 2, 5, 6, 1.0)
-        for name in ("sgd", "adam"):
+        for name in OPTIMIZERS:
             check_optimizer(run, name, t, True, True, 9, 7)
             check_optimizer(run, name, t, False, False, 9, 8)

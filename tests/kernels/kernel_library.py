@@ -7,6 +7,7 @@ must give the same bits, raise no overflow flag, and leave inputs and guards alo
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import re
 import subprocess
 from collections.abc import Callable, Sequence
@@ -18,6 +19,10 @@ import numpy as np
 import torch
 
 from odl.codegen.kernels import render_kernel
+from odl.graph.ir import DType, Role, Value
+from odl.kernels.call import KernelCall
+from odl.operators.base import KernelRequest
+from odl.optimizers import OPTIMIZERS, Optimizer
 from tests.kernels.signatures import KERNELS as SIGNATURES
 from tests.kernels.signatures import SHAPES, structs
 
@@ -59,6 +64,28 @@ int test_seen(void) { return odl_overflow_seen(); }
 """
 
 
+# ------------------------------------------------------------------------------------------------ optimizers
+def optimizer_of(name: str, extra: bool) -> Optimizer:
+    """An optimizer whose fields fp32 holds exactly; extra: with weight decay, and momentum where it can have one."""
+    kind = OPTIMIZERS[name]
+    fields = {item.name: item.default for item in dataclasses.fields(kind)}
+    given = {"lr": 0.05, "momentum": 0.9 if extra else 0.0, "weight_decay": 0.01 if extra else 0.0}
+    fields |= {field: value for field, value in given.items() if field in fields}
+    return dataclasses.replace(kind(), **{field: _single(value) for field, value in fields.items()})
+
+
+def _single(value: Any) -> Any:
+    return tuple(map(_single, value)) if isinstance(value, tuple) else type(value)(np.float32(value))
+
+
+def update_call(optimizer: Optimizer, t: str, copy: bool, n: int) -> KernelCall:
+    """The update of n parameters of type t, perhaps with a copy in fp16; tensors have the names of the inputs."""
+    types = {"parameter": t, "gradient": "f16" if copy else t, **({"copy": "f16"} if copy else {})}
+    types |= {state.name: state.dtype or t for state in optimizer.states}
+    values = {name: Value(name, (n,), Role.PARAMETER, DType(of)) for name, of in types.items()}
+    return optimizer.update().kernel(KernelRequest(values, {}, 1, None))
+
+
 # ------------------------------------------------------------------------------------------------- rendering
 def contexts() -> dict[str, dict[str, Any]]:
     """Every rendered kernel: name -> template and context."""
@@ -83,9 +110,9 @@ def contexts() -> dict[str, dict[str, Any]]:
         one("cast", f"cast_{t}", S=t, D=other)
         for copy in ("none", "f16"):
             for extra in (False, True):
-                shared = {"W": t, "C": copy, "G": "f16" if copy == "f16" else t, "weight_decay": extra}
-                one("sgd", f"sgd_{t}_{copy}_{extra}", M=t if extra else "none", momentum=extra, **shared)
-                one("adam", f"adam_{t}_{copy}_{extra}", **shared)
+                for optimizer in OPTIMIZERS:
+                    call = update_call(optimizer_of(optimizer, extra), t, copy != "none", 1)
+                    one(call.kernel.template, f"{optimizer}_{t}_{copy}_{extra}", **call.context)
     return kernels
 
 

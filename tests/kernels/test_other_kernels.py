@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odl.operators.convolution import Window
+from odl.optimizers import OPTIMIZERS
 from tests.kernels.kernel_checks import (
     Norm,
     Pool,
@@ -220,6 +221,6 @@ def test_flags_tell_overflow(run: Runner) -> None:
 # ------------------------------------------------------------------------------------------------ optimizers
 @few
 @given(t=types, copy=st.booleans(), extra=st.booleans(), n=st.integers(1, 40), seed=seeds)
-@pytest.mark.parametrize("name", ["sgd", "adam"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers(run: Runner, name: str, t: str, copy: bool, extra: bool, n: int, seed: int) -> None:
     check_optimizer(run, name, t, copy, extra, n, seed)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import odl
 from odl.cli.app import app
 from odl.errors import InputError
+from odl.optimizers import OPTIMIZERS
 from odl.options import DEFAULTS, FACTS, Options
 from odl.precision import Precision
 from tests.networks import INPUT, tiny
@@ -24,7 +25,12 @@ from tests.networks import INPUT, tiny
 pytestmark = pytest.mark.usefixtures("private_cache")
 
 #: What an option is on the command line, where that is not its own name with dashes.
-PARTS = {"optimizer": ("optimizer", "lr", "momentum", "weight-decay", "eps")}
+PARTS = {
+    "optimizer": (
+        "optimizer",
+        *(item.name.replace("_", "-") for kind in OPTIMIZERS.values() for item in dataclasses.fields(kind)),
+    )
+}
 #: Where a command differs from a compilation on purpose.
 OVERRIDES = {
     ("compile", "loss"): None,  # the model's own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from odl.optimizers import CHOICES, OPTIMIZERS, from_manifest, make_optimizer
 from odl.optimizers.adam import Adam
 from odl.optimizers.base import BELOW_ONE, NOT_NEGATIVE, Optimizer, Update
 from odl.optimizers.sgd import SGD
+from tests import networks
 from tests.networks import tiny_build
 
 NAN, INF = float("nan"), float("inf")
@@ -141,8 +143,18 @@ def test_optimizers_that_cannot_be() -> None:
     with pytest.raises(InputError) as error:
         make_optimizer("adam", {"momentum": 0.9})
     assert error.value.on_command_line == (
-        "--momentum goes not with --optimizer adam, which has --lr, --betas, --eps, --weight-decay"
+        "--momentum does not go with --optimizer adam, which has --lr, --betas, --eps, --weight-decay"
     )
+
+
+def test_the_command_line_gives_every_kind_of_field(cli: Any, tmp_path: Path, private_cache: Path) -> None:
+    model = f"{networks.__file__}:factory"
+    done = cli(
+        "compile", model, "-o", tmp_path / "net", "--optimizer", "adam", "--betas", 0.5, 0.75, "--eps", 0.1
+    )
+    assert done.code == 0
+    entry = json.loads((tmp_path / "net" / "manifest.json").read_text())["options"]["optimizer"]
+    assert from_manifest(entry) == Adam(betas=(0.5, 0.75), eps=0.1)
 
 
 # --- against PyTorch ------------------------------------------------------------------------------------
