@@ -17,8 +17,12 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from odl.errors import MissingToolError
-from odl.targets.cv32e40p import Cluster, RunResult, build_simulator, run
-from odl.targets.pulp import Elf, MemoryLayout, build
+from odl.targets.common.elf import Elf
+from odl.targets.cv32e40p.description import Cluster
+from odl.targets.cv32e40p.simulation import ClusterResult, run
+from odl.targets.cv32e40p.simulator import build_simulator
+from odl.targets.pulp.cluster import MemoryLayout
+from odl.targets.pulp.program import build
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -106,7 +110,7 @@ def test_simulated_cycles_per_second(
     program = elf(name)
     load = random_halves(program)
     load_average = os.getloadavg()[0]
-    results: list[RunResult] = []
+    results: list[ClusterResult] = []
 
     def simulate() -> None:
         results.append(run(program, Cluster(), load=load, threads=threads).check())

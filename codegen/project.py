@@ -91,8 +91,8 @@ def _makefile(network: Network) -> MakefileContext:
         "host" if device or exported else "runtime",
         device,
         exported,
-        options.description.lanes_f16,
-        options.description.lanes_f32,
+        options.description.instruction_set.lanes_f16,
+        options.description.instruction_set.lanes_f32,
     )
 
 

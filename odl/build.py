@@ -61,7 +61,7 @@ class Build:
         """The network with the compiled weights; each call gives one with memory of its own.
 
         `build`: None for the target, on the host its exact build; "exact" or "fast" for the host, whatever the target.
-        `vlen`: bits of QEMU's vector registers, instead of 128.
+        `vlen`: bits of the device's vector registers, instead of the default.
         """
         if self.directory is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="odl-")

@@ -96,7 +96,7 @@ def compile_network(
         options.accumulate,
         training.shared,
         options.arena_capacity,
-        options.description.memory,
+        options.description.arena.name,
         options.local_capacity,
         choose or kernel_chooser(options),
     )

@@ -17,7 +17,7 @@ from odl.errors import InputError, option
 from odl.optimizers import CLASSES, Optimizer, from_manifest
 from odl.optimizers.sgd import SGD
 from odl.precision import Precision
-from odl.targets.description import TARGETS, TargetDescription
+from odl.targets import HOST, TARGETS, Target
 
 T = TypeVar("T")
 
@@ -113,6 +113,14 @@ _OPTIMIZERS = " or ".join(f"odl.{name}(…)" for name in CLASSES)
 OPTIMIZER = Kind(_optimizer, write=Optimizer.manifest)
 
 
+#: The targets that have several instruction sets, with these.
+_ISAS = "; ".join(
+    f"target {target.name} {', '.join(f'{isa.name} ({isa.title})' for isa in target.instruction_sets)}"
+    for target in TARGETS.values()
+    if target.isas
+)
+
+
 # --------------------------------------------------------------------------------------------------- options
 @dataclass(frozen=True)
 class Facts:
@@ -147,16 +155,16 @@ class Options:
     """
 
     target: str = field(
-        default="host",
+        default=HOST.name,
         metadata=_facts(one_of(*TARGETS), f"Where the project runs: {', '.join(TARGETS)}.", of_target=True),
     )
     isa: str | None = field(
         default=None,
         metadata=_facts(
             TEXT,
-            "Instruction set of target qemu: zvfh (fp16 vectors, the default) or zfh (scalar fp16).",
+            f"Instruction set, the first by default: {_ISAS}.",
             of_target=True,
-            recorded=lambda options: options.description.isa,
+            recorded=lambda options: options.description.instruction_set.name,
         ),
     )
     runtime: str = field(
@@ -247,7 +255,7 @@ class Options:
         self._check_memories()
 
     def _check_isa(self) -> None:
-        choice = [isa.name for isa in TARGETS[self.target].isas]
+        choice = TARGETS[self.target].isas
         if self.isa is not None and self.isa not in choice:
             reason = f"must be one of {', '.join(choice)}"
             if not choice:
@@ -279,7 +287,7 @@ class Options:
         return found
 
     @property
-    def description(self) -> TargetDescription:
+    def description(self) -> Target:
         """The target's description, with the instruction set that was chosen."""
         return TARGETS[self.target].with_isa(self.isa)
 
@@ -298,14 +306,13 @@ class Options:
         """Bytes that the arena may take."""
         if not self.description.clustered:
             return self.memory
-        return self.description.tensor_l2 if self.l2 is None else self.l2
+        return self.description.arena.for_tensors(self.core_count) if self.l2 is None else self.l2
 
     @property
     def local_capacity(self) -> int | None:
         """Bytes that tensors may take in the memory beside the cores; None where there is none."""
-        if not self.description.clustered or self.l1 is not None:
-            return self.l1
-        return self.description.tensor_l1(self.core_count)
+        local = self.description.local
+        return self.l1 if local is None or self.l1 is not None else local.for_tensors(self.core_count)
 
     @property
     def initial_loss_scale(self) -> float:

@@ -1,7 +1,7 @@
-"""Runs one training step on the simulator and divides its cycles among operators and causes.
+"""Runs one training step on a simulator and divides what it counts among the nodes of the network.
 
-Everything counts: input conversion, transfers, update, barriers. A node's cycles run from the barrier before it to its
-own; stalls are cycles summed over all cores.
+Everything counts: input conversion, transfers, update, barriers. A node's count runs from the mark before it to its own,
+barrier and mark included. Where the simulator has every core's counters, a node's stalls are cycles summed over all cores.
 """
 
 from __future__ import annotations
@@ -15,46 +15,54 @@ from typing import Any
 
 import numpy as np
 
-from odl.bench.roofline import Bounds, bounds_of
+from odl.bench.bounds import Bounds, bounds_of
 from odl.errors import InputError, option
+from odl.project.manifest import read_manifest
 from odl.run.device import BEGIN, END, INPUT_NODE, DeviceNet
 from odl.run.net import Net
-from odl.targets.cv32e40p import Cluster, Mark, RunResult
+from odl.targets import find
+from odl.targets.common.session import Mark, Unit
+
+#: A node's entry in manifest.json.
+_Node = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class OperatorCycles:
-    """One node of the step: `stalls` are cycles by cause, summed over the cores ("instructions" are those that issued)."""
+class OperatorCount:
+    """One node of the step: `count` in the measurement's unit.
+
+    `stalls` are cycles by cause, summed over the cores ("instructions" are those that issued); they and `bounds` are None
+    where the simulator does not say where cycles went.
+    """
 
     name: str
     operator: str
     pass_name: str
     macs: int
     begin: int
-    """The cycle at which it begins, counted from the start of the simulation, as a trace counts."""
-    cycles: int
-    stalls: Mapping[str, int]
-    bounds: Bounds
+    """The count at which it begins, from the start of the simulation, as a trace counts."""
+    count: int
+    stalls: Mapping[str, int] | None = None
+    bounds: Bounds | None = None
 
     @property
     def fraction(self) -> float:
         """How near the node comes to its bound: 1 where it takes no cycle more."""
-        return self.bounds.cycles / self.cycles if self.cycles else 0.0
+        return self.bounds.cycles / self.count if self.bounds is not None and self.count else 0.0
 
     @property
-    def mac_per_clk(self) -> float:
-        """Multiply-accumulates per cycle of the cluster."""
-        return self.macs / self.cycles if self.cycles else 0.0
+    def rate(self) -> float:
+        """Multiply-accumulates per cycle of the cluster, or per instruction."""
+        return self.macs / self.count if self.count else 0.0
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, unit: Unit) -> dict[str, Any]:
         """An entry of "operators" in the report."""
-        return {
-            "name": self.name,
-            "op": self.operator,
-            "pass": self.pass_name,
-            "macs": self.macs,
+        entry = {"name": self.name, "op": self.operator, "pass": self.pass_name, "macs": self.macs}
+        if self.stalls is None or self.bounds is None:
+            return entry | {str(unit): self.count}
+        return entry | {
             "begin": self.begin,
-            "cycles": self.cycles,
+            str(unit): self.count,
             "stalls": dict(self.stalls),
             "bound": self.bounds.limit,
             "bound_cycles": self.bounds.as_json(),
@@ -69,18 +77,22 @@ class Measurement:
 
     model: str
     target: str
+    isa: str | None
     dtype: str
-    cluster: Cluster
+    cores: int
+    machine: Any
+    """What describes the simulated machine; None where nothing does."""
     macs: int
-    cycles: int
-    operators: tuple[OperatorCycles, ...]
+    unit: Unit
+    count: int
+    operators: tuple[OperatorCount, ...]
     seconds: float
     """Wall time of the simulation."""
 
     @property
-    def mac_per_clk(self) -> float:
-        """Multiply-accumulates of the step per cycle, everything counted."""
-        return self.macs / self.cycles
+    def rate(self) -> float:
+        """Multiply-accumulates of the step per cycle or per instruction, everything counted."""
+        return self.macs / self.count
 
     def as_json(self) -> dict[str, Any]:
         """The report's entry for the step."""
@@ -88,24 +100,46 @@ class Measurement:
             "model": self.model,
             "target": self.target,
             "dtype": self.dtype,
-            "cores": self.cluster.cores,
-            "config": dataclasses.asdict(self.cluster),
+            "cores": self.cores,
+            **({} if self.machine is None else {"config": dataclasses.asdict(self.machine)}),
             "macs": self.macs,
-            "cycles": self.cycles,
-            "mac_per_clk": self.mac_per_clk,
-            "operators": [item.as_json() for item in self.operators],
+            str(self.unit): self.count,
+            _RATES[self.unit]: self.rate,
+            "operators": [item.as_json(self.unit) for item in self.operators],
         }
 
 
-def measure(directory: Path, cluster: Cluster | None = None, *, seed: int = 0) -> Measurement:
+#: What the report calls multiply-accumulates per unit.
+_RATES = {Unit.CYCLES: "mac_per_clk", Unit.INSTRUCTIONS: "macs_per_instruction"}
+
+
+def measure(directory: Path, machine: Any = None, *, seed: int = 0) -> Measurement:
     """One training step of the project in `directory` on a made-up sample; with accumulation, one sample and its update.
 
-    InputError where the project is for a target without a cycle count, or was compiled for another number of cores.
+    `machine` is what its target's `machine` gives, by default with nothing chosen. InputError where nothing is counted, or
+    the project was compiled for another target or number of cores.
     """
-    net = DeviceNet(directory, cluster)
+    options = read_manifest(directory)["options"]
+    if machine is None:
+        target = find(options["target"]).with_isa(options["isa"])
+        machine = target.machine(int(options["cores"]), counted=True)
+    net = DeviceNet(directory, machine)
     train_once(net, seed)
-    assert net.last is not None
-    return _divide(net, net.last)
+    assert net.last is not None and net.unit is not Unit.NOTHING
+    operators = tuple(_divided(net))
+    return Measurement(
+        model=str(net.manifest["model"]),
+        target=net.target.name,
+        isa=net.target.instruction_set.name,
+        dtype=str(options["dtype"]),
+        cores=int(options["cores"]),
+        machine=net.session.machine,
+        macs=int(net.manifest["macs"]["step"]),
+        unit=net.unit,
+        count=sum(item.count for item in operators),
+        operators=operators,
+        seconds=net.last.seconds,
+    )
 
 
 def train_once(net: Net, seed: int) -> None:
@@ -123,56 +157,43 @@ def train_once(net: Net, seed: int) -> None:
         )
 
 
-def _divide(net: DeviceNet, result: RunResult) -> Measurement:
-    options, manifest = net.manifest["options"], net.manifest
-    operators = tuple(_intervals(net, result))
-    cycles = sum(item.cycles for item in operators)
-    return Measurement(
-        model=str(manifest["model"]),
-        target=str(options["target"]),
-        dtype=str(options["dtype"]),
-        cluster=net.cluster,
-        macs=int(manifest["macs"]["step"]),
-        cycles=cycles,
-        operators=operators,
-        seconds=result.seconds,
-    )
-
-
-def _intervals(net: DeviceNet, result: RunResult) -> Iterator[OperatorCycles]:
+def _divided(net: DeviceNet) -> Iterator[OperatorCount]:
+    """The nodes of the latest call, in the order in which they ran."""
     before: Mark | None = None
     transferring = 0  # cycles of transfers that earlier nodes started and that must run on beside later ones
-    for mark in result.marks:
+    for mark in net.marks:
         if mark.id == BEGIN or before is None:
             before = mark
             continue
-        name, operator, pass_name, macs = _label(net, mark)
-        bounds = bounds_of(_node(net, mark), macs, str(net.manifest["options"]["dtype"]), net.cluster)
-        spent = _spent(before, mark)
-        cycles = mark.cycle - before.cycle
-        transferring += bounds.dma
-        bounds = replace(bounds, dma=min(transferring, cycles))
-        transferring -= bounds.dma
-        yield OperatorCycles(name, operator, pass_name, macs, before.cycle, cycles, spent, bounds)
+        node = _node(net, mark.id)
+        item = replace(_labelled(net, mark.id, node), begin=before.count, count=mark.count - before.count)
+        if mark.counters:
+            bounds = bounds_of(node, item.macs, str(net.manifest["options"]["dtype"]), net.session.machine)
+            transferring += bounds.dma
+            bounds = replace(bounds, dma=min(transferring, item.count))
+            transferring -= bounds.dma
+            item = replace(item, stalls=_spent(before, mark), bounds=bounds)
+        yield item
         before = mark
 
 
-def _node(net: DeviceNet, mark: Mark) -> Mapping[str, Any]:
-    """The node's entry in the manifest; empty for what is no node."""
-    if mark.id == END or mark.id & 0xFFFF == INPUT_NODE:
+def _node(net: DeviceNet, mark: int) -> _Node:
+    """The node that a mark ends; empty for what is no node."""
+    if mark == END or mark & 0xFFFF == INPUT_NODE:
         return {}
-    node: Mapping[str, Any] = net.manifest["programs"][mark.id >> 16]["nodes"][mark.id & 0xFFFF]
+    node: _Node = net.manifest["programs"][mark >> 16]["nodes"][mark & 0xFFFF]
     return node
 
 
-def _label(net: DeviceNet, mark: Mark) -> tuple[str, str, str, int]:
-    if mark.id == END:
-        return "end", "stores", "other", 0
-    program = net.manifest["programs"][mark.id >> 16]
-    if mark.id & 0xFFFF == INPUT_NODE:
-        return f"{program['name']}.input", "input", "other", 0
-    node = _node(net, mark)
-    return str(node["name"]), str(node["op"]), str(node["pass"]), int(node["macs"])
+def _labelled(net: DeviceNet, mark: int, node: _Node) -> OperatorCount:
+    """What a mark ends, with nothing counted yet."""
+    if mark == END:
+        return OperatorCount("end", "stores", "other", 0, 0, 0)
+    if not node:
+        return OperatorCount(
+            f"{net.manifest['programs'][mark >> 16]['name']}.input", "input", "other", 0, 0, 0
+        )
+    return OperatorCount(str(node["name"]), str(node["op"]), str(node["pass"]), int(node["macs"]), 0, 0)
 
 
 def _spent(before: Mark, after: Mark) -> dict[str, int]:

@@ -6,7 +6,7 @@ between different widths the order of sums differs, and each keeps to its bound 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from odl.errors import InputError, MissingToolError, option
 from odl.models import resolve
 from odl.options import Options
 from odl.project.manifest import read_manifest
+from odl.run.library import HostBuild
 from odl.run.net import Net
+from odl.targets import HOST, TARGETS
 
 #: What a caller makes a build with: the target and its instruction set.
 Compile = Callable[[str, str | None], Build]
@@ -38,16 +40,25 @@ class Place:
     lanes: int
 
 
-#: For each width the host comes first, and the others must have its bits.
-PLACES = (
-    Place("host, 2 lanes", "host", None, "exact", None, 2),
-    Place("cv32e40p", "cv32e40p", None, None, None, 2),
-    Place("gvsoc", "gvsoc", None, None, None, 2),
-    Place("qemu, zfh", "qemu", "zfh", None, None, 2),
-    Place("host, 8 lanes", "qemu", "zvfh", "exact", None, 8),
-    Place("qemu, zvfh 128", "qemu", "zvfh", None, 128, 8),
-    Place("qemu, zvfh 256", "qemu", "zvfh", None, 256, 8),
-)
+def _places() -> Iterator[Place]:
+    """For each width the host comes first, and the others must have its bits."""
+    kinds = [(target, isa) for target in TARGETS.values() for isa in target.instruction_sets]
+    for lanes in sorted({isa.lanes_f16 for _, isa in kinds}):
+        same = [(target, isa) for target, isa in kinds if isa.lanes_f16 == lanes]
+        target, isa = same[0]
+        exact = str(HostBuild.EXACT)
+        yield Place(f"{HOST.name}, {lanes} lanes", target.name, isa.name, exact, None, lanes)
+        for target, isa in same:
+            if target.is_host:
+                continue
+            title = target.name if isa.name is None else f"{target.name}, {isa.name}"
+            if not isa.vector_bits:
+                yield Place(title, target.name, isa.name, None, None, lanes)
+            for vlen in isa.vector_bits[:2]:  # registers longer than the programs need, too
+                yield Place(f"{title} {vlen}", target.name, isa.name, None, vlen, lanes)
+
+
+PLACES = tuple(_places())
 
 
 @dataclass(frozen=True)

@@ -5,42 +5,28 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from odl.cli.consoles import table_console
 from odl.cli.json_file import check_json_file, is_standard_output, write_json
 from odl.cli.options import Given, JsonFile, RegisterBits, takes_options
 from odl.errors import InputError, option
+from odl.targets import TARGETS, Target, find
+from odl.targets.common.session import Unit
 
-if TYPE_CHECKING:
-    from odl.bench import InstructionCount, Measurement
-    from odl.bench.cycles import CycleCount
-
-#: Causes of lost cycles, with what they are called in the table.
-_CAUSES = {
-    "load_use": "load use",
-    "tcdm_conflict": "banks",
-    "fpu_stall": "FPU",
-    "icache_miss": "icache",
-    "branch": "branches",
-    "l2_access": "L2",
-    "dma_wait": "DMA",
-    "barrier": "barrier",
-    "sleep": "sleep",
-    "multicycle": "multi-cycle",
-    "misaligned": "misaligned",
-    "other": "other",
-}
-_SHORT_PASSES = {"input_gradient": "dx", "weight_gradient": "dw", "forward": "fwd"}
+_COUNTING = [target for target in TARGETS.values() if target.unit is not Unit.NOTHING]
 
 
 # target: of those that count something, the one that says where cycles went.
 @takes_options(
-    "target", "isa", "dtype", "cores", defaults={"target": "cv32e40p"}, panel="For models not compiled yet"
+    "target",
+    "isa",
+    "dtype",
+    "cores",
+    defaults={"target": _COUNTING[0].name},
+    panel="For models not compiled yet",
 )
 def bench(
     models: Annotated[
@@ -65,60 +51,58 @@ def bench(
 ) -> None:
     """Count the cycles of a training step on the simulated device: by operator, with where they went.
 
-    On QEMU, which has no cycles, count instructions.
+    Where a simulator has no cycles, count instructions.
     """
-    from odl.bench import count_instructions, measure
-    from odl.bench.cycles import count_cycles
-    from odl.cli.cycles import print_cycles
-    from odl.cli.instructions import print_instructions
-    from odl.targets.cv32e40p import Cluster, InstructionCache
+    from odl.bench import Measurement, measure
+    from odl.cli.measurements import print_measurement
 
     check_json_file(json_file)
     if plot_file is not None and plot_file.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"--plot {plot_file}: the name must end in .png, .svg or .pdf")
     console = table_console(stderr=is_standard_output(json_file))
+    choices = _choices(vlen=vlen, fpus=fpus, fpu_latency=fpu_latency, ideal_icache=ideal_icache)
     results: list[Measurement] = []
-    counts: list[InstructionCount | CycleCount] = []
     with tempfile.TemporaryDirectory(prefix="odl-bench-") as folder:
         for number, model in enumerate(models):
             directory = _project(model, Path(folder) / str(number), options)
             compiled_for, compiled_cores = _compiled_for(directory)
-            if compiled_for == "qemu":
-                with console.status(f"running a training step of {model}"):
-                    instructions = count_instructions(directory, vlen or 128)
-                print_instructions(console, instructions, summary)
-                counts.append(instructions)
-                continue
-            if vlen is not None:
-                raise InputError(f"--vlen {vlen} goes with target qemu; {model} is for {compiled_for}")
-            if compiled_for == "gvsoc":
-                if fpus is not None or fpu_latency != 1 or ideal_icache:
-                    raise InputError(
-                        f"GVSoC's machine is as it is; {model} is for it: leave out what changes it"
-                    )
-                with console.status(f"simulating a training step of {model}"):
-                    cycles = count_cycles(directory)
-                print_cycles(console, cycles, summary)
-                counts.append(cycles)
-                continue
-            cluster = Cluster(
-                cores=compiled_cores,
-                fpus=fpus,
-                fpu_latency=fpu_latency,
-                icache=None if ideal_icache else InstructionCache(),
-            )
+            _check_choices(model, compiled_for, choices)
+            machine = compiled_for.machine(compiled_cores, counted=True, **choices)
             with console.status(f"simulating a training step of {model}"):
-                results.append(measure(directory, cluster))
-            _print(console, results[-1], summary)
+                results.append(measure(directory, machine))
+            print_measurement(console, results[-1], summary)
+    detailed = [result for result in results if any(item.bounds for item in result.operators)]
     if plot_file is not None:
         from odl.bench.roofline import plot
 
-        if not results:
+        if not detailed:
+            tracing = next(item.name for item in _COUNTING if item.traces)
             raise InputError(
-                f"--plot {plot_file}: a roofline needs cycles and their causes, as cv32e40p counts them"
+                f"--plot {plot_file}: a roofline needs cycles and their causes, as {tracing} counts them"
             )
-        plot(results, plot_file)
-    write_json(json_file, [item.as_json() for item in results] + [item.as_json() for item in counts])
+        plot(detailed, plot_file)
+    write_json(json_file, [item.as_json() for item in sorted(results, key=lambda item: item not in detailed)])
+
+
+def _choices(**given: Any) -> dict[str, Any]:
+    """What was chosen of the machine, without what is as it always is."""
+    usual = {"vlen": None, "fpus": None, "fpu_latency": 1, "ideal_icache": False}
+    return {name: value for name, value in given.items() if value != usual[name]}
+
+
+def _check_choices(model: str, compiled_for: Target, choices: Mapping[str, Any]) -> None:
+    """InputError where something was chosen that the model's target has not."""
+    for name, value in choices.items():
+        if name not in compiled_for.machine_options:
+            others = " or ".join(item.name for item in _COUNTING if name in item.machine_options)
+            fixed = (
+                ""
+                if compiled_for.machine_options
+                else f", and {compiled_for.simulator}'s machine is as it is"
+            )
+            raise InputError(
+                f"{option(name, value)} goes with target {others}; {model} is for {compiled_for.name}{fixed}"
+            )
 
 
 def _project(model: str, directory: Path, options: Given) -> Path:
@@ -129,8 +113,11 @@ def _project(model: str, directory: Path, options: Given) -> Path:
     given = Path(model)
     if given.is_dir():
         return given
-    if options["target"] == "host":
-        raise InputError(f"{option('target', 'host')}: this machine has no cycle count; use cv32e40p")
+    target = find(str(options["target"]))
+    if target.unit is Unit.NOTHING:
+        raise InputError(
+            f"{option('target', target.name)}: nothing is counted there; use {_COUNTING[0].name}"
+        )
     made = resolve(model)
     build = compile(
         made.module, made.example(1), name=made.name, spec=made.spec, **{**options, "loss": made.loss}
@@ -138,69 +125,17 @@ def _project(model: str, directory: Path, options: Given) -> Path:
     return build.save(directory)
 
 
-def _compiled_for(directory: Path) -> tuple[str, int]:
+def _compiled_for(directory: Path) -> tuple[Target, int]:
     """A project's target and number of cores; InputError where nothing can be counted."""
     from odl.project.manifest import read_manifest
 
     options = read_manifest(directory)["options"]
-    if options["target"] == "host":
-        raise InputError(
-            f"{directory} was compiled for the host; compile it with {option('target', 'cv32e40p')}"
-        )
+    target = find(options["target"]).with_isa(options["isa"])
+    if target.unit is Unit.NOTHING:
+        wanted = option("target", _COUNTING[0].name)
+        raise InputError(f"{directory} was compiled for the {target.name}; compile it with {wanted}")
     if options["runtime"] == "none":
         raise InputError(
             f"{directory} was compiled with {option('runtime', 'none')}; it runs where your port runs"
         )
-    return str(options["target"]), int(options["cores"])
-
-
-def _print(console: Console, result: Measurement, summary: bool) -> None:
-    cluster = result.cluster
-    fpus = f"{cluster.fpus} shared FPUs" if cluster.fpus else "an FPU each"
-    cache = "instruction cache modelled" if cluster.icache else "ideal instruction cache"
-    console.print(
-        f"{result.model}, {result.dtype}, {cluster.cores} cores with {fpus}, FPU latency {cluster.fpu_latency}, "
-        f"L1 {cluster.l1_bytes // 1024} KiB in {cluster.l1_banks} banks, L2 {cluster.l2_bytes // 1024} KiB, {cache}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    if not summary:
-        console.print(_table(result))
-    console.print(
-        f"{result.cycles:,} cycles for {result.macs:,} MACs: {result.mac_per_clk:.2f} MAC/clk, everything counted "
-        f"({result.cycles / result.seconds / 1000:.0f} kHz simulated)",
-        highlight=False,
-        soft_wrap=True,
-    )
-
-
-def _table(result: Measurement) -> Table:
-    table = Table(
-        title="Cycles of a training step; bound: what limits the node at best, and how near it comes"
-    )
-    table.add_column("node", overflow="ellipsis", max_width=22, no_wrap=True)
-    table.add_column("pass", no_wrap=True)
-    for heading in ("cycles", "MAC/clk", "issued"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("bound", no_wrap=True)
-    table.add_column("lost to")  # the column that wraps where the terminal is narrow
-    for item in result.operators:
-        total = max(1, sum(item.stalls.values()))
-        table.add_row(
-            item.name,
-            _SHORT_PASSES.get(item.pass_name, item.pass_name),
-            f"{item.cycles:,}",
-            f"{item.mac_per_clk:.2f}" if item.macs else "",
-            f"{100 * item.stalls.get('instructions', 0) / total:.0f} %",
-            f"{item.bounds.limit} {100 * item.fraction:.0f} %" if item.bounds.limit else "",
-            _losses(item.stalls, total),
-        )
-    return table
-
-
-def _losses(stalls: Mapping[str, int], total: int) -> str:
-    """The two largest causes of cycles in which no instruction was issued, with their shares."""
-    largest = sorted(_CAUSES, key=lambda cause: -stalls.get(cause, 0))[:2]
-    return ", ".join(
-        f"{_CAUSES[cause]} {100 * stalls[cause] / total:.0f} %" for cause in largest if stalls.get(cause, 0)
-    )
+    return target, int(options["cores"])

@@ -10,24 +10,23 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from odl.targets.tools import Finding
+    from odl.targets.common.requirements import Finding
 
 _APT = "apt-get install "
 
 
 def doctor() -> None:
     """Say which targets can run on this machine, and what is missing for the others."""
-    from odl.targets.cv32e40p.cache import cache_folder
-    from odl.targets.cv32e40p.tools import check_tools
-    from odl.targets.gvsoc.tools import check_tools as check_gvsoc
-    from odl.targets.qemu.tools import check_tools as check_qemu
-    from odl.targets.tools import check_all
+    from odl.targets import HOST, TARGETS
+    from odl.targets.common.requirements import Requirement, check
 
+    speech = Requirement("keyword data", "espeak-ng", (1, 50), "apt-get install espeak-ng")
+
+    others = [target for target in TARGETS.values() if target is not HOST]
     findings = [
-        *check_all(),
-        *check_tools(cache_folder() / "verilator"),
-        *check_qemu(),
-        *check_gvsoc(),
+        *HOST.findings(),
+        check(speech),
+        *(finding for target in others for finding in target.findings()),
     ]
     table = Table(title="What can run here")
     for column in ("for", "tool", "found", "needed"):

@@ -14,9 +14,18 @@ import typer
 
 from odl.optimizers import CHOICES, OPTIMIZERS, field_help, make_optimizer
 from odl.options import DEFAULTS, FACTS
+from odl.targets import TARGETS
 
 #: What a command's parameter of this type gets: the options of a compilation that the user gave, or that have a default.
 Given = Mapping[str, object]
+
+#: Lengths of vector registers that some machine may have.
+_REGISTERS = ", ".join(
+    str(bits)
+    for bits in dict.fromkeys(
+        bits for target in TARGETS.values() for isa in target.instruction_sets for bits in isa.vector_bits
+    )
+)
 
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Write the figures to this file; - for standard output.")
@@ -24,7 +33,10 @@ JsonFile = Annotated[
 Seed = Annotated[int, typer.Option("--seed", help="Seed of all that is drawn at random.", min=0)]
 RegisterBits = Annotated[
     int | None,
-    typer.Option("--vlen", help="Bits of a vector register on QEMU: 128 (default), 256, 512, 1024."),
+    typer.Option(
+        "--vlen",
+        help=f"Bits of a vector register where the target has any: {_REGISTERS} (the first by default).",
+    ),
 ]
 
 #: The fields of all optimizers, each with its type.

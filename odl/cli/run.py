@@ -9,7 +9,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from odl.cli.options import RegisterBits
 from odl.errors import InputError
+from odl.targets import TARGETS, find
 
 
 def run(
@@ -30,9 +32,7 @@ def run(
             help="exact (the devices' bits) or fast: this machine, whatever the target. Default: the target."
         ),
     ] = None,
-    vlen: Annotated[
-        int | None, typer.Option(help="Bits of a vector register on QEMU: 128 (default), 256, 512, 1024.")
-    ] = None,
+    vlen: RegisterBits = None,
     lr: Annotated[
         float | None, typer.Option("--lr", help="Learning rate instead of the compiled one.")
     ] = None,
@@ -64,7 +64,7 @@ def run(
             raise InputError(f"{option} {value} goes with --trace FILE")
     console = Console()
     options = read_manifest(directory)["options"]
-    on_host = options["target"] == "host" or options["runtime"] == "none"
+    on_host = find(options["target"]).is_host or options["runtime"] == "none"
     with console.status("building"):
         net = load_net(directory, "fast" if build is None and on_host and vlen is None else build, vlen=vlen)
     if steps is None:
@@ -94,10 +94,11 @@ def run(
 def _trace(net: Any, file: Path, window: str, core: int | None) -> None:
     """Have the first step traced. InputError where that is impossible."""
     from odl.run.device import DeviceNet
-    from odl.targets.cv32e40p import Trace
+    from odl.targets.common.session import Trace
 
     if not isinstance(net, DeviceNet):
-        raise InputError(f"--trace {file}: only target cv32e40p writes a trace")
+        tracing = " or ".join(target.name for target in TARGETS.values() if target.traces)
+        raise InputError(f"--trace {file}: only target {tracing} writes a trace")
     first, colon, last = window.partition(":")
     if not (colon and first.isdecimal() and last.isdecimal()):
         raise InputError(f"--trace-cycles {window}: must be FIRST:LAST, such as 0:100000")
@@ -107,7 +108,9 @@ def _trace(net: Any, file: Path, window: str, core: int | None) -> None:
 def _cycles(net: Any, steps: int) -> str:
     """The device's cycles for all steps, and what that means per step; where it counts none, who counts what."""
     if not net.unit:
-        return f"QEMU has no cycles; instructions, by operator: odl bench {net.directory}"
+        return (
+            f"{net.target.simulator} has no cycles; {net.target.unit}, by operator: odl bench {net.directory}"
+        )
     macs = int(net.manifest["macs"]["step"])
     each = net.cycles / steps
     return (

@@ -21,6 +21,7 @@ from odl.cli.json_file import check_json_file, is_standard_output, write_json
 from odl.cli.options import Given, JsonFile, takes_options
 from odl.errors import CheckFailedError, InputError, option
 from odl.options import Options
+from odl.targets import TARGETS
 
 if TYPE_CHECKING:
     from odl.tune.case import Case
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from odl.tune.workers import Pool
 
 #: The target whose kernels have variants that can be measured.
-_TARGET = "cv32e40p"
+_TARGET = next(target.name for target in TARGETS.values() if target.tuned)
 
 
 # target: variants are measured where cycles are counted in the core's own RTL.
@@ -106,7 +107,7 @@ def _cases(model: str, options: Options) -> list[Case]:
     """The model's distinct kernel calls in a training step that is compiled with these options."""
     from odl.compiler import compile_network
     from odl.models import resolve
-    from odl.targets.cv32e40p import Cluster
+    from odl.targets.cv32e40p.description import Cluster
     from odl.tune.case import collect_cases
 
     made = resolve(model)
@@ -123,7 +124,7 @@ def _cases(model: str, options: Options) -> list[Case]:
 def _measure(
     console: Console, model: str, jobs: Sequence[Job], file: Path, pool: Pool, *, on_this_machine: bool
 ) -> None:
-    from odl.targets.cv32e40p import build_simulator
+    from odl.targets.cv32e40p.simulator import build_simulator
     from odl.tune.search import search
 
     if on_this_machine:

@@ -15,6 +15,7 @@ from odl.cli.json_file import check_json_file, is_standard_output, write_json
 from odl.cli.options import Given, JsonFile, RegisterBits, Seed, takes_options
 from odl.cli.verify_targets import verify_targets
 from odl.errors import InputError, option
+from odl.targets import TARGETS
 
 
 # dtype: a project's own, and without one what a compilation takes.
@@ -37,7 +38,7 @@ def verify_project(
     target: Annotated[
         str | None,
         typer.Option(
-            help="all, or host, cv32e40p, gvsoc, qemu with commas: compile anew for each and compare every tensor."
+            help=f"all, or some of {', '.join(TARGETS)} with commas: compile anew for each and compare every tensor."
         ),
     ] = None,
     vlen: RegisterBits = None,

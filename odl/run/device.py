@@ -9,26 +9,22 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from odl.check.canary import Canary, Words, compare
 from odl.errors import InputError, OdlError, option
 from odl.project.manifest import read_manifest
-from odl.run.cluster import ClusterSimulator
-from odl.run.emulator import QemuSimulator
-from odl.run.gvsoc import GvsocSimulator
+from odl.run.canary import Canary, Words, compare
 from odl.run.library import HostBuild, build_program
 from odl.run.net import Net, value_from_manifest
-from odl.run.simulator import Glimpse, Outcome, Simulator
-from odl.targets.cv32e40p import Cluster, RunResult, Trace
-from odl.targets.gvsoc.tools import find_gvsoc
-from odl.targets.qemu import Machine
-from odl.targets.qemu.tools import find_qemu
+from odl.targets import TARGETS, find
+from odl.targets.common.elf import Elf
+from odl.targets.common.session import Mark, RunResult, Session, Trace, Unit, Watch
+from odl.targets.target import Target
 
 _CALLS = {"net_train_step": 0, "net_infer": 1, "net_accumulate": 2, "net_apply": 3, "net_refresh": 4}
 _REQUEST = struct.Struct("<IIf")
@@ -45,6 +41,8 @@ _PROGRAMS = {
 }
 
 Observer = Callable[[int, int], None]
+#: By program, node and number: a result's entry in the manifest, and where and when to see it.
+_Results = dict[tuple[int, int, int], tuple[dict[str, Any], Watch]]
 
 
 class DeviceNet(Net):
@@ -53,20 +51,19 @@ class DeviceNet(Net):
     def __init__(
         self,
         directory: Path,
-        machine: Cluster | Machine | None = None,
+        machine: Any = None,
         *,
-        max_cycles: int = 2_000_000_000,
         unused: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         """Load the project in `directory`, building its library, its program and the simulator if needed.
 
-        `machine` differs from the default in what the program does not depend on, such as a cluster's FPUs or the length of
-        vector registers; `max_cycles` ends a call that never would. InputError when the project is for another target.
+        `machine` describes another machine than the target's default one, in what the program does not depend on, such as
+        a cluster's FPUs or the length of vector registers. InputError when the project is for another target.
         """
-        simulator = _simulator(directory, read_manifest(directory)["options"], machine, max_cycles)
+        target, session = _session(directory, read_manifest(directory)["options"], machine)
         super().__init__(directory, HostBuild.EXACT, unused)
         self._host = self._lib
-        self._device = _Device(self, simulator)
+        self._device = _Device(self, target, session)
         self._lib = _Calls(self._host, self._device)
 
     @property
@@ -75,38 +72,31 @@ class DeviceNet(Net):
         return True
 
     @property
-    def simulator(self) -> Simulator:
-        """What runs the calls."""
-        return self._device.simulator
+    def target(self) -> Target:
+        """The project's target, with the instruction set that the project is for."""
+        return self._device.target
 
     @property
-    def cluster(self) -> Cluster:
-        """The simulated cluster. OdlError where the target is none."""
-        return self._cluster_simulator().cluster
+    def session(self) -> Session:
+        """What runs the calls."""
+        return self._device.session
 
     @property
     def last(self) -> RunResult | None:
-        """The cluster simulator's report of the latest call. OdlError where the target is no cluster."""
-        return self._cluster_simulator().last
+        """The simulator's report of the latest call."""
+        return self._device.last
 
     def trace_next(self, trace: Trace) -> None:
         """Write a trace of the next call. InputError where the target has none, or the trace is impossible."""
-        if not isinstance(self.simulator, ClusterSimulator):
-            raise InputError(
-                f"{trace.file}: target {self.manifest['options']['target']} writes no trace; cv32e40p does"
-            )
-        trace.simulator_arguments(self.simulator.cluster)
-        self.simulator.trace = trace
-
-    def _cluster_simulator(self) -> ClusterSimulator:
-        if not isinstance(self.simulator, ClusterSimulator):
-            raise OdlError(f"target {self.manifest['options']['target']} has no cluster")
-        return self.simulator
+        if not self.target.traces:
+            tracing = " or ".join(target.name for target in TARGETS.values() if target.traces)
+            raise InputError(f"{trace.file}: target {self.target.name} writes no trace; {tracing} does")
+        self.session.trace_next(trace)
 
     @property
-    def unit(self) -> str:
-        """What is counted: cycles or instructions; empty where nothing is."""
-        return self.simulator.unit
+    def unit(self) -> Unit:
+        """What is counted."""
+        return self.session.unit
 
     @property
     def count(self) -> int:
@@ -116,14 +106,14 @@ class DeviceNet(Net):
     @property
     def cycles(self) -> int:
         """The count where it is of cycles. OdlError where the simulator does not know any."""
-        if self.unit != "cycles":
-            raise OdlError(f"target {self.manifest['options']['target']} counts no cycles")
+        if self.unit is not Unit.CYCLES:
+            raise OdlError(f"target {self.target.name} counts no cycles")
         return self._device.count
 
     @property
-    def marks(self) -> tuple[tuple[int, int], ...]:
-        """Every mark of the latest call, with the count at that moment."""
-        return self._device.marks
+    def marks(self) -> tuple[Mark, ...]:
+        """Every mark of the latest call, in order."""
+        return () if self.last is None else self.last.marks
 
     def canaries(self) -> tuple[Canary, ...]:
         """Planned against touched memory over all calls so far, those under `observed` excepted."""
@@ -162,25 +152,19 @@ class DeviceNet(Net):
         return bool(pointer == self._ffi.NULL)
 
 
-def _simulator(
-    directory: Path, options: Mapping[str, Any], machine: Cluster | Machine | None, max_cycles: int
-) -> Simulator:
-    """The simulator of a project's target, of the given machine or of the default one."""
-    target, cores = options["target"], options["cores"]
+def _session(directory: Path, options: Mapping[str, Any], machine: Any) -> tuple[Target, Session]:
+    """A project's target, and a session on the given machine or the default one."""
+    target = find(options["target"]).with_isa(options["isa"])
     if options["runtime"] == "none":
         raise InputError(
             f"{directory} was compiled with {option('runtime', 'none')}; it runs where your port runs"
         )
-    if target == "cv32e40p" and not isinstance(machine, Machine):
-        return ClusterSimulator(machine or Cluster(cores=cores), max_cycles)
-    if target == "qemu" and not isinstance(machine, Cluster):
-        find_qemu()
-        return QemuSimulator(replace(machine or Machine(), isa=options["isa"], harts=cores))
-    if target == "gvsoc" and machine is None:
-        find_gvsoc()
-        return GvsocSimulator()
-    wanted = "qemu" if isinstance(machine, Machine) else "cv32e40p"
-    raise InputError(f"{directory} was compiled for '{target}'; compile it with {option('target', wanted)}")
+    if machine is not None and type(machine) is not target.machine_type:
+        wanted = [other.name for other in TARGETS.values() if other.machine_type is type(machine)]
+        raise InputError(
+            f"{directory} was compiled for '{target.name}'; compile it with {option('target', *wanted)}"
+        )
+    return target, target.session(options["cores"], machine)
 
 
 @dataclass
@@ -188,9 +172,10 @@ class _Device:
     """Runs calls on the simulator and keeps the host library's memory in step."""
 
     net: DeviceNet
-    simulator: Simulator
+    target: Target
+    session: Session
     observer: Observer | None = None
-    marks: tuple[tuple[int, int], ...] = ()
+    last: RunResult | None = None
     count: int = 0
     touched: dict[str, Words] = field(default_factory=dict)
     called: set[str] = field(default_factory=set)
@@ -204,9 +189,11 @@ class _Device:
         persistent = net.persistent_bytes
         blob = net.save()
         state, arena = blob[4 : len(blob) - persistent], blob[len(blob) - persistent :]
-        glimpses = self._glimpses() if observed else {}
-        outcome = self.simulator.call(
-            self._program(observed),
+        program = self._program(observed)
+        elf = Elf.read(program)
+        results = self._results(elf) if observed else {}
+        self.last = result = self.session.run(
+            program,
             {
                 "net_request": _REQUEST.pack(_CALLS[name], int(weighted), 0.0),
                 "net_state": state,
@@ -214,49 +201,61 @@ class _Device:
                 **loads,
             },
             ["net_request", "net_state", "net_arena", *outputs],
-            [glimpse for _, glimpse in glimpses.values()],
+            [watch for _, watch in results.values()],
         )
         if not observed:  # publishing results touches more
             self.called.add(name)
-            for memory, words in outcome.touched.items():
+            for memory in result.touched:
+                words = self._own_words(elf, result, memory)
                 self.touched[memory] = words | self.touched.get(memory, np.zeros(len(words), dtype=bool))
-        self.marks = outcome.marks
-        moments = dict(outcome.marks)
+        moments = {mark.id: mark.count for mark in result.marks}
         self.count += moments[END] - moments[BEGIN]
         if self.observer is not None:
-            self._replay(outcome, glimpses)
-        net.load(blob[:4] + outcome.dumps["net_state"] + outcome.dumps["net_arena"][:persistent])
-        return dict(outcome.dumps)
+            self._replay(result, results)
+        net.load(blob[:4] + result.dumps["net_state"] + result.dumps["net_arena"][:persistent])
+        return dict(result.dumps)
+
+    def _symbols(self) -> dict[str, str]:
+        """The variable that holds the network's part of each memory."""
+        symbols = {self.target.arena.name: "net_arena"}
+        return symbols if self.target.local is None else {self.target.local.name: "net_l1"} | symbols
+
+    def _own_words(self, elf: Elf, result: RunResult, name: str) -> Words:
+        """Words of the network's own part of a memory that the run touched."""
+        memory = next(memory for memory in self.target.memories if memory.name == name)
+        symbol = elf.symbol(self._symbols()[name])
+        first = (symbol.address - memory.origin) // 4
+        words: Words = result.touched[name][first : first + -(-symbol.size // 4)]
+        return words
 
     def _program(self, observed: bool) -> Path:
         if observed not in self._programs:
             self._programs[observed] = build_program(self.net.directory, publish=observed)
         return self._programs[observed]
 
-    def _glimpses(self) -> dict[tuple[int, int, int], tuple[dict[str, Any], Glimpse]]:
+    def _results(self, elf: Elf) -> _Results:
         """For each result of each kernel: its entry in the manifest, and the memory to see when it is made."""
-        glimpses = {}
+        base = {memory: elf.symbol(name).address for memory, name in self._symbols().items()}
+        results = {}
         for program, item in enumerate(self.net.manifest["programs"]):
             for node, entry in enumerate(item["nodes"]):
                 for number, value in enumerate(entry["writes"]):
                     size = value_from_manifest(value).size_bytes
-                    glimpse = Glimpse(program << 16 | node, value["memory"], value["offset"], size)
-                    glimpses[(program, node, number)] = (value, glimpse)
-        return glimpses
+                    watch = Watch(program << 16 | node, base[value["memory"]] + value["offset"], size)
+                    results[(program, node, number)] = (value, watch)
+        return results
 
-    def _replay(
-        self, outcome: Outcome, glimpses: dict[tuple[int, int, int], tuple[dict[str, Any], Glimpse]]
-    ) -> None:
+    def _replay(self, result: RunResult, results: _Results) -> None:
         """Show the observer every result in the order in which the device made them."""
         assert self.observer is not None
-        for mark, _ in outcome.marks:
-            program, node = mark >> 16, mark & 0xFFFF
-            if mark in (BEGIN, END) or node == INPUT_NODE:
+        for mark in result.marks:
+            program, node = mark.id >> 16, mark.id & 0xFFFF
+            if mark.id in (BEGIN, END) or node == INPUT_NODE:
                 continue
             number = 0
-            while (program, node, number) in glimpses:
-                value, glimpse = glimpses[(program, node, number)]
-                self.net.write(value["memory"], value["offset"], outcome.seen[glimpse][-1])
+            while (program, node, number) in results:
+                value, watch = results[(program, node, number)]
+                self.net.write(value["memory"], value["offset"], result.watched[watch][-1])
                 number += 1
             self.observer(program, node)
 

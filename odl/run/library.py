@@ -17,8 +17,9 @@ from pathlib import Path
 
 from odl.errors import InputError, MissingToolError, OdlError
 from odl.project.manifest import read_manifest
-from odl.targets.pulp.toolchain import find_toolchain
-from odl.targets.tools import HOST_TOOLS, check_all, complaint
+from odl.targets import HOST
+from odl.targets.common.requirements import complaint
+from odl.targets.common.toolchain import find_toolchain
 
 
 class HostBuild(StrEnum):
@@ -37,7 +38,7 @@ def build_library(directory: Path, build: HostBuild) -> Path:
     for path in read_manifest(directory)["files"]:
         if not (directory / path).is_file():
             raise InputError(f"{directory} has lost '{path}'; compile it again with odl compile -o")
-    for finding in check_all(HOST_TOOLS):
+    for finding in HOST.findings():
         if not finding.ok:
             raise MissingToolError(complaint(finding))
     flags, sources = _plan(directory, build, 2)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from odl.errors import InputError, option
 from odl.project.manifest import read_manifest
 from odl.run.library import HostBuild
 from odl.run.net import Net
+from odl.targets import TARGETS, find
 
 if TYPE_CHECKING:
     import torch
@@ -34,29 +35,36 @@ def load_net(
     """The network of a project.
 
     `where`: None for the project's target (for the host its exact build), "exact" or "fast" for this machine whatever
-    the target, "device" for the target. `vlen`: bits of QEMU's vector registers instead of 128. InputError for anything
-    else, or where there is no such device.
+    the target, "device" for the target. `vlen`: bits of the device's vector registers instead of the default.
+    InputError for anything else, or where there is no such device.
     """
     check_place(where)
     options = read_manifest(directory)["options"]
-    has_device = options["target"] != "host" and options["runtime"] == "own"
-    if vlen is not None and (options["isa"] != "zvfh" or not has_device or where not in (None, "device")):
-        raise InputError(
-            f"{option('vlen', vlen)} goes with projects compiled for target qemu with {option('isa', 'zvfh')}"
-        )
+    target = find(options["target"]).with_isa(options["isa"])
+    has_device = not target.is_host and options["runtime"] == "own"
+    if vlen is not None and not (
+        target.instruction_set.vector_bits and has_device and where in (None, "device")
+    ):
+        raise InputError(f"{option('vlen', vlen)} goes with projects compiled for {_with_vectors()}")
     if where not in (None, "device"):
         return Net(directory, HostBuild(where), unused)
     if not has_device:
         if where == "device":
-            raise InputError(
-                f"{directory} was compiled for {_no_device(options)}; there is no device to run it on"
-            )
+            made_for = "the host" if target.is_host else "a runtime of yours"
+            raise InputError(f"{directory} was compiled for {made_for}; there is no device to run it on")
         return Net(directory, HostBuild.EXACT, unused)
     from odl.run.device import DeviceNet
-    from odl.targets.qemu import Machine
 
-    return DeviceNet(directory, None if vlen is None else Machine(vlen=vlen), unused=unused)
+    machine = None if vlen is None else target.machine(options["cores"], vlen=vlen)
+    return DeviceNet(directory, machine, unused=unused)
 
 
-def _no_device(options: Mapping[str, Any]) -> str:
-    return "the host" if options["target"] == "host" else "a runtime of yours"
+def _with_vectors() -> str:
+    """The targets and instruction sets whose machines have vector registers."""
+    found = [
+        f"target {target.name} with {option('isa', isa.name)}"
+        for target in TARGETS.values()
+        for isa in target.instruction_sets
+        if isa.vector_bits
+    ]
+    return ", or ".join(found)

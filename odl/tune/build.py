@@ -13,9 +13,10 @@ from pathlib import Path
 
 from odl.cache_folder import cache_folder
 from odl.errors import OdlError
-from odl.targets.description import STACK_BYTES
-from odl.targets.pulp.build import FREESTANDING, INCLUDE, RUNTIME, MemoryLayout, compile_options, link_options
-from odl.targets.pulp.toolchain import find_toolchain
+from odl.targets.common.toolchain import find_toolchain
+from odl.targets.cv32e40p.target import TARGET
+from odl.targets.pulp.cluster import RUNTIME, MemoryLayout
+from odl.targets.target import FREESTANDING
 from odl.tune.job import Job
 
 _WARNINGS = (
@@ -28,7 +29,7 @@ _WARNINGS = (
     "-fno-math-errno",
 )
 #: As the projects' Makefile has them (codegen/device.py, codegen/templates/Makefile.j2).
-_DEVICE = (*_WARNINGS, "-O3", "-ffp-contract=off", "-DODL_ISA_XCV")
+_DEVICE = (*_WARNINGS, "-O3", "-ffp-contract=off", f"-D{TARGET.instruction_set.dialect}")
 _EXACT = (
     *_WARNINGS,
     *("-O2", "-march=native", "-ffp-contract=off", "-ftrapping-math"),
@@ -56,8 +57,8 @@ def isa_folder() -> Path:
 
 def device_compiler(job: Job) -> Compiler:
     """How kernels are compiled for the cluster. MissingToolError without clang or lld."""
-    flags = (*_DEVICE, *compile_options("cv32e40p", _layout(job, job.cluster.l2_bytes)))
-    return Compiler(find_toolchain().clang, flags, (isa_folder(), RUNTIME, INCLUDE))
+    flags = (*_DEVICE, *TARGET.options_for(_layout(job, job.cluster.l2_bytes)))
+    return Compiler(find_toolchain().clang, flags, (isa_folder(), RUNTIME, FREESTANDING / "include"))
 
 
 def device_program(job: Job, chosen: Sequence[int], folder: Path, l2_bytes: int) -> Path:
@@ -72,7 +73,7 @@ def device_program(job: Job, chosen: Sequence[int], folder: Path, l2_bytes: int)
     script, program = folder / "link.ld", folder / "device.elf"
     script.write_text(_layout(job, l2_bytes).linker_script(), encoding="utf-8")
     lld = find_toolchain().lld
-    _run([lld, "-T", str(script), *link_options(), *map(str, objects), "-o", str(program)])
+    _run([lld, "-T", str(script), *TARGET.link_options(), *map(str, objects), "-o", str(program)])
     return program
 
 
@@ -88,7 +89,7 @@ def host_program(job: Job, chosen: Sequence[int], folder: Path) -> Path:
 
 
 def _layout(job: Job, l2_bytes: int) -> MemoryLayout:
-    return MemoryLayout(job.cluster.cores, False, job.cluster.l1_bytes, l2_bytes, STACK_BYTES)
+    return MemoryLayout(job.cluster.cores, False, job.cluster.l1_bytes, l2_bytes)
 
 
 def _main(job: Job, chosen: Sequence[int], compiler: Compiler, folder: Path, target: Path) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from odl.errors import InputError
-from odl.targets.cv32e40p.run import run
+from odl.targets.cv32e40p.simulation import run
 from odl.tune.build import BuildError, compiled_kernel, device_compiler, device_program, host_program
 from odl.tune.job import Job, Measured, Timing
 from odl.tune.texts import headers_digest
@@ -79,7 +79,7 @@ def _simulated(
         )
         if result.fault is None and result.exit_status == 0:
             memory, size = result.dumps["case_results"], len(data)
-            cycle = {mark.id: mark.cycle for mark in result.marks}
+            cycle = {mark.id: mark.count for mark in result.marks}
             return {
                 index: (cycle[2 * index + 1] - cycle[2 * index], memory[index * size : (index + 1) * size])
                 for index in chosen

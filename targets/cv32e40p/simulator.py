@@ -14,10 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from odl.errors import MissingToolError
+from odl.targets.common.build_cache import build_once, cache_folder, digest
 from odl.targets.cv32e40p import rtl_copy
-from odl.targets.cv32e40p.cache import build_once, cache_folder, digest
 from odl.targets.cv32e40p.description import Cluster
-from odl.targets.cv32e40p.tools import Compiler, Rtl, Verilator, find_compiler, find_rtl, find_verilator
+from odl.targets.cv32e40p.simulator_tools import (
+    Compiler,
+    Rtl,
+    Verilator,
+    find_compiler,
+    find_rtl,
+    find_verilator,
+)
 
 _HERE = Path(__file__).parent
 _OWN_RTL = _HERE / "rtl"

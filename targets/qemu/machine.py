@@ -5,10 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from odl.errors import InputError, option
+from odl.targets.target import InstructionSet
 
-#: Instruction sets by what `--isa` calls them: clang's -march. The vector code needs registers of at least 128 bits.
-ARCHITECTURES = {"zfh": "rv32imafc_zfh", "zvfh": "rv32imafc_zfh_zve32f_zvfh_zvl128b"}
 MAX_HARTS = 16
+
+
+def _flags(architecture: str) -> tuple[str, ...]:
+    return "--target=riscv32-unknown-elf", f"-march={architecture}", "-mabi=ilp32f"
+
+
+#: The default first. The vector code needs registers of at least 128 bits, and uses no more of them.
+INSTRUCTION_SETS = (
+    InstructionSet(
+        "zvfh",
+        "fp16 vectors (Zvfh)",
+        lanes_f16=8,
+        lanes_f32=4,
+        dialect="ODL_ISA_RVV",
+        flags=_flags("rv32imafc_zfh_zve32f_zvfh_zvl128b"),
+        vector_bits=(128, 256, 512, 1024),
+    ),
+    InstructionSet(
+        "zfh", "scalar fp16 (Zfh)", lanes_f16=2, dialect="ODL_ISA_ZFH", flags=_flags("rv32imafc_zfh")
+    ),
+)
+_BY_NAME = {item.name: item for item in INSTRUCTION_SETS}
 
 
 @dataclass(frozen=True)
@@ -23,17 +44,20 @@ class Machine:
     """Count instructions exactly: harts then take turns on one thread of this machine."""
 
     def __post_init__(self) -> None:
-        if self.isa not in ARCHITECTURES:
-            raise InputError(f"{option('isa', self.isa)}: must be one of {', '.join(ARCHITECTURES)}")
+        if self.isa not in _BY_NAME:
+            raise InputError(f"{option('isa', self.isa)}: must be one of {', '.join(map(str, _BY_NAME))}")
         if not 1 <= self.harts <= MAX_HARTS:
             raise InputError(f"{self.harts} harts; use 1 to {MAX_HARTS}")
-        if self.vlen not in (128, 256, 512, 1024):
-            raise InputError(f"{option('vlen', self.vlen)}: must be 128, 256, 512 or 1024")
+        lengths = INSTRUCTION_SETS[0].vector_bits
+        if self.vlen not in lengths:
+            raise InputError(
+                f"{option('vlen', self.vlen)}: must be {', '.join(map(str, lengths[:-1]))} or {lengths[-1]}"
+            )
 
     @property
     def vectors(self) -> bool:
         """Whether there is a vector unit."""
-        return self.isa == "zvfh"
+        return bool(_BY_NAME[self.isa].vector_bits)
 
     def arguments(self, release: tuple[int, ...]) -> list[str]:
         """QEMU's options for this machine; names of extensions depend on its release."""

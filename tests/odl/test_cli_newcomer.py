@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from odl.cli.doctor import _verdict
-from odl.targets.tools import Finding
+from odl.targets.common.requirements import Finding
 
 pytestmark = pytest.mark.usefixtures("private_cache")
 

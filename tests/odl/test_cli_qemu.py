@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from odl.errors import MissingToolError
-from odl.targets.pulp.toolchain import find_toolchain
-from odl.targets.qemu.tools import find_qemu
+from odl.targets.common.toolchain import find_toolchain
+from odl.targets.qemu.emulator import find_qemu
 
 MODEL = f"{Path(__file__).parents[1] / 'networks.py'}:factory"
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from odl.errors import MissingToolError
-from odl.targets.cv32e40p import tools
-from odl.targets.pulp import MemoryLayout, build
-from odl.targets.pulp.toolchain import find_toolchain
+from odl.targets.common.toolchain import find_toolchain
+from odl.targets.cv32e40p import simulator_tools as tools
+from odl.targets.pulp.cluster import MemoryLayout
+from odl.targets.pulp.program import build
 
 PROGRAMS = Path(__file__).parent / "programs"
 

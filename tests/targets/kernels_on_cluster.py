@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from odl.targets.cv32e40p import Cluster, run
-from odl.targets.pulp import MemoryLayout, build
+from odl.targets.cv32e40p.description import Cluster
+from odl.targets.cv32e40p.simulation import run
+from odl.targets.pulp.cluster import MemoryLayout
+from odl.targets.pulp.program import build
 from tests.kernels import conv_library
 from tests.kernels.conv_library import Numbers, Tiles, render, variants
 from tests.kernels.signatures import structs
@@ -119,7 +121,7 @@ class ClusterKernels:
                 for name in begin.counters[0]
             }
             got = item.output(result.dumps["data"][at : at + len(item.data)])
-            outcomes.append(Outcome(got, end.cycle - begin.cycle, counters))
+            outcomes.append(Outcome(got, end.count - begin.count, counters))
         return outcomes
 
 

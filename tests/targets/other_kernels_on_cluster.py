@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from odl.codegen.kernels import render_kernel
-from odl.targets.cv32e40p import Cluster, run
-from odl.targets.pulp import MemoryLayout, build
+from odl.targets.cv32e40p.description import Cluster
+from odl.targets.cv32e40p.simulation import run
+from odl.targets.pulp.cluster import MemoryLayout
+from odl.targets.pulp.program import build
 from tests.kernels.kernel_library import CONTEXTS, KERNELS, STRUCTS, Call
 from tests.kernels.signatures import KERNELS as SIGNATURES
 from tests.kernels.signatures import structs
@@ -163,5 +165,5 @@ def replay(
             for name in begin.counters[0]
         }
         written = item.written(result.dumps["data"][at : at + len(item.data)])
-        outcomes.append(Outcome(written, end.cycle - begin.cycle, counters))
+        outcomes.append(Outcome(written, end.count - begin.count, counters))
     return outcomes

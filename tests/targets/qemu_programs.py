@@ -6,11 +6,11 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from odl.targets.pulp.toolchain import find_toolchain
-from odl.targets.qemu.build import DIALECTS, RUNTIME, compile_options, link_options
+from odl.targets.common.toolchain import find_toolchain
+from odl.targets.qemu.target import TARGET
+from odl.targets.target import FREESTANDING
 
 ROOT = Path(__file__).resolve().parents[2]
-FREESTANDING = ROOT / "targets" / "freestanding"
 OPTIONS = (
     "-std=c11 -O3 -ffp-contract=off -fno-math-errno -fno-strict-aliasing -Wall -Wextra -Wconversion -Werror"
 )
@@ -24,17 +24,19 @@ def build(
     defines: Mapping[str, object] | None = None,
 ) -> Path:
     """An ELF with the runtime linked in."""
-    toolchain = find_toolchain()
-    flags = " ".join([OPTIONS, *compile_options(isa, harts), f"-D{DIALECTS[isa]}"]).split()
-    flags += [f"-I{folder}" for folder in (ROOT / "kernels" / "isa", RUNTIME, FREESTANDING / "include")]
+    toolchain, target = find_toolchain(), TARGET.with_isa(isa)
+    runtime = target.runtime_files()
+    flags = " ".join([OPTIONS, *target.compile_options(harts), f"-D{target.instruction_set.dialect}"]).split()
+    folders = dict.fromkeys(path.parent for path in runtime)
+    flags += [f"-I{folder}" for folder in (ROOT / "kernels" / "isa", *folders, FREESTANDING / "include")]
     flags += [f"-D{name}={value}" for name, value in (defines or {}).items()]
-    runtime = [*sorted(RUNTIME.glob("*.c")), *sorted(RUNTIME.glob("*.S")), FREESTANDING / "string.c"]
+    files = [*(path for path in runtime if path.suffix != ".h"), FREESTANDING / "string.c"]
     objects = []
-    for i, source in enumerate((*runtime, *sources)):
+    for i, source in enumerate((*files, *sources)):
         objects.append(str(output.with_name(f"{output.stem}-{i}.o")))
         subprocess.run([toolchain.clang, *flags, "-c", str(source), "-o", objects[-1]], check=True)
-    script = str(RUNTIME / "link.ld")
-    subprocess.run(
-        [toolchain.lld, "-T", script, *link_options(), *objects, "-o", str(output)], check=True, timeout=60
-    )
+    script = output.with_suffix(".ld")
+    script.write_text(target.linker_script(harts))
+    link = [toolchain.lld, "-T", str(script), *target.link_options()]
+    subprocess.run([*link, *objects, "-o", str(output)], check=True, timeout=60)
     return output

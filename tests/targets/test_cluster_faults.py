@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from odl.errors import CheckFailedError
-from odl.targets.cv32e40p import Cluster, run
+from odl.targets.cv32e40p.description import Cluster
+from odl.targets.cv32e40p.simulation import run
 
 pytestmark = pytest.mark.usefixtures("simulator_tools")
 
@@ -60,4 +61,4 @@ def test_trap_handler_reports_where_the_simulator_does_not_stop(program):
     result = run(program("faults.c", FAULT=3), Cluster(), max_cycles=20_000, deliver_traps=True)
     assert result.fault is None
     assert result.exit_status == 0x7E
-    assert result.stdout.startswith("odl: trap: illegal instruction, core 2, pc 0x1c00")
+    assert result.output.startswith("odl: trap: illegal instruction, core 2, pc 0x1c00")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from odl.targets.cv32e40p import Cluster, InstructionCache, RunResult, run
+from odl.targets.cv32e40p.description import Cluster, InstructionCache
+from odl.targets.cv32e40p.simulation import ClusterResult, run
 
 pytestmark = pytest.mark.usefixtures("simulator_tools")
 
@@ -25,7 +26,7 @@ NAMES = (
 )
 
 
-def measure(program: Callable[..., Path], cluster: Cluster) -> tuple[dict[str, int], RunResult]:
+def measure(program: Callable[..., Path], cluster: Cluster) -> tuple[dict[str, int], ClusterResult]:
     elf = program("timing.c", "loops.S", cores=cluster.cores)
     result = run(elf, cluster, dump=["results", "dma_errors"], max_cycles=2_000_000).check()
     assert result.dumps["dma_errors"] == bytes(4)
@@ -34,7 +35,7 @@ def measure(program: Callable[..., Path], cluster: Cluster) -> tuple[dict[str, i
 
 
 @pytest.fixture(scope="module")
-def ideal(program: Callable[..., Path]) -> tuple[dict[str, int], RunResult]:
+def ideal(program: Callable[..., Path]) -> tuple[dict[str, int], ClusterResult]:
     """8 cores, FPU latency 1, ideal instruction cache: what is not fetched can be counted exactly."""
     return measure(program, Cluster(icache=None))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from odl.operators.convolution import FORWARD_TILE, INPUT_GRADIENT_TILE
-from odl.targets.cv32e40p import Cluster
+from odl.targets.cv32e40p.description import Cluster
 from tests.kernels import conv_library
 from tests.kernels.conv_library import (
     DTYPES,

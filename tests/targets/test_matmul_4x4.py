@@ -7,7 +7,8 @@ import struct
 import numpy as np
 import pytest
 
-from odl.targets.cv32e40p import Cluster, run
+from odl.targets.cv32e40p.description import Cluster
+from odl.targets.cv32e40p.simulation import run
 
 pytestmark = pytest.mark.usefixtures("simulator_tools")
 

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 import odl
-from odl.check.canary import compare
 from odl.cli.app import main
 from odl.errors import CheckFailedError, InputError, MissingToolError
+from odl.run.canary import compare
 from odl.run.device import DeviceNet
-from odl.targets.cv32e40p import build_simulator
 from odl.targets.cv32e40p.description import Cluster
+from odl.targets.cv32e40p.simulator import build_simulator
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -135,7 +135,8 @@ def test_no_operator_beats_its_roof(tmp_path: Path) -> None:
 
 def test_a_call_that_takes_too_long_is_one_clear_error(tmp_path) -> None:
     directory = compiled("fp16").save(tmp_path / "net")
-    net = DeviceNet(directory, max_cycles=1000)
+    net = DeviceNet(directory)
+    net.session.max_cycles = 1000
     with pytest.raises(CheckFailedError, match=r"cycle limit.*core \d+ at pc"):
         net.train_step(np.zeros((1, 3, 8, 8)), 1)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from odl.targets.cv32e40p import Cluster
+from odl.targets.cv32e40p.description import Cluster
 from tests.kernels import conv_library
 from tests.kernels.conv_library import DTYPES, EXACT, NUMBERS, Library, Numbers, Shape, Tiles, conv_shape
 from tests.kernels.kernel_checks import Norm, Pool, check_average_pool, check_batch_norm_train, sweep

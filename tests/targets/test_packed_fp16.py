@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from odl.targets.cv32e40p import Cluster, run
+from odl.targets.cv32e40p.description import Cluster
+from odl.targets.cv32e40p.simulation import run
 
 HERE = Path(__file__).parent
 KERNELS = HERE.parents[1] / "kernels"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from odl.errors import InputError
-from odl.targets.pulp import Elf, MemoryLayout, build, compile_options
+from odl.targets.common.elf import Elf
+from odl.targets.gvsoc.target import TARGET
+from odl.targets.pulp.cluster import MemoryLayout
+from odl.targets.pulp.program import build
 
 pytestmark = pytest.mark.usefixtures("toolchain")
 
@@ -53,7 +56,7 @@ def test_gvsoc_binary_has_the_same_memory_map(tmp_path):
 
 def test_gvsoc_has_no_controller():
     with pytest.raises(InputError, match="no controller"):
-        compile_options("gvsoc", MemoryLayout(controller=True))
+        TARGET.options_for(MemoryLayout(controller=True))
 
 
 def test_what_is_no_elf(tmp_path):

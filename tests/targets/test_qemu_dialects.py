@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from odl.errors import MissingToolError
-from odl.targets.pulp.toolchain import find_toolchain
-from odl.targets.qemu import Machine, run
-from odl.targets.qemu.tools import find_qemu
+from odl.targets.common.toolchain import find_toolchain
+from odl.targets.qemu.emulation import run
+from odl.targets.qemu.emulator import find_qemu
+from odl.targets.qemu.machine import Machine
 from tests.targets.qemu_programs import OPTIONS, ROOT, build
 
 PROGRAM = ROOT / "tests" / "targets" / "programs" / "dialect.c"

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from odl.errors import InputError, MissingToolError
-from odl.targets.cv32e40p import Cluster, InstructionCache, rtl_copy, simulator, tools
-from odl.targets.cv32e40p.cache import build_once, cache_folder, digest
+from odl.targets.common.build_cache import build_once, cache_folder, digest
+from odl.targets.cv32e40p import rtl_copy, simulator
+from odl.targets.cv32e40p import simulator_tools as tools
+from odl.targets.cv32e40p.description import Cluster, InstructionCache
 
 
 @pytest.fixture

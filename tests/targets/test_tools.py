@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
-from odl.targets import tools
-from odl.targets.tools import HOST_TOOLS, REQUIREMENTS, Requirement, check, check_all, tool_version
+from odl.targets import TARGETS
+from odl.targets.common import requirements as tools
+from odl.targets.common.requirements import Requirement, check, check_all, tool_version
+from odl.targets.host.target import TOOLS
 
 GCC = Requirement("target host", "gcc", (12,), "apt-get install gcc")
 
@@ -62,19 +64,24 @@ def test_a_program_that_cannot_be_run_or_hangs(programs, monkeypatch):
 
 
 def test_every_requirement_says_what_it_is_for_and_how_to_get_it(programs):
-    findings = check_all()
-    assert [finding.tool for finding in findings] == [item.tool for item in REQUIREMENTS]
-    assert set(HOST_TOOLS) <= set(REQUIREMENTS)
+    findings = check_all(TOOLS)
+    assert [finding.tool for finding in findings] == [item.tool for item in TOOLS]
+    assert findings == TARGETS["host"].findings()
+    others = [target.findings() for target in TARGETS.values() if not target.is_host]
+    assert all(any(not finding.ok for finding in found) for found in others)
+    assert all(finding.remedy and finding.purpose for found in others for finding in found)
     assert all(finding.found is None and not finding.ok for finding in findings)
     assert all(finding.remedy and finding.purpose for finding in findings)
 
 
 def test_this_machine_can_build():
-    assert all(finding.ok for finding in check_all(HOST_TOOLS))
+    assert all(finding.ok for finding in check_all(TOOLS))
 
 
-def test_tools_know_nothing_of_pytorch():
-    done = tools.subprocess.run(
-        [sys.executable, "-c", "import sys, odl.targets.tools; sys.exit('torch' in sys.modules)"], check=False
-    )
-    assert done.returncode == 0
+def test_targets_are_listed_without_pytorch_and_without_any_simulator():
+    code = "import sys, odl.targets; print(*sys.modules)"
+    done = tools.subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = set(done.stdout.split())
+    assert "odl.targets.qemu.target" in loaded
+    simulators = {"cv32e40p.simulation", "cv32e40p.simulator", "gvsoc.launch", "qemu.emulation"}
+    assert not loaded & {"torch", "numpy", *(f"odl.targets.{name}" for name in simulators)}

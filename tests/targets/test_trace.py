@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from odl.errors import InputError
-from odl.targets.cv32e40p import Cluster, Trace, run
-from odl.targets.pulp import Elf
+from odl.targets.common.elf import Elf
+from odl.targets.common.session import Trace
+from odl.targets.cv32e40p.description import Cluster
+from odl.targets.cv32e40p.simulation import run
 
 pytestmark = pytest.mark.usefixtures("simulator_tools")
 
@@ -51,23 +53,23 @@ def test_the_pc_at_a_known_cycle(program, tmp_path):
     symbols = Elf.read(elf)
     plain = run(elf, max_cycles=50_000).check()
     first, second = plain.marks
-    trace = Trace(tmp_path / "trace.vcd", first.cycle - 10, second.cycle + 10, core=0)
+    trace = Trace(tmp_path / "trace.vcd", first.count - 10, second.count + 10, core=0)
     result = run(elf, max_cycles=50_000, trace=trace).check()
     assert (result.cycles, result.marks, result.cores) == (plain.cycles, plain.marks, plain.cores)
     cycles = read_vcd(trace.file)
     # One beyond the window, which gives the last cycle its length
     assert list(cycles) == list(range(trace.first_cycle, trace.last_cycle + 2))
-    assert {name.split(".")[0] for name in cycles[first.cycle]} == {"core0"}
+    assert {name.split(".")[0] for name in cycles[first.count]} == {"core0"}
     for mark in result.marks:
-        at = cycles[mark.cycle]
+        at = cycles[mark.count]
         assert symbols.locate(at["core0.pc_execute"]).startswith("odl_mark+")
         assert at["core0.data_req"] == at["core0.data_gnt"] == at["core0.data_we"] == 1
         assert (at["core0.data_addr"], at["core0.data_wdata"]) == (MARK_REGISTER, mark.id)
         assert (
             at["core0.instruction"] & 0x7F == 0x23 or at["core0.instruction"] & 0xE003 == 0xC000
         )  # sw, c.sw
-        assert not symbols.locate(cycles[mark.cycle + 8]["core0.pc_execute"]).startswith("odl_mark+")
-    pcs = [cycles[cycle]["core0.pc_execute"] for cycle in range(first.cycle + 8, second.cycle - 8)]
+        assert not symbols.locate(cycles[mark.count + 8]["core0.pc_execute"]).startswith("odl_mark+")
+    pcs = [cycles[cycle]["core0.pc_execute"] for cycle in range(first.count + 8, second.count - 8)]
     assert {symbols.locate(pc).split("+")[0] for pc in pcs} == {"program"}
 
 

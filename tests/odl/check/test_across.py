@@ -11,8 +11,8 @@ import pytest
 from odl.check.across import PLACES, Comparison, _compared, compiler, verify_across, wanted_places
 from odl.check.verify import Report, Row
 from odl.errors import InputError, MissingToolError
-from odl.targets.pulp.toolchain import find_toolchain
-from odl.targets.qemu.tools import find_qemu
+from odl.targets.common.toolchain import find_toolchain
+from odl.targets.qemu.emulator import find_qemu
 
 MODEL = f"{Path(__file__).parents[2] / 'networks.py'}:factory"
 

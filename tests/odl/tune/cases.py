@@ -9,7 +9,7 @@ import torch
 from odl.compiler import compile_network
 from odl.options import Options
 from odl.precision import Precision
-from odl.targets.cv32e40p import Cluster
+from odl.targets.cv32e40p.description import Cluster
 from odl.tune.case import Case, collect_cases
 from odl.tune.job import Job
 from odl.tune.search import open_jobs

@@ -14,7 +14,7 @@ from odl.kernels.call import KernelCall, Number, Tensor, Variant
 from odl.operators.optimizer import FILL
 from odl.options import Options
 from odl.precision import Precision
-from odl.targets.cv32e40p import Cluster
+from odl.targets.cv32e40p.description import Cluster
 from odl.tune import cache
 from odl.tune.case import collect_cases
 from odl.tune.choose import choose, kernel_chooser

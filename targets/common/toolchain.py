@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from odl.errors import MissingToolError
-from odl.targets.tools import Finding, complaint
+from odl.targets.common.requirements import Finding, complaint
 
 TESTED = 22
 _RELEASES = (TESTED, *range(40, 17, -1))

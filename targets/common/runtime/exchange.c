@@ -3,10 +3,11 @@
  *   the number of variables to return at the end; for each its address and size
  *   the number of watches; for each the mark, an address and a size
  * odl.out:
- *   for every mark its number and the cycle, followed by what is watched at it, in odl.in's order
- *   0xfffffffd and the last cycle; the variables to return, in odl.in's order
+ *   for every mark its number and the count (64 bits), followed by what is watched at it, in odl.in's order
+ *   0xfffffffd and the last count; the variables to return, in odl.in's order
  *
- * Called by core 0 only. */
+ * Called by core 0 only. No file is closed: GVSoC takes the handle itself as the argument of close, the
+ * specification a block with it, and the end of the run closes both. */
 #include "exchange.h"
 #include "odl_runtime.h"
 #include "semihosting.h"
@@ -29,9 +30,18 @@ static uint32_t returned_count, watch_count, output;
 
 /* Marks not yet written: a call of the host takes far longer than a mark should. */
 static struct {
-    uint32_t id, cycle;
+    uint32_t id, count_low, count_high;
 } marks[MAX_MARKS];
 static uint32_t mark_count;
+
+/* What marks count: a cluster's cycles, modulo 2^32, or the instructions of all harts. */
+static uint64_t count(void) {
+#ifdef ODL_TARGET_GVSOC
+    return odl_cycles();
+#else
+    return odl_instructions();
+#endif
+}
 
 static uint32_t open(const char *name, uint32_t length, uint32_t mode) {
     const uint32_t arguments[] = {(uint32_t)(uintptr_t)name, mode, length};
@@ -94,19 +104,18 @@ void odl_receive(void) {
         watches[i].mark = read_word(file);
         watches[i].region = read_region(file);
     }
-    /* GVSoC takes the handle itself as the argument of close, the specification a block with it: so the file
-     * stays open until the end. */
     output = open("odl.out", 7, ODL_HOST_OPEN_WRITE);
     need(output != UINT32_MAX, "odl: cannot write odl.out\n");
 }
 
 void odl_mark(uint32_t id) {
-    const uint32_t cycle = odl_cycles();
+    const uint64_t now = count();
     if (output == 0) {
         return;
     }
     marks[mark_count].id = id;
-    marks[mark_count].cycle = cycle;
+    marks[mark_count].count_low = (uint32_t)now;
+    marks[mark_count].count_high = (uint32_t)(now >> 32);
     mark_count++;
     if (mark_count == MAX_MARKS) {
         write_marks();

@@ -1,4 +1,4 @@
-/* Calls to the host that runs QEMU: RISC-V semihosting, whose operations are Arm's (Semihosting for AArch32
+/* Calls to the host that simulates: RISC-V semihosting, whose operations are Arm's (Semihosting for AArch32
  * and AArch64, chapter 6). A debugger on a real board serves the same calls. */
 #ifndef ODL_SEMIHOSTING_H
 #define ODL_SEMIHOSTING_H
@@ -6,7 +6,6 @@
 #include <stdint.h>
 
 #define ODL_HOST_OPEN 0x01u
-#define ODL_HOST_CLOSE 0x02u
 #define ODL_HOST_WRITE_STRING 0x04u
 #define ODL_HOST_WRITE 0x05u
 #define ODL_HOST_READ 0x06u

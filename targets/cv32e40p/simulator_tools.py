@@ -13,8 +13,8 @@ from importlib import metadata
 from pathlib import Path
 
 from odl.errors import MissingToolError
-from odl.targets.pulp.toolchain import check_toolchain
-from odl.targets.tools import Finding
+from odl.targets.common.requirements import Finding
+from odl.targets.common.toolchain import check_toolchain
 
 _EXTRA = "pip install 'odl[rtl]'"
 RTL_DISTRIBUTION = "pythondata-cpu-cv32e40p"

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 
 from odl.errors import MissingToolError
-from odl.targets.pulp.toolchain import check_toolchain
-from odl.targets.tools import Finding
+from odl.targets.common.requirements import Finding
+from odl.targets.common.toolchain import check_toolchain
 
 PURPOSE = "target gvsoc"
 TARGET = "pulp-open"

@@ -7,17 +7,18 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
-from odl.errors import CheckFailedError, InputError
+from odl.errors import InputError
+from odl.targets.common.elf import Elf
+from odl.targets.common.session import Mark, RunResult, Session, Trace, Unit, Watch
 from odl.targets.cv32e40p.description import Cluster
 from odl.targets.cv32e40p.simulator import build_simulator
-from odl.targets.cv32e40p.trace import Trace
-from odl.targets.pulp.elf import Elf
 
 DEFAULT_MAX_CYCLES = 1_000_000_000
 _MEMORY_READ, _MEMORY_WRITTEN = 1, 2
@@ -55,51 +56,14 @@ class CoreState:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A moment that the program marked (`odl_mark`): the cycle, and every core's counters up to it."""
+class ClusterResult(RunResult):
+    """What a run on the cluster gave: beside all that others give, every core, and why it stopped a program."""
 
-    id: int
-    cycle: int
-    counters: tuple[Mapping[str, int], ...]
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Memory that is wanted as it was at a mark: `bytes` from `address`, whenever the program marks `mark`."""
-
-    mark: int
-    address: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run gave."""
-
-    exit_status: int | None
-    """None where the program did not end by itself; then `fault` says why."""
-    fault: Fault | None
-    stdout: str
-    cycles: int
-    cores: tuple[CoreState, ...]
-    marks: tuple[Mark, ...]
-    dumps: Mapping[str, bytes]
-    touched: Mapping[str, np.ndarray[Any, np.dtype[np.bool_]]]
-    """Per memory ("l1", "l2") and 32-bit word: read or written by a core or the DMA engine (not by loading)."""
-    seconds: float
-    """Wall time of the simulation."""
-    cpu_seconds: float
+    fault: Fault | None = None
+    cycles: int = 0
+    cores: tuple[CoreState, ...] = ()
+    cpu_seconds: float = 0.0
     """Processor time of the simulation, over all its threads: what counts where other work runs beside it."""
-    watched: Mapping[Watch, tuple[bytes, ...]] = field(default_factory=dict)
-    """What each watch saw, one entry for each time that its mark was made."""
-
-    def check(self) -> RunResult:
-        """This result, if the program ended with status 0. Raises CheckFailedError with one clear line if not."""
-        if self.fault is not None:
-            raise CheckFailedError(str(self.fault))
-        if self.exit_status != 0:
-            raise CheckFailedError(f"the program ended with status {self.exit_status}")
-        return self
 
     def total(self, counter: str) -> int:
         """One counter summed over the cores."""
@@ -117,7 +81,7 @@ def run(
     threads: int | None = None,
     trace: Trace | None = None,
     watch: Sequence[Watch] = (),
-) -> RunResult:
+) -> ClusterResult:
     """Run a program and return what came out of it.
 
     `load` gives the contents of variables before the start, `dump` names variables to return (their whole size, or
@@ -143,7 +107,7 @@ def run(
             "--deliver-traps",
             str(int(deliver_traps)),
         ]
-        arguments += trace.simulator_arguments(cluster) if trace else []
+        arguments += trace_arguments(trace, cluster) if trace else []
         if watch:
             arguments += ["--watched", str(scratch / "watched")]
         arguments += [
@@ -191,9 +155,7 @@ def _check_cores(program: Elf, cluster: Cluster) -> None:
 def _loads(load: Mapping[str, bytes], program: Elf, scratch: Path) -> list[str]:
     arguments = []
     for i, (name, content) in enumerate(load.items()):
-        symbol = program.symbol(name)
-        if len(content) > symbol.size:
-            raise InputError(f"{name} has room for {symbol.size} bytes, not for the {len(content)} given")
+        symbol = program.symbol_with_room(name, len(content))
         path = scratch / f"load{i}"
         path.write_bytes(content)
         arguments += ["--load", f"{symbol.address}={path}"]
@@ -219,17 +181,23 @@ def _result(
     stdout: str,
     dumps: dict[str, bytes],
     touched: dict[str, np.ndarray[Any, np.dtype[np.bool_]]],
-) -> RunResult:
+) -> ClusterResult:
     names = report["counter_names"]
 
     def counters(values: list[int]) -> dict[str, int]:
         return dict(zip(names, values, strict=True))
 
-    fault = report["fault"]
-    return RunResult(
-        exit_status=report["exit_status"],
-        fault=Fault(**fault, symbol=program.locate(fault["pc"])) if fault else None,
-        stdout=stdout,
+    fault = None
+    if report["fault"]:
+        fault = Fault(**report["fault"], symbol=program.locate(report["fault"]["pc"]))
+    status, problem = report["exit_status"], None if fault is None else str(fault)
+    if problem is None and status != 0:
+        problem = f"the program ended with status {status}"
+    return ClusterResult(
+        exit_status=status,
+        output=stdout,
+        problem=problem,
+        fault=fault,
         cycles=report["cycles"],
         cores=tuple(
             CoreState(counters(core["counters"]), core["pc"], program.locate(core["pc"]), core["asleep"])
@@ -244,3 +212,48 @@ def _result(
         seconds=report["seconds"],
         cpu_seconds=report["cpu_seconds"],
     )
+
+
+def trace_arguments(trace: Trace, cluster: Cluster) -> list[str]:
+    """A trace as options of the simulator. InputError for an empty window or a core that is not there."""
+    if not 0 <= trace.first_cycle <= trace.last_cycle:
+        raise InputError(f"trace of cycles {trace.first_cycle} to {trace.last_cycle}: there are none")
+    cores = cluster.cores + cluster.controller
+    if trace.core is not None and not 0 <= trace.core < cores:
+        raise InputError(f"trace of core {trace.core}: the cluster has cores 0 to {cores - 1}")
+    arguments = ["--trace", str(trace.file), "--trace-first", str(trace.first_cycle)]
+    arguments += ["--trace-last", str(trace.last_cycle)]
+    return arguments if trace.core is None else [*arguments, "--trace-core", str(trace.core)]
+
+
+@dataclass
+class ClusterSession(Session):
+    """Counts cycles. A run that takes more than `max_cycles` is at fault."""
+
+    cluster: Cluster
+    max_cycles: int = 2 * DEFAULT_MAX_CYCLES
+    _trace: Trace | None = None
+
+    @property
+    @override
+    def unit(self) -> Unit:
+        return Unit.CYCLES
+
+    @property
+    @override
+    def machine(self) -> Cluster:
+        return self.cluster
+
+    @override
+    def run(
+        self, program: Path, load: Mapping[str, bytes], dump: Sequence[str], watch: Sequence[Watch] = ()
+    ) -> ClusterResult:
+        trace, self._trace = self._trace, None
+        limit = self.max_cycles
+        result = run(program, self.cluster, load=load, dump=dump, max_cycles=limit, watch=watch, trace=trace)
+        return result.check()
+
+    @override
+    def trace_next(self, trace: Trace) -> None:
+        trace_arguments(trace, self.cluster)  # an impossible trace is said before the run
+        self._trace = trace

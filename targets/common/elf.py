@@ -56,6 +56,13 @@ class Elf:
             )
         return found
 
+    def symbol_with_room(self, name: str, size: int) -> Symbol:
+        """A variable that `size` bytes go into. InputError where there is none, or a smaller one."""
+        found = self.symbol(name)
+        if size > found.size:
+            raise InputError(f"{name} has room for {found.size} bytes, not for the {size} given")
+        return found
+
     def symbols_with_prefix(self, prefix: str) -> list[Symbol]:
         """Symbols whose name begins with the prefix, in the order of their names."""
         return [self.symbols[name] for name in sorted(self.symbols) if name.startswith(prefix)]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from odl.errors import MissingToolError
-from odl.targets.pulp.toolchain import check_toolchain
-from odl.targets.tools import Finding, Requirement, check, complaint, tool_version
+from odl.targets.common.requirements import Finding, Requirement, check, complaint, tool_version
+from odl.targets.common.toolchain import check_toolchain
 
 PROGRAM = "qemu-system-riscv32"
 PURPOSE = "target qemu"

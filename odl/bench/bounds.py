@@ -1,0 +1,58 @@
+"""What no kernel can beat: the FPUs, the cores' load/store units and the DMA engine each need some cycles at least."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from odl.targets.cv32e40p.description import Cluster
+
+#: Bytes per cycle of a core's load/store unit and of the DMA engine.
+WORD, DMA_BYTES = 4, 8
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Least cycles of one node: `fpu` for its multiply-accumulates, `load_store` for touching every operand once,
+    `dma` for the transfers beside it, the two directions at once; those that outlast a node count for the next ones."""
+
+    fpu: int
+    load_store: int
+    dma: int
+    operand_bytes: int
+
+    @property
+    def cycles(self) -> int:
+        """Cycles that the node takes at least."""
+        return max(self.fpu, self.load_store, self.dma)
+
+    @property
+    def limit(self) -> str:
+        """Which of the three it is: FPU, load/store or DMA; empty where nothing is known."""
+        if not self.cycles:
+            return ""
+        named = (("FPU", self.fpu), ("load/store", self.load_store), ("DMA", self.dma))
+        return max(named, key=lambda item: item[1])[0]
+
+    def as_json(self) -> dict[str, int]:
+        """The three bounds by name."""
+        return {"fpu": self.fpu, "load_store": self.load_store, "dma": self.dma}
+
+
+def peak_macs(dtype: str, cluster: Cluster) -> int:
+    """Multiply-accumulates per cycle of all FPUs: two fp16 lanes each, or one of fp32."""
+    return (cluster.fpus or cluster.cores) * (1 if dtype == "fp32" else 2)
+
+
+def bounds_of(node: Mapping[str, Any], macs: int, dtype: str, cluster: Cluster) -> Bounds:
+    """Bounds of a node by its entry in manifest.json; all zero for what is no node."""
+    operand_bytes = int(node.get("operand_bytes", 0))
+    moved = max(int(node.get("bytes_in", 0)), int(node.get("bytes_out", 0)))
+    return Bounds(
+        math.ceil(macs / peak_macs(dtype, cluster)),
+        math.ceil(operand_bytes / WORD / cluster.cores),
+        math.ceil(moved / DMA_BYTES),
+        operand_bytes,
+    )

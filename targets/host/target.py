@@ -1,0 +1,37 @@
+"""The machine that compiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from odl.targets.common.requirements import Finding, Requirement, check_all
+from odl.targets.common.session import Unit
+from odl.targets.target import InstructionSet, Memory, Target
+
+#: gcc 12 is the first with __builtin_shufflevector, which the fast host build is written in.
+TOOLS = (
+    Requirement("target host", "gcc", (12,), "apt-get install gcc libc6-dev"),
+    Requirement("target host", "make", (4,), "apt-get install make"),
+)
+
+
+@dataclass(frozen=True)
+class Host(Target):
+    """Networks run on it as libraries, whatever target they are for."""
+
+    @override
+    def findings(self) -> list[Finding]:
+        return check_all(TOOLS)
+
+
+TARGET = Host(
+    name="host",
+    title="this machine",
+    simulator="this machine",
+    memories=(Memory("ram"),),
+    instruction_sets=(InstructionSet(None, "the host's own SIMD", lanes_f16=2),),
+    unit=Unit.NOTHING,
+    is_host=True,
+)
