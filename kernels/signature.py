@@ -102,6 +102,12 @@ class Kernel:
         operands = (parameter for parameter in self.parameters if isinstance(parameter, Operand))
         return frozenset(operand.name for operand in operands if operand.written)
 
+    @property
+    def optional(self) -> frozenset[str]:
+        """Names of the operands that may be NULL, or that some specialisations do not have."""
+        operands = (parameter for parameter in self.parameters if isinstance(parameter, Operand))
+        return frozenset(item.name for item in operands if item.optional or item.only_with is not None)
+
     def present(self, context: Specialisation) -> tuple[Parameter, ...]:
         """The parameters that exist in a specialisation, in order."""
         return tuple(

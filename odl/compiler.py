@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from odl.passes.fuse_padding import fuse_padding
 from odl.passes.layout import choose_layouts
 from odl.passes.optimizer import insert_updates
 from odl.passes.precision import apply_precision
-from odl.passes.rewrite import remove_dead_code
+from odl.passes.rewrite import Pass, remove_dead_code, run_passes
 from odl.passes.select import select_parameters
 from odl.passes.unroll import unroll_windows
 from odl.plan.program import Schedule, ScheduleRequest
@@ -32,6 +33,15 @@ from odl.project.programs import APPLY, INFER, REFRESH, SKIP, STEP
 from odl.trace.lowering import lower
 from odl.trace.tracing import run_once, trace_inference, trace_training
 from odl.tune.choose import kernel_chooser
+
+#: What makes a traced graph fast, in order; each is checked after it.
+OPTIMIZING = (
+    Pass("dead code", remove_dead_code),
+    Pass("fused padding", fuse_padding),
+    Pass("unrolled windows", unroll_windows),
+    Pass("fused elementwise", fuse_elementwise),
+    Pass("layouts", choose_layouts),
+)
 
 
 @dataclass(frozen=True)
@@ -66,12 +76,13 @@ def compile_network(
     stages: dict[str, str] = {}
     traced = lower(trace_training(module, example, options.loss, trainable), STEP.name)
     stages["1-traced"] = traced.dump()
-    step = _optimized(replace(traced, outputs=("loss",)))
-    infer = _optimized(inference)
+    step = run_passes(replace(traced, outputs=("loss",)), OPTIMIZING)
+    infer = run_passes(inference, OPTIMIZING)
     stages["2-fused"] = step.dump() + infer.dump()
     kept = frozenset(step.gradients)
-    step = apply_precision(step, options.dtype, kept, options.accumulate)
-    infer = apply_precision(_same_roles(infer, step), options.dtype, kept, options.accumulate)
+    store = Pass("precision", lambda graph: apply_precision(graph, options.dtype, kept, options.accumulate))
+    step = run_passes(step, [store])
+    infer = run_passes(infer, [Pass("layouts of the step", partial(_same_layouts, step=step)), store])
     training = insert_updates(
         step,
         options.optimizer,
@@ -89,6 +100,8 @@ def compile_network(
     graphs = {
         program: replace(graph, name=program.name) for program, graph in made.items() if graph is not None
     }
+    for graph in graphs.values():
+        graph.check("optimizer updates")
     stages["3-training"] = "".join(graph.dump() for graph in graphs.values())
     request = ScheduleRequest(
         options.core_count,
@@ -189,12 +202,7 @@ def _check_same_output(module: nn.Module, folded: nn.Module, example: torch.Tens
         )
 
 
-def _optimized(graph: Graph) -> Graph:
-    graph = unroll_windows(fuse_padding(remove_dead_code(graph)))
-    return choose_layouts(fuse_elementwise(graph))
-
-
-def _same_roles(infer: Graph, step: Graph) -> Graph:
+def _same_layouts(infer: Graph, step: Graph) -> Graph:
     """Parameters have the training graph's layout in the inference graph too."""
     return infer.with_values(
         replace(value, layout=step.values[name].layout)

@@ -1,6 +1,18 @@
 """The typed graph that every stage after tracing works on."""
 
-from odl.graph.ir import DType, Graph, Layout, Node, Purpose, Role, Value
+from odl.graph.ir import Graph, GraphError, Node
 from odl.graph.operator import AbstractOperator, InPlace
+from odl.graph.value import DType, Layout, Purpose, Role, Value
 
-__all__ = ["AbstractOperator", "DType", "Graph", "InPlace", "Layout", "Node", "Purpose", "Role", "Value"]
+__all__ = [
+    "AbstractOperator",
+    "DType",
+    "Graph",
+    "GraphError",
+    "InPlace",
+    "Layout",
+    "Node",
+    "Purpose",
+    "Role",
+    "Value",
+]

@@ -1,4 +1,4 @@
-"""The graph: values (typed tensors), nodes (one operator each) and the order they run in.
+"""The graph: nodes (one operator each) over named values, and the order they run in.
 
 Shapes are PyTorch's (activations N,C,H,W; weights out,in,h,w); `Layout` says how the bytes lie in memory.
 Everything is immutable: a pass takes a graph and returns another.
@@ -6,154 +6,19 @@ Everything is immutable: a pass takes a graph and returns another.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Self
 
+from odl.errors import CheckFailedError
 from odl.graph.operator import AbstractOperator
+from odl.graph.value import DType, Layout, Purpose, Role, Value
+
+__all__ = ["DType", "Graph", "GraphError", "Layout", "Node", "Purpose", "Role", "Value"]
 
 
-class DType(StrEnum):
-    """Storage type of a tensor."""
-
-    F16 = "f16"
-    F32 = "f32"
-    U8 = "u8"
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of one element."""
-        return {"f16": 2, "f32": 4, "u8": 1}[self.value]
-
-
-class Purpose(StrEnum):
-    """What the bytes of a buffer are for, as memory plans and reports sum them up."""
-
-    WEIGHTS = "weights"
-    ACTIVATIONS = "activations"
-    GRADIENTS = "gradients"
-    OPTIMIZER = "optimizer"
-    STATISTICS = "statistics"
-    INPUTS = "inputs"
-
-
-@dataclass(frozen=True)
-class _Facts:
-    purpose: Purpose
-    persistent: bool = False
-    of_model: bool = False
-    from_caller: bool = False
-    to_caller: bool = False
-    half: bool = False
-
-
-class Role(StrEnum):
-    """What a value is for, and everything that stages decide by it.
-
-    SAVED is what a forward kernel keeps for its gradient besides activations, in a type of its own.
-    """
-
-    INPUT = "input", _Facts(Purpose.INPUTS, from_caller=True, half=True)
-    TARGET = "target", _Facts(Purpose.INPUTS, from_caller=True)
-    SAMPLE_WEIGHT = "sample_weight", _Facts(Purpose.INPUTS, from_caller=True)
-    PARAMETER = "parameter", _Facts(Purpose.WEIGHTS, persistent=True, of_model=True)
-    WORKING_COPY = "working_copy", _Facts(Purpose.WEIGHTS, persistent=True)
-    STATISTIC = "statistic", _Facts(Purpose.STATISTICS, persistent=True, of_model=True)
-    ACTIVATION = "activation", _Facts(Purpose.ACTIVATIONS, half=True)
-    SAVED = "saved", _Facts(Purpose.ACTIVATIONS)
-    GRADIENT = "gradient", _Facts(Purpose.GRADIENTS, half=True)
-    PARAMETER_GRADIENT = "parameter_gradient", _Facts(Purpose.GRADIENTS)
-    OPTIMIZER = "optimizer", _Facts(Purpose.OPTIMIZER, persistent=True)
-    LOSS = "loss", _Facts(Purpose.ACTIVATIONS, to_caller=True)
-
-    _facts: _Facts
-
-    def __new__(cls, text: str, facts: _Facts | None = None) -> Self:
-        """A member whose value is its text; looking one up, `Role(text)`, takes no facts."""
-        assert facts is not None
-        member = str.__new__(cls, text)
-        member._value_ = text
-        member._facts = facts
-        return member
-
-    @property
-    def purpose(self) -> Purpose:
-        """The memory plan's category."""
-        return self._facts.purpose
-
-    @property
-    def persistent(self) -> bool:
-        """Whether the value outlives a step."""
-        return self._facts.persistent
-
-    @property
-    def of_model(self) -> bool:
-        """Whether the value is a parameter or buffer of the user's module."""
-        return self._facts.of_model
-
-    @property
-    def from_caller(self) -> bool:
-        """Whether the caller of a program writes the value before it."""
-        return self._facts.from_caller
-
-    @property
-    def pinned(self) -> bool:
-        """Whether the value comes from or goes to the caller, so that no operator may work in its bytes."""
-        return self._facts.from_caller or self._facts.to_caller
-
-    @property
-    def half(self) -> bool:
-        """Whether the value is stored in fp16 in every precision but fp32."""
-        return self._facts.half
-
-
-class Layout(StrEnum):
-    """Order of the bytes: which permutation of the PyTorch axes lies contiguously in memory."""
-
-    FLAT = "flat"
-    NHWC = "nhwc"
-    OHWI = "ohwi"
-    HWC = "hwc"
-
-    def permutation(self, rank: int) -> tuple[int, ...]:
-        """PyTorch axis of each memory axis, outermost first."""
-        if self in (Layout.NHWC, Layout.OHWI) and rank == 4:
-            return (0, 2, 3, 1)
-        if self is Layout.HWC and rank == 4:
-            return (2, 3, 0, 1)
-        return tuple(range(rank))
-
-
-@dataclass(frozen=True)
-class Value:
-    """A tensor: PyTorch shape, storage type, memory layout and role.
-
-    `source` is the PyTorch name of the parameter or buffer that the value holds, updates or differentiates.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    role: Role
-    dtype: DType = DType.F32
-    layout: Layout = Layout.FLAT
-    source: str | None = None
-
-    @property
-    def count(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes in memory."""
-        return self.count * self.dtype.bytes
-
-    @property
-    def persistent(self) -> bool:
-        """Whether the value outlives a step."""
-        return self.role.persistent
+class GraphError(CheckFailedError):
+    """A graph does not hold together, which is a defect of odl; the message names graph, stage, node and value."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +96,18 @@ class Graph:
         """The same graph with some values added or replaced by name."""
         return replace(self, values={**self.values, **{value.name: value for value in changed}})
 
+    def check(self, stage: str) -> None:
+        """GraphError, a defect of odl, unless the graph that `stage` gave holds together.
+
+        Names exist and stand for one thing each. Every value has one producer, before its readers, or is given: it outlives
+        programs, its caller writes it, or it is a parameter's gradient that another program made. Inputs and outputs are
+        the operator's, in its order. Shapes are those of the operator's rule. A node gives and updates values of roles
+        that it may give and update, in a type that the role has; what is stored in fp16 together has one type.
+        """
+        fault = next(_faults(self), None)
+        if fault is not None:
+            raise GraphError(f"graph '{self.name}' after {stage}: {fault}")
+
     def dump(self) -> str:
         """Text of the graph, one node a line; stable, for `odl compile --dump` and for tests."""
         lines = [f"graph {self.name}"]
@@ -250,3 +127,108 @@ class Graph:
 def _describe(value: Value) -> str:
     shape = "x".join(str(size) for size in value.shape)
     return f"{value.name}: {value.role} {value.dtype}[{shape}] {value.layout}"
+
+
+def _faults(graph: Graph) -> Iterator[str]:
+    """What is wrong with a graph, in words; every check may rely on those before it."""
+    named = {*graph.outputs, *graph.gradients, *graph.gradients.values()}
+    for node in graph.nodes:
+        named.update(node.reads, node.results)
+    yield from (f"there is no value '{name}'" for name in sorted(named - graph.values.keys()))
+    yield from (
+        f"value '{value.name}' is called '{name}'"
+        for name, value in graph.values.items()
+        if value.name != name
+    )
+    names = Counter(node.name for node in graph.nodes)
+    yield from (f"two nodes are called '{name}'" for name, count in names.items() if count > 1)
+    yield from _order_faults(graph)
+    for node in graph.nodes:
+        yield from (f"node '{node.name}': {fault}" for fault in _node_faults(graph, node))
+    yield from _value_faults(graph)
+
+
+#: Roles of what a node gives, by its pass.
+_FORWARD = {
+    Role.ACTIVATION,
+    Role.SAVED,
+    Role.LOSS,
+    Role.GRADIENT,
+    Role.PARAMETER_GRADIENT,
+}  # views are forward
+_GIVES = {
+    "forward": _FORWARD,
+    "input_gradient": {Role.GRADIENT, Role.PARAMETER_GRADIENT},
+    "weight_gradient": {Role.PARAMETER_GRADIENT},
+    "update": set[Role](),
+}
+
+
+def _is_given(value: Value) -> bool:
+    """Whether the value is there before a program begins."""
+    return value.role.persistent or value.role.from_caller
+
+
+def _order_faults(graph: Graph) -> Iterator[str]:
+    own = set(graph.gradients.values())
+    exist = {
+        name
+        for name, value in graph.values.items()
+        if _is_given(value) or (value.role is Role.PARAMETER_GRADIENT and name not in own)
+    }
+    made: set[str] = set()
+    for node in graph.nodes:
+        for name in node.results:
+            if name in made or _is_given(graph.values[name]):
+                yield f"node '{node.name}' makes '{name}', which has a producer or is given"
+        made.update(node.results)
+    exist -= made
+    for node in graph.nodes:
+        yield from (
+            f"node '{node.name}' reads '{name}' before it exists" for name in node.reads if name not in exist
+        )
+        exist.update(node.results)
+    yield from (f"no node makes '{name}'" for name in (*graph.outputs, *own) if name not in exist)
+
+
+def _node_faults(graph: Graph, node: Node) -> Iterator[str]:
+    operator = node.operator
+    for kind, given, declared in (
+        ("input", node.inputs, operator.inputs),
+        ("output", node.outputs, operator.outputs),
+    ):
+        if list(given) != [name for name in declared if name in given]:
+            yield f"{kind}s {', '.join(given)}, of which the operator has {', '.join(declared)}"
+    missing = [name for name in operator.inputs if name not in node.inputs and name not in operator.optional]
+    if missing:
+        yield f"no {' and no '.join(missing)}"
+    try:
+        shapes = operator.shapes({name: graph.values[value].shape for name, value in node.inputs.items()})
+    except ValueError as error:
+        yield str(error)
+    else:
+        got = {name: graph.values[value].shape for name, value in node.outputs.items()}
+        if got != shapes:
+            yield f"outputs of shapes {got}, of which the operator gives {shapes}"
+    for name in node.results:
+        if graph.values[name].role not in _GIVES[operator.pass_name]:
+            yield f"a {operator.pass_name} node gives '{name}', whose role is {graph.values[name].role}"
+    for name in (node.inputs[name] for name in operator.updated if name in node.inputs):
+        role = graph.values[name].role
+        if not role.persistent and role is not Role.PARAMETER_GRADIENT:
+            yield f"it updates '{name}', whose role is {role}"
+
+
+def _value_faults(graph: Graph) -> Iterator[str]:
+    for value in graph.values.values():
+        if value.dtype not in value.role.dtypes:
+            yield f"'{value.name}' is stored in {value.dtype}, which the role {value.role} never is"
+    types = {value.dtype for value in graph.values.values() if value.role.half}
+    if len(types) > 1:
+        yield f"activations and their gradients are stored in {' and '.join(sorted(types))}"
+    for name, gradient in graph.gradients.items():
+        parameter, value = graph.values[name], graph.values[gradient]
+        if (parameter.role, value.role) != (Role.PARAMETER, Role.PARAMETER_GRADIENT):
+            yield f"'{gradient}' ({value.role}) is the gradient of '{name}' ({parameter.role})"
+        if (parameter.shape, parameter.layout) != (value.shape, value.layout):
+            yield f"'{name}' and its gradient differ in shape or layout"

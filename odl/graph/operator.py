@@ -35,6 +35,11 @@ class AbstractOperator(ABC):
     is_view: ClassVar[bool] = False
 
     @property
+    def optional(self) -> tuple[str, ...]:
+        """Inputs that a node need not have."""
+        return ()
+
+    @property
     def updated(self) -> tuple[str, ...]:
         """Inputs that the operator also writes, such as running statistics and updated weights."""
         return ()

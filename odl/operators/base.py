@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,9 +66,16 @@ class Operator(AbstractOperator):
 
     @property
     @override
+    def optional(self) -> tuple[str, ...]:
+        return self._inputs_of(() if self.signature is None else self.signature.optional)
+
+    @property
+    @override
     def updated(self) -> tuple[str, ...]:
-        written = {} if self.signature is None else self.signature.written
-        names = {self.operand_names.get(operand, operand) for operand in written}
+        return self._inputs_of(() if self.signature is None else self.signature.written)
+
+    def _inputs_of(self, operands: Collection[str]) -> tuple[str, ...]:
+        names = {self.operand_names.get(operand, operand) for operand in operands}
         return tuple(name for name in self.inputs if name in names)
 
     @property

@@ -1,11 +1,27 @@
-"""Small tools that the passes share: replacing and renaming in an immutable graph."""
+"""What the passes share: how they run one after another, and renaming in an immutable graph."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from odl.graph.ir import Graph, Node
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A function from a graph to a graph, and what to call it when it leaves a graph that does not hold together."""
+
+    name: str
+    apply: Callable[[Graph], Graph]
+
+
+def run_passes(graph: Graph, passes: Iterable[Pass]) -> Graph:
+    """The graph after all passes; GraphError names the one that broke it."""
+    for item in passes:
+        graph = item.apply(graph)
+        graph.check(item.name)
+    return graph
 
 
 def renamed(node: Node, names: Mapping[str, str]) -> Node:

@@ -33,7 +33,9 @@ def lower(traced: Traced, name: str) -> Graph:
     outputs = [lowering.name(traced.output)]
     outputs += [value for value, item in lowering.values.items() if item.role is Role.LOSS]
     graph = Graph(name, lowering.values, tuple(lowering.nodes), tuple(outputs), gradients)
-    return _name_gradients(graph)
+    graph = _name_gradients(graph)
+    graph.check("lowering")
+    return graph
 
 
 def _name_gradients(graph: Graph) -> Graph:

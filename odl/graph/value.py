@@ -1,0 +1,155 @@
+"""Values: tensors with a shape, a storage type, a memory layout and a role, which says what they are for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+
+class DType(StrEnum):
+    """Storage type of a tensor."""
+
+    F16 = "f16"
+    F32 = "f32"
+    U8 = "u8"
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of one element."""
+        return {"f16": 2, "f32": 4, "u8": 1}[self.value]
+
+
+class Purpose(StrEnum):
+    """What the bytes of a buffer are for, as memory plans and reports sum them up."""
+
+    WEIGHTS = "weights"
+    ACTIVATIONS = "activations"
+    GRADIENTS = "gradients"
+    OPTIMIZER = "optimizer"
+    STATISTICS = "statistics"
+    INPUTS = "inputs"
+
+
+@dataclass(frozen=True)
+class _Facts:
+    purpose: Purpose
+    persistent: bool = False
+    of_model: bool = False
+    from_caller: bool = False
+    to_caller: bool = False
+    half: bool = False
+    dtypes: tuple[DType, ...] = (DType.F32, DType.F16)
+
+
+class Role(StrEnum):
+    """What a value is for, and everything that stages decide by it.
+
+    SAVED is what a forward kernel keeps for its gradient besides activations, in a type of its own.
+    """
+
+    INPUT = "input", _Facts(Purpose.INPUTS, from_caller=True, half=True)
+    TARGET = "target", _Facts(Purpose.INPUTS, from_caller=True, dtypes=(DType.F32,))
+    SAMPLE_WEIGHT = "sample_weight", _Facts(Purpose.INPUTS, from_caller=True, dtypes=(DType.F32,))
+    PARAMETER = "parameter", _Facts(Purpose.WEIGHTS, persistent=True, of_model=True)
+    WORKING_COPY = "working_copy", _Facts(Purpose.WEIGHTS, persistent=True, dtypes=(DType.F16,))
+    STATISTIC = "statistic", _Facts(Purpose.STATISTICS, persistent=True, of_model=True, dtypes=(DType.F32,))
+    ACTIVATION = "activation", _Facts(Purpose.ACTIVATIONS, half=True)
+    SAVED = "saved", _Facts(Purpose.ACTIVATIONS, dtypes=(DType.F32, DType.U8))
+    GRADIENT = "gradient", _Facts(Purpose.GRADIENTS, half=True)
+    PARAMETER_GRADIENT = "parameter_gradient", _Facts(Purpose.GRADIENTS)
+    OPTIMIZER = "optimizer", _Facts(Purpose.OPTIMIZER, persistent=True)
+    LOSS = "loss", _Facts(Purpose.ACTIVATIONS, to_caller=True, dtypes=(DType.F32,))
+
+    _facts: _Facts
+
+    def __new__(cls, text: str, facts: _Facts | None = None) -> Self:
+        """A member whose value is its text; looking one up, `Role(text)`, takes no facts."""
+        assert facts is not None
+        member = str.__new__(cls, text)
+        member._value_ = text
+        member._facts = facts
+        return member
+
+    @property
+    def purpose(self) -> Purpose:
+        """The memory plan's category."""
+        return self._facts.purpose
+
+    @property
+    def persistent(self) -> bool:
+        """Whether the value outlives a step."""
+        return self._facts.persistent
+
+    @property
+    def of_model(self) -> bool:
+        """Whether the value is a parameter or buffer of the user's module."""
+        return self._facts.of_model
+
+    @property
+    def from_caller(self) -> bool:
+        """Whether the caller of a program writes the value before it."""
+        return self._facts.from_caller
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the value comes from or goes to the caller, so that no operator may work in its bytes."""
+        return self._facts.from_caller or self._facts.to_caller
+
+    @property
+    def half(self) -> bool:
+        """Whether the value is stored in fp16 in every precision but fp32."""
+        return self._facts.half
+
+    @property
+    def dtypes(self) -> tuple[DType, ...]:
+        """The types in which such a value can be stored."""
+        return self._facts.dtypes
+
+
+class Layout(StrEnum):
+    """Order of the bytes: which permutation of the PyTorch axes lies contiguously in memory."""
+
+    FLAT = "flat"
+    NHWC = "nhwc"
+    OHWI = "ohwi"
+    HWC = "hwc"
+
+    def permutation(self, rank: int) -> tuple[int, ...]:
+        """PyTorch axis of each memory axis, outermost first."""
+        if self in (Layout.NHWC, Layout.OHWI) and rank == 4:
+            return (0, 2, 3, 1)
+        if self is Layout.HWC and rank == 4:
+            return (2, 3, 0, 1)
+        return tuple(range(rank))
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor: PyTorch shape, storage type, memory layout and role.
+
+    `source` is the PyTorch name of the parameter or buffer that the value holds, updates or differentiates.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    role: Role
+    dtype: DType = DType.F32
+    layout: Layout = Layout.FLAT
+    source: str | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes in memory."""
+        return self.count * self.dtype.bytes
+
+    @property
+    def persistent(self) -> bool:
+        """Whether the value outlives a step."""
+        return self.role.persistent
