@@ -25,7 +25,8 @@ from odl.passes.precision import apply_precision
 from odl.passes.rewrite import Pass, remove_dead_code, run_passes
 from odl.passes.select import select_parameters
 from odl.passes.unroll import unroll_windows
-from odl.plan.program import Schedule, ScheduleRequest
+from odl.plan.program import ScheduleRequest
+from odl.plan.report import schedule_text
 from odl.plan.schedule import make_schedule
 from odl.precision import Precision
 from odl.project.network import Network
@@ -114,7 +115,7 @@ def compile_network(
         choose or kernel_chooser(options),
     )
     schedule = make_schedule(graphs, request)
-    stages["4-plan"] = _plan_text(schedule)
+    stages["4-plan"] = schedule_text(schedule)
     output = infer.value(infer.outputs[0])
     inputs = next(value for value in infer.values.values() if value.role is Role.INPUT)
     network = Network(
@@ -218,18 +219,6 @@ def _initial(module: nn.Module) -> dict[str, Array]:
         if not np.isfinite(array).all():
             raise InputError(f"the model's '{name}' holds NaN or infinity; load sound weights first")
     return arrays
-
-
-def _plan_text(schedule: Schedule) -> str:
-    lines = ["persistent"]
-    for value, offset in schedule.persistent:
-        lines.append(f"  {offset:>8} {value.size_bytes:>8} {value.name} {value.dtype} {value.layout}")
-    for name, program in schedule.programs.items():
-        lines.append(name.name)
-        for tensor, offset in sorted(program.offsets.items(), key=lambda item: (item[1], item[0])):
-            if not program.graph.value(tensor).persistent:
-                lines.append(f"  {offset:>8} {program.graph.value(tensor).size_bytes:>8} {tensor}")
-    return "\n".join(lines) + "\n"
 
 
 __all__ = ["Compiled", "Precision", "compile_network", "prepare_module"]

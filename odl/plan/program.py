@@ -13,6 +13,13 @@ from odl.plan.storage import Storage
 from odl.project.programs import Program
 
 
+def from_caller(graph: Graph) -> tuple[str, ...]:
+    """The values that the caller of a program hands in, as far as a node reads them."""
+    return tuple(
+        name for name, value in graph.values.items() if value.role.from_caller and graph.consumers(name)
+    )
+
+
 @dataclass(frozen=True)
 class BoundNode:
     """A node with the kernel that serves it; `call` is None for a view."""

@@ -10,6 +10,7 @@ from rich.table import Table
 from odl.errors import either, option
 from odl.graph.ir import Purpose
 from odl.plan.buffers import UNUSED, MemoryPlan
+from odl.plan.program import Schedule
 
 _CONTRIBUTORS = 3
 #: Keys of "by_purpose" in manifest.json, in order. Format 1 promises "scratch" and "replay", which no buffer has.
@@ -78,6 +79,20 @@ def memory_map(plans: Mapping[str, MemoryPlan]) -> str:
             steps = "persistent" if buffer.persistent else f"steps {buffer.first_step}-{buffer.last_step}"
             lines.append(f"  {item.offset:8d} {buffer.size_bytes:8d} {buffer.purpose} {buffer.name} {steps}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def schedule_text(schedule: Schedule) -> str:
+    """Every value of the arena with its address, one a line: those that outlive a step, then each program's."""
+    lines = ["persistent"]
+    for value, offset in schedule.persistent:
+        lines.append(f"  {offset:>8} {value.size_bytes:>8} {value.name} {value.dtype} {value.layout}")
+    for program, planned in schedule.programs.items():
+        lines.append(program.name)
+        for name, offset in sorted(planned.offsets.items(), key=lambda item: (item[1], item[0])):
+            value = planned.graph.value(name)
+            if not value.persistent:
+                lines.append(f"  {offset:>8} {value.size_bytes:>8} {name}")
+    return "\n".join(lines) + "\n"
 
 
 # ----------------------------------------------------------------------------------------------------- budget

@@ -9,14 +9,12 @@ from odl.errors import InputError
 from odl.graph.ir import Graph
 from odl.plan.buffers import Buffer, MemoryPlan, Placement, own_bytes
 from odl.plan.incoming import place_incoming
-from odl.plan.program import BoundNode, Keys, PlannedProgram, ScheduleRequest
+from odl.plan.program import BoundNode, Keys, ScheduleRequest, from_caller
 from odl.plan.stager import DoesNotFitError, stage
 from odl.plan.staging import Staging, Stay
 from odl.plan.storage import Storage
 from odl.plan.tasks import Task, make_tasks
-from odl.plan.verify import PlanError
-from odl.plan.verify_staging import Memories, Places, demand, give, replay
-from odl.project.programs import Program, orders
+from odl.project.programs import Program
 
 LOCAL = "l1"
 
@@ -64,15 +62,15 @@ def _kept(program: Program, graph: Graph, keys: Keys) -> Iterator[str]:
 
 def _given(program: Program, graph: Graph, keys: Keys) -> Iterator[str]:
     """Values that are in the large memory when the program begins."""
-    for name, value in graph.values.items():
+    called = from_caller(graph)
+    for name in graph.values:
         arrives = keys.across(program, name) and graph.producer(name) is None
-        called = value.role.from_caller and bool(graph.consumers(name))
-        if keys.persistent(program, name) or arrives or called:
+        if keys.persistent(program, name) or arrives or name in called:
             yield name
 
 
 def local_plan(
-    graphs: Mapping[Program, Graph], stagings: Mapping[Program, Staging], keys: Keys, capacity: int
+    graphs: Mapping[Program, Graph], stagings: Mapping[Program, Staging], capacity: int
 ) -> MemoryPlan:
     """The small memory as a plan: every stay of a block is a buffer, each program's tasks after the last's."""
     placements: list[Placement] = []
@@ -103,51 +101,3 @@ def _placement(program: Program, graph: Graph, stay: Stay, number: int, start: i
     last = max(first, start + 1 + stay.last)
     name = f"{program}/{tensor}#{number}"
     return Placement(Buffer(name, stay.block.room, purpose, first, last, memory=LOCAL), stay.address)
-
-
-def verify_programs(
-    programs: Mapping[Program, PlannedProgram],
-    keys: Keys,
-    local: MemoryPlan,
-    plan: MemoryPlan,
-    request: ScheduleRequest,
-) -> None:
-    """Replay every order in which the programs can be called; PlanError where a kernel would find wrong bytes."""
-    capacities = ((local, request.local_capacity), (plan, request.capacity))
-    for memory, capacity in capacities:
-        if capacity is not None and memory.arena_bytes > capacity:
-            raise PlanError(f"arena of {memory.arena_bytes} bytes in '{memory.memory}', which has {capacity}")
-    for order in orders(programs):
-        memories = Memories.of(request.local_capacity or 0, plan.arena_bytes)
-        places = {program: _places(program, programs[program], keys) for program in order}
-        for program in order:
-            for value in _persistent(program, programs[program], keys):
-                if places[program].key[value] not in memories.newest:
-                    give(memories, places[program], value)
-        for _ in range(2):
-            for program in order:
-                _call(memories, places[program], program, programs[program], keys)
-
-
-def _call(memories: Memories, places: Places, program: Program, planned: PlannedProgram, keys: Keys) -> None:
-    graph = planned.graph
-    for value, item in graph.values.items():
-        if item.role.from_caller and graph.consumers(value):
-            give(memories, places, value)
-    assert planned.staging is not None
-    replay(memories, places, planned.staging, program.name)
-    for value in (*graph.outputs, *_persistent(program, planned, keys)):
-        # A working copy whose memory a gradient has taken over is nobody's until the update makes it anew.
-        if places.key[value] in memories.newest and not keys.taken_over(program, value):
-            demand(memories, places, planned.view_of[value], f"the end of '{program}'")
-
-
-def _persistent(program: Program, planned: PlannedProgram, keys: Keys) -> list[str]:
-    return [value for value in planned.graph.values if keys.persistent(program, value)]
-
-
-def _places(program: Program, planned: PlannedProgram, keys: Keys) -> Places:
-    key = {value: keys.tensor(program, value) for value in planned.graph.values}
-    size = {value: item.size_bytes for value, item in planned.graph.values.items()}
-    large: dict[str, int | None] = {value: planned.offsets.get(value) for value in planned.graph.values}
-    return Places(key, size, large)
