@@ -40,9 +40,10 @@ def needed(module: nn.Module, batch: int, memory: int, options: dict[str, object
     """The budget that the refusal of `memory` bytes names."""
     with pytest.raises(InputError) as refused:
         odl.compile(module, torch.zeros(batch, *INPUT), memory=memory, **options)
-    found = re.search(r"or a memory of ([\d,]+) bytes \(--memory SIZE\)$", str(refused.value))
+    found = re.search(r"or a memory of ([\d,]+) bytes \(memory=(\d+)\)$", str(refused.value))
     assert found is not None, refused.value
-    return int(found[1].replace(",", ""))
+    assert int(found[1].replace(",", "")) == int(found[2])
+    return int(found[2])
 
 
 @pytest.mark.parametrize(("network", "batch"), [(tiny, 1), (residual, 3)])

@@ -259,9 +259,9 @@ def test_a_small_memory_that_holds_everything_stores_only_what_must_be_kept() ->
 
 
 def test_no_room_for_the_smallest_task_is_an_error() -> None:
-    with pytest.raises(InputError, match="--l1"):
+    with pytest.raises(InputError, match="use memory instead of l1 and l2"):
         Options(target="host", l1=100)
-    with pytest.raises(InputError, match="--memory is the host's"):
+    with pytest.raises(InputError, match="memory is the host's; target cv32e40p has two"):
         Options(target="cv32e40p", memory=100)
 
 
