@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib import resources
 
 from odl.project.network import Network
+from odl.targets.common.flags import makefile_flags
 from odl.targets.common.toolchain import TESTED
 from odl.targets.target import FREESTANDING
 
-_CODE = "-std=c11 -O3 $(WARNINGS) -ffp-contract=off -fno-math-errno -fno-strict-aliasing"
 _INCLUDES = "-Iisa -Iruntime -Iruntime/include -I."
 
 
@@ -22,7 +22,7 @@ def device_context(network: Network) -> dict[str, str] | None:
     return {
         "title": target.title,
         "suffix": f"-{TESTED}",
-        "flags": " ".join([_CODE, *flags, _INCLUDES]),
+        "flags": " ".join([makefile_flags()["device_code"], *flags, _INCLUDES]),
         "link": " ".join(["-T", "runtime/link.ld", *target.link_options()]),
     }
 

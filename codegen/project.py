@@ -17,6 +17,7 @@ from odl.codegen.programs import kernel_calls
 from odl.project.directory import check_output, replace_project
 from odl.project.manifest import manifest
 from odl.project.network import Network
+from odl.targets.common.flags import makefile_flags
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def render_project(network: Network) -> dict[str, str]:
         files["device.c"] = format_c(text("device.c.j2"))
     if makefile.exported:
         files["runtime/odl_runtime.h"] = text("odl_runtime.h.j2")
-    files["Makefile"] = text("Makefile.j2", **vars(makefile))
+    files["Makefile"] = text("Makefile.j2", **vars(makefile), **makefile_flags())
     described = manifest(
         network, sorted(files), {"programs": context.programs, "state_bytes": context.state_bytes}
     )

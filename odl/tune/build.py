@@ -13,28 +13,16 @@ from pathlib import Path
 
 from odl.cache_folder import cache_folder
 from odl.errors import OdlError
+from odl.targets.common import flags
 from odl.targets.common.toolchain import find_toolchain
 from odl.targets.cv32e40p.target import TARGET
 from odl.targets.pulp.cluster import RUNTIME, MemoryLayout
 from odl.targets.target import FREESTANDING
 from odl.tune.job import Job
 
-_WARNINGS = (
-    "-std=c11",
-    "-Wall",
-    "-Wextra",
-    "-Wconversion",
-    "-Werror",
-    "-fno-strict-aliasing",
-    "-fno-math-errno",
-)
-#: As the projects' Makefile has them (codegen/device.py, codegen/templates/Makefile.j2).
-_DEVICE = (*_WARNINGS, "-O3", "-ffp-contract=off", f"-D{TARGET.instruction_set.dialect}")
-_EXACT = (
-    *_WARNINGS,
-    *("-O2", "-march=native", "-ffp-contract=off", "-ftrapping-math"),
-    *("-DODL_ISA_HOST_EXACT", "-DODL_LANES_F16=2", "-DCASE_ON_HOST"),
-)
+_DIALECT = f"-D{TARGET.instruction_set.dialect}"
+_DEVICE = (*flags.STANDARD, *flags.OPTIMISED, *flags.WARNINGS, *flags.DEVICE, _DIALECT)
+_HOST = (*flags.STANDARD, *flags.WARNINGS, *flags.HOST, *flags.EXACT, "-DODL_LANES_F16=2", "-DCASE_ON_HOST")
 
 
 class BuildError(OdlError):
@@ -57,8 +45,8 @@ def isa_folder() -> Path:
 
 def device_compiler(job: Job) -> Compiler:
     """How kernels are compiled for the cluster. MissingToolError without clang or lld."""
-    flags = (*_DEVICE, *TARGET.options_for(_layout(job, job.cluster.l2_bytes)))
-    return Compiler(find_toolchain().clang, flags, (isa_folder(), RUNTIME, FREESTANDING / "include"))
+    options = (*_DEVICE, *TARGET.options_for(_layout(job, job.cluster.l2_bytes)))
+    return Compiler(find_toolchain().clang, options, (isa_folder(), RUNTIME, FREESTANDING / "include"))
 
 
 def device_program(job: Job, chosen: Sequence[int], folder: Path, l2_bytes: int) -> Path:
@@ -80,7 +68,7 @@ def device_program(job: Job, chosen: Sequence[int], folder: Path, l2_bytes: int)
 def host_program(job: Job, chosen: Sequence[int], folder: Path) -> Path:
     """The same for this machine, whose arithmetic is the device's, bit for bit."""
     host = Path(str(resources.files("odl.targets") / "host" / "runtime"))
-    compiler = Compiler("gcc", _EXACT, (isa_folder(), host))
+    compiler = Compiler("gcc", _HOST, (isa_folder(), host))
     objects = [compiled_kernel(job, job.functions[index], compiler, folder) for index in chosen]
     objects.append(_main(job, chosen, compiler, folder, folder / "host.o"))
     program = folder / "host"

@@ -159,5 +159,5 @@ def _place(job: Job, memory: bytes, wanted: bytes) -> str:
     for field in job.fields:
         size = np.dtype(field.dtype).itemsize
         if field.offset <= first < field.offset + field.count * size:
-            return f"element {(first - field.offset) // size} of {field.name}"
+            return f"element {(first - field.offset) // size} of operand {field.name}"
     return f"byte {first}"

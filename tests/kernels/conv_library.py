@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from odl.codegen.kernels import render_kernel
+from odl.targets.common import flags
 from tests.kernels.signatures import KERNELS as SIGNATURES
 from tests.kernels.signatures import structs
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 
-WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-EXACT = ["-O2", "-fno-tree-slp-vectorize", "-march=native", "-ffp-contract=off", "-DODL_ISA_HOST_EXACT"]
-FAST = ["-O3", "-march=native", "-ffp-contract=fast", "-DODL_ISA_HOST_FAST"]
+WARNINGS = [*flags.STANDARD, *flags.WARNINGS]
+EXACT = [*flags.HOST, *flags.EXACT]
+FAST = [*flags.HOST, *flags.FAST]
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def variants(all_numbers: dict[str, Numbers]) -> list[tuple[str, str, str, bool]
     return result
 
 
-def build(folder: Path, tiles: Tiles, flags: list[str], numbers: dict[str, Numbers]) -> Path:
+def build(folder: Path, tiles: Tiles, options: list[str], numbers: dict[str, Numbers]) -> Path:
     """A shared library of every variant."""
     prototypes = []
     for kernel, name, kind, accumulate in variants(numbers):
@@ -112,7 +113,7 @@ def build(folder: Path, tiles: Tiles, flags: list[str], numbers: dict[str, Numbe
         (folder / f"{name}.c").write_text(text)
         prototypes.append(prototype + ";\n")
     (folder / "kernels.h").write_text('#include "odl_isa.h"\n' + structs() + "".join(prototypes))
-    command = ["gcc", *WARNINGS, *flags, "-fPIC", f"-I{KERNELS / 'isa'}", f"-I{folder}"]
+    command = ["gcc", *WARNINGS, *options, "-fPIC", f"-I{KERNELS / 'isa'}", f"-I{folder}"]
 
     def compile_one(source: Path) -> None:
         run([*command, "-c", str(source), "-o", str(source.with_suffix(".o"))])
@@ -121,7 +122,7 @@ def build(folder: Path, tiles: Tiles, flags: list[str], numbers: dict[str, Numbe
         list(pool.map(compile_one, sorted(folder.glob("*.c"))))
     library = folder / "kernels.so"
     objects = [str(path) for path in sorted(folder.glob("*.o"))]
-    run(["gcc", *flags, "-shared", *objects, "-o", str(library), "-lm"])
+    run(["gcc", *options, "-shared", *objects, "-o", str(library), "-lm"])
     return library
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from odl.targets.common import flags
 from odl.targets.cv32e40p.description import Cluster
 from odl.targets.cv32e40p.simulation import run
 from odl.targets.pulp.cluster import MemoryLayout
@@ -22,7 +23,7 @@ from tests.kernels.conv_library import Numbers, Tiles, render, variants
 from tests.kernels.signatures import structs
 
 PROGRAM = Path(__file__).parent / "programs" / "kernel_cases.c"
-OPTIONS = ("-O3", "-fno-math-errno", "-ffp-contract=off", "-fno-strict-aliasing", "-DODL_ISA_XCV")
+OPTIONS = (*flags.OPTIMISED, *flags.DEVICE, "-DODL_ISA_XCV")
 SHAPE_WORDS, OPERANDS = 13, 5
 NONE = 0xFFFFFFFF
 GUARD_BYTES = 16

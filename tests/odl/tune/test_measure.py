@@ -67,11 +67,11 @@ def test_operands_depend_on_the_key_alone() -> None:
 WRONG = {
     "device": (
         "#ifdef ODL_ISA_XCV\ny[0] = 1;\n#endif",
-        "other bits than the host's, at element 0 of operand 3",
+        "other bits than the host's, at element 0 of operand y",
     ),
     "both": ("if (core == 0) {\n y[1] = 1;\n}", "other bits than the first variant"),
     "outside": ("y[s->batch * s->out_h * s->out_w * s->out_c + 1] = 1;", "writes outside its outputs"),
-    "input": ("((odl_f16 *)(uintptr_t)w)[0] = 0;", "writes outside its outputs, at element 0 of operand 1"),
+    "input": ("((odl_f16 *)(uintptr_t)w)[0] = 0;", "writes outside its outputs, at element 0 of operand w"),
     "endless": (
         "#ifdef ODL_ISA_XCV\nfor (volatile int i = 0; i < 2; i = 0) {\n}\n#endif",
         "fails on the device",
