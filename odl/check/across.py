@@ -18,7 +18,7 @@ from odl.errors import InputError, MissingToolError, option
 from odl.models import resolve
 from odl.options import Options
 from odl.project.manifest import read_manifest
-from odl.run.library import HostBuild
+from odl.run.library import ProjectBuild
 from odl.run.net import Net
 from odl.targets import HOST, TARGETS
 
@@ -29,41 +29,41 @@ Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Place:
-    """A column of the table: where the network runs, as which build, and elements of fp16 in a vector there."""
+class Column:
+    """One way to run the network: compiled for which target, as which build; `lanes` elements of fp16 are in a vector."""
 
     title: str
     target: str
     isa: str | None
-    build: str | None
-    vlen: int | None
     lanes: int
+    build: ProjectBuild | None = None
+    vlen: int | None = None
 
 
-def _places() -> Iterator[Place]:
+def _columns() -> Iterator[Column]:
     """For each width the host comes first, and the others must have its bits."""
     kinds = [(target, isa) for target in TARGETS.values() for isa in target.instruction_sets]
     for lanes in sorted({isa.lanes_f16 for _, isa in kinds}):
         same = [(target, isa) for target, isa in kinds if isa.lanes_f16 == lanes]
         target, isa = same[0]
-        exact = str(HostBuild.EXACT)
-        yield Place(f"{HOST.name}, {lanes} lanes", target.name, isa.name, exact, None, lanes)
+        title = f"{HOST.name}, {lanes} lanes"
+        yield Column(title, target.name, isa.name, lanes, build=ProjectBuild.EXACT)
         for target, isa in same:
             if target.is_host:
                 continue
             title = target.name if isa.name is None else f"{target.name}, {isa.name}"
             if not isa.vector_bits:
-                yield Place(title, target.name, isa.name, None, None, lanes)
+                yield Column(title, target.name, isa.name, lanes)
             for vlen in isa.vector_bits[:2]:  # registers longer than the programs need, too
-                yield Place(f"{title} {vlen}", target.name, isa.name, None, vlen, lanes)
+                yield Column(f"{title} {vlen}", target.name, isa.name, lanes, vlen=vlen)
 
 
-PLACES = tuple(_places())
+COLUMNS = tuple(_columns())
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All columns that could run, in the order of PLACES, and why the others could not."""
+    """All columns that could run, in the order of COLUMNS, and why the others could not."""
 
     columns: Mapping[str, Report]
     missing: Mapping[str, str]
@@ -97,18 +97,22 @@ class Comparison:
         ]
 
 
-def wanted_places(targets: str) -> tuple[Place, ...]:
+def wanted_columns(targets: str) -> tuple[Column, ...]:
     """The columns for "all", or for some targets with commas between; the hosts to compare with are always among them."""
     if targets == "all":
-        return PLACES
+        return COLUMNS
     names = targets.split(",")
-    known = sorted({place.target for place in PLACES})
+    known = sorted({column.target for column in COLUMNS})
     for name in names:
         if name not in known:
             raise InputError(f"{option('target', targets)}: must be all, or some of {', '.join(known)}")
-    chosen = [place for place in PLACES if place.target in names]
-    widths = {place.lanes for place in chosen}
-    return tuple(p for p in PLACES if p in chosen or (p.build == "exact" and p.lanes in widths))
+    chosen = [column for column in COLUMNS if column.target in names]
+    widths = {column.lanes for column in chosen}
+    return tuple(
+        column
+        for column in COLUMNS
+        if column in chosen or (column.build is ProjectBuild.EXACT and column.lanes in widths)
+    )
 
 
 def compiler(model: str, **given: object) -> Compile:
@@ -148,7 +152,7 @@ def _check_given(project: str, options: Options, given: Mapping[str, object]) ->
 
 def verify_across(
     compile_for: Compile,
-    places: Sequence[Place] = PLACES,
+    wanted: Sequence[Column] = COLUMNS,
     *,
     all_needed: bool = False,
     steps: int = 1,
@@ -156,32 +160,32 @@ def verify_across(
     seed: int = 0,
     announce: Announce = lambda title: None,
 ) -> Comparison:
-    """Verify the same steps in every place.
+    """Verify the same steps in every column.
 
-    A place whose tools are missing is left out and named, or with `all_needed` raises MissingToolError.
+    A column whose tools are missing is left out and named, or with `all_needed` raises MissingToolError.
     """
     builds: dict[tuple[str, str | None], Build] = {}
     columns: dict[str, Report] = {}
     missing: dict[str, str] = {}
     hosts: dict[int, Report] = {}
-    for place in places:
-        announce(place.title)
-        key = (place.target, place.isa)
+    for column in wanted:
+        announce(column.title)
+        key = (column.target, column.isa)
         if key not in builds:
             builds[key] = compile_for(*key)
         try:
-            net = builds[key].load(place.build, vlen=place.vlen)
+            net = builds[key].load(column.build, vlen=column.vlen)
             report = _report(builds[key], net, steps, accumulated, seed)
         except MissingToolError as error:
             if all_needed:
                 raise
-            missing[place.title] = str(error)
+            missing[column.title] = str(error)
             continue
-        if place.lanes in hosts:
-            report = _compared(report, hosts[place.lanes])
+        if column.lanes in hosts:
+            report = _compared(report, hosts[column.lanes])
         else:
-            hosts[place.lanes] = report
-        columns[place.title] = report
+            hosts[column.lanes] = report
+        columns[column.title] = report
     return Comparison(columns, missing)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
 from odl.cli.consoles import table_console
 from odl.cli.json_file import check_json_file, is_standard_output, write_json
@@ -15,6 +17,9 @@ from odl.cli.options import Given, JsonFile, RegisterBits, takes_options
 from odl.errors import InputError, option
 from odl.targets import TARGETS, Target, find
 from odl.targets.common.session import Unit
+
+if TYPE_CHECKING:
+    from odl.bench import Measurement
 
 _COUNTING = [target for target in TARGETS.values() if target.unit is not Unit.NOTHING]
 
@@ -53,7 +58,6 @@ def bench(
 
     Where a simulator has no cycles, count instructions.
     """
-    from odl.bench import Measurement, measure
     from odl.cli.measurements import print_measurement
 
     check_json_file(json_file)
@@ -65,23 +69,32 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="odl-bench-") as folder:
         for number, model in enumerate(models):
             directory = _project(model, Path(folder) / str(number), options)
-            compiled_for, compiled_cores = _compiled_for(directory)
-            _check_choices(model, compiled_for, choices)
-            machine = compiled_for.machine(compiled_cores, counted=True, **choices)
-            with console.status(f"simulating a training step of {model}"):
-                results.append(measure(directory, machine))
+            results.append(_measured(console, model, directory, choices))
             print_measurement(console, results[-1], summary)
     detailed = [result for result in results if any(item.bounds for item in result.operators)]
     if plot_file is not None:
-        from odl.bench.roofline import plot
-
-        if not detailed:
-            tracing = next(item.name for item in _COUNTING if item.traces)
-            raise InputError(
-                f"--plot {plot_file}: a roofline needs cycles and their causes, as {tracing} counts them"
-            )
-        plot(detailed, plot_file)
+        _plot(detailed, plot_file)
     write_json(json_file, [item.as_json() for item in sorted(results, key=lambda item: item not in detailed)])
+
+
+def _measured(console: Console, model: str, directory: Path, choices: Mapping[str, Any]) -> Measurement:
+    """A training step of the project, on the machine that was chosen."""
+    from odl.bench import measure
+
+    target, cores = _compiled_for(directory)
+    _check_choices(model, target, choices)
+    with console.status(escape(f"simulating a training step of {model}")):
+        return measure(directory, target.machine(cores, counted=True, **choices))
+
+
+def _plot(results: Sequence[Measurement], file: Path) -> None:
+    """Draw the roofline; InputError where no result has what it needs."""
+    from odl.bench.roofline import plot
+
+    if not results:
+        tracing = next(item.name for item in _COUNTING if item.traces)
+        raise InputError(f"--plot {file}: a roofline needs cycles and their causes, as {tracing} counts them")
+    plot(results, file)
 
 
 def _choices(**given: Any) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from odl.cli.consoles import print_line
 from odl.targets import find
 from odl.targets.common.session import Unit
 
@@ -43,7 +45,7 @@ def print_measurement(console: Console, result: Measurement, summary: bool) -> N
     """The whole step, and with it, unless only a summary is wanted, every operator."""
     target = find(result.target).with_isa(result.isa)
     where = target.describe(result.cores, result.machine)
-    console.print(f"{result.model}, {result.dtype}, {where}", highlight=False, soft_wrap=True)
+    print_line(console, f"{result.model}, {result.dtype}, {where}")
     if not summary:
         detailed = any(item.stalls for item in result.operators)
         console.print(_causes(result) if detailed else _shares(result))
@@ -55,7 +57,7 @@ def print_measurement(console: Console, result: Measurement, summary: bool) -> N
         figures += f" ({result.count / result.seconds / 1000:.0f} kHz simulated)"
     else:
         figures += f". Instructions are not cycles: {target.simulator} has no notion of time."
-    console.print(figures, highlight=False, soft_wrap=True)
+    print_line(console, figures)
 
 
 def _shares(result: Measurement) -> Table:
@@ -67,7 +69,7 @@ def _shares(result: Measurement) -> Table:
         table.add_column(heading, justify="right")
     for item in result.operators:
         table.add_row(
-            item.name,
+            escape(item.name),
             item.pass_name.replace("_", " "),
             f"{item.count:,}",
             f"{item.rate:.2f}" if item.macs else "",
@@ -91,7 +93,7 @@ def _causes(result: Measurement) -> Table:
             continue
         total = max(1, sum(item.stalls.values()))
         table.add_row(
-            item.name,
+            escape(item.name),
             _SHORT_PASSES.get(item.pass_name, item.pass_name),
             f"{item.count:,}",
             f"{item.rate:.2f}" if item.macs else "",

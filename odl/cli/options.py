@@ -31,6 +31,13 @@ JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Write the figures to this file; - for standard output.")
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of all that is drawn at random.", min=0)]
+BuildName = Annotated[
+    str | None,
+    typer.Option(
+        "--build",
+        help="exact (the devices' bits) or fast: this machine, whatever the target. device: the target, the default.",
+    ),
+]
 RegisterBits = Annotated[
     int | None,
     typer.Option(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
-from odl.cli.options import RegisterBits
+from odl.cli.consoles import print_line, progress_bar
+from odl.cli.options import BuildName, RegisterBits, Seed
 from odl.errors import InputError
 from odl.targets import TARGETS, find
+
+if TYPE_CHECKING:
+    from odl.run.device import DeviceNet
+    from odl.run.library import ProjectBuild
+    from odl.run.net import Net
 
 
 def run(
@@ -26,17 +32,12 @@ def run(
             "speech-commands:PATH, or random."
         ),
     ] = "random",
-    build: Annotated[
-        str | None,
-        typer.Option(
-            help="exact (the devices' bits) or fast: this machine, whatever the target. Default: the target."
-        ),
-    ] = None,
+    build: BuildName = None,
     vlen: RegisterBits = None,
     lr: Annotated[
         float | None, typer.Option("--lr", help="Learning rate instead of the compiled one.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the samples' order.", min=0)] = 0,
+    seed: Seed = 0,
     trace_file: Annotated[
         Path | None,
         typer.Option(
@@ -55,43 +56,57 @@ def run(
     ] = None,
 ) -> None:
     """Run training steps and print the loss as it goes."""
-    from odl.project.manifest import read_manifest
-    from odl.run.load import check_place, load_net
+    from odl.run.device import DeviceNet
+    from odl.run.library import ProjectBuild
 
-    check_place(build)
-    for option, value in (("--trace-cycles", trace_cycles), ("--trace-core", trace_core)):
+    chosen = None if build is None else ProjectBuild.of(build)
+    for name, value in (("--trace-cycles", trace_cycles), ("--trace-core", trace_core)):
         if value is not None and trace_file is None:
-            raise InputError(f"{option} {value} goes with --trace FILE")
+            raise InputError(f"{name} {value} goes with --trace FILE")
     console = Console()
-    options = read_manifest(directory)["options"]
-    on_host = find(options["target"]).is_host or options["runtime"] == "none"
     with console.status("building"):
-        net = load_net(directory, "fast" if build is None and on_host and vlen is None else build, vlen=vlen)
-    if steps is None:
-        steps = 1 if net.on_device else 100
+        net = _open(directory, chosen, vlen)
     if trace_file is not None:
         _trace(net, trace_file, trace_cycles or "0:100000", trace_core)
     samples = _samples(net, data, seed)
     if lr is not None:
         net.set_learning_rate(lr)
-    every = max(1, steps // 10)
-    losses: list[float] = []
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("training", total=steps)
-        for step in range(1, steps + 1):
-            x, y = samples(step)
-            losses.append(net.train_step(x, y))
-            progress.advance(task)
-            if step % every == 0 or step == steps:
-                recent = losses[-every:]
-                console.print(f"step {step:>6}  loss {sum(recent) / len(recent):.4f}", highlight=False)
-    if net.on_device:
-        console.print(_cycles(net, steps), highlight=False, soft_wrap=True)
+    steps = steps or (1 if net.on_device else 100)
+    _train(console, net, samples, steps)
+    if isinstance(net, DeviceNet):
+        print_line(console, _cycles(net, steps))
     if net.skipped_steps:
         console.print(f"{net.skipped_steps} steps overflowed and were skipped; loss scale {net.loss_scale:g}")
 
 
-def _trace(net: Any, file: Path, window: str, core: int | None) -> None:
+def _open(directory: Path, build: ProjectBuild | None, vlen: int | None) -> Net:
+    """The project's network; where nothing says how it is to run and no device is there, as fast as possible."""
+    from odl.project.manifest import read_manifest
+    from odl.run.library import ProjectBuild
+    from odl.run.load import load_net
+
+    options = read_manifest(directory)["options"]
+    on_host = find(options["target"]).is_host or options["runtime"] == "none"
+    if build is None and vlen is None and on_host:
+        build = ProjectBuild.FAST
+    return load_net(directory, build, vlen=vlen)
+
+
+def _train(console: Console, net: Net, samples: Callable[[int], Any], steps: int) -> None:
+    """Run the steps; ten times, or at each of fewer steps, print the loss's mean since the last time."""
+    every = max(1, steps // 10)
+    losses: list[float] = []
+    with progress_bar(console, "training", steps) as done:
+        for step in range(1, steps + 1):
+            x, y = samples(step)
+            losses.append(net.train_step(x, y))
+            done(step)
+            if step % every == 0 or step == steps:
+                recent = losses[-every:]
+                console.print(f"step {step:>6}  loss {sum(recent) / len(recent):.4f}", highlight=False)
+
+
+def _trace(net: Net, file: Path, window: str, core: int | None) -> None:
     """Have the first step traced. InputError where that is impossible."""
     from odl.run.device import DeviceNet
     from odl.targets.common.session import Trace
@@ -105,7 +120,7 @@ def _trace(net: Any, file: Path, window: str, core: int | None) -> None:
     net.trace_next(Trace(file.resolve(), int(first), int(last), core))
 
 
-def _cycles(net: Any, steps: int) -> str:
+def _cycles(net: DeviceNet, steps: int) -> str:
     """The device's cycles for all steps, and what that means per step; where it counts none, who counts what."""
     if not net.unit:
         return (
@@ -119,7 +134,7 @@ def _cycles(net: Any, steps: int) -> str:
     )
 
 
-def _samples(net: Any, data: str, seed: int) -> Any:
+def _samples(net: Net, data: str, seed: int) -> Callable[[int], Any]:
     """A function that gives x and y of a step."""
     import numpy as np
 
@@ -154,7 +169,7 @@ def _reconstruction(x: Any) -> Any:
     return x, x
 
 
-def _random_sample(net: Any, random: Any) -> Any:
+def _random_sample(net: Net, random: Any) -> Any:
     x = random.standard_normal(net.input.shape, dtype="float32")
     if net.manifest["options"]["loss"] == "cross_entropy":
         return x, random.integers(net.output.shape[1], size=net.batch)

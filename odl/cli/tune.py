@@ -76,21 +76,21 @@ def tune(
     console = table_console(stderr=is_standard_output(json_file))
     file = cache or user_file()
     known_timings(file)  # a damaged cache is said before the work, not after it
-    rows: list[dict[str, Any]] = []
-    wrong = 0
+    reports: list[TuningReport] = []
     for model in models:
         with console.status(escape(f"compiling {model}")):
             cases = _cases(model, chosen)
             todo = open_jobs(cases, known_timings(file), everything)
         if todo:
             _measure(console, model, todo, file, _pool(jobs, scheduler), on_this_machine=scheduler is None)
-        found = report(cases, known_timings(file))
-        _print(console, f"{model}, {chosen.dtype}, {chosen.core_count} cores", found)
-        wrong += len(list(found.problems))
-        rows.append(_as_json(model, chosen, found))
+        reports.append(report(cases, known_timings(file)))
+        _print(console, f"{model}, {chosen.dtype}, {chosen.core_count} cores", reports[-1])
     if fit_file is not None:
         _fit(fit_file, file)
-    write_json(json_file, rows)
+    write_json(
+        json_file, [_as_json(model, chosen, found) for model, found in zip(models, reports, strict=True)]
+    )
+    wrong = sum(len(list(found.problems)) for found in reports)
     if wrong:
         raise CheckFailedError(f"{wrong} variants are wrong, as said above; none of them is ever chosen")
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from odl.cli.consoles import print_line, progress_bar
 from odl.cli.json_file import check_json_file, is_standard_output, write_json
-from odl.cli.options import Given, JsonFile, RegisterBits, Seed, takes_options
+from odl.cli.options import BuildName, Given, JsonFile, RegisterBits, Seed, takes_options
 from odl.cli.verify_targets import verify_targets
 from odl.errors import InputError, option
 from odl.targets import TARGETS
@@ -29,12 +29,7 @@ def verify_project(
     accumulated: Annotated[
         int, typer.Option(help="Samples per update, where the project was compiled with --accumulate.", min=1)
     ] = 8,
-    build: Annotated[
-        str | None,
-        typer.Option(
-            help="exact or fast: this machine instead of the target, with the devices' bits or without."
-        ),
-    ] = None,
+    build: BuildName = None,
     target: Annotated[
         str | None,
         typer.Option(

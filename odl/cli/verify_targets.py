@@ -30,14 +30,14 @@ def verify_targets(
     json_file: Path | None,
 ) -> None:
     """Verify on each target, print the table or write the rows; exit code 1 when one fails."""
-    from odl.check.across import compiler, verify_across, wanted_places
+    from odl.check.across import compiler, verify_across, wanted_columns
 
-    places = wanted_places(targets)
+    wanted = wanted_columns(targets)
     errors = Console(stderr=True)
     with errors.status("compiling") as status:
         result = verify_across(
             compiler(model, **options),
-            places,
+            wanted,
             all_needed=targets != "all",
             steps=steps,
             accumulated=accumulated,

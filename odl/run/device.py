@@ -19,7 +19,7 @@ import torch
 from odl.errors import InputError, OdlError, option
 from odl.project.manifest import read_manifest
 from odl.run.canary import Canary, Words, compare
-from odl.run.library import HostBuild, build_program
+from odl.run.library import ProjectBuild, build_program
 from odl.run.net import Net, value_from_manifest
 from odl.targets import TARGETS, find
 from odl.targets.common.elf import Elf
@@ -61,7 +61,7 @@ class DeviceNet(Net):
         a cluster's FPUs or the length of vector registers. InputError when the project is for another target.
         """
         target, session = _session(directory, read_manifest(directory)["options"], machine)
-        super().__init__(directory, HostBuild.EXACT, unused)
+        super().__init__(directory, ProjectBuild.EXACT, unused)
         self._host = self._lib
         self._device = _Device(self, target, session)
         self._lib = _Calls(self._host, self._device)

@@ -15,21 +15,32 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 
-from odl.errors import InputError, MissingToolError, OdlError
+from odl.errors import InputError, MissingToolError, OdlError, option
 from odl.project.manifest import read_manifest
 from odl.targets import HOST
 from odl.targets.common.requirements import complaint
 from odl.targets.common.toolchain import find_toolchain
 
 
-class HostBuild(StrEnum):
-    """exact computes the devices' bits; fast is the same algorithm, free to vectorise."""
+class ProjectBuild(StrEnum):
+    """What a project's Makefile makes of its C: two libraries for this machine, and the program for its target.
+
+    EXACT computes the devices' bits; FAST is the same algorithm, free to vectorise; DEVICE is the target's.
+    """
 
     EXACT = "exact"
     FAST = "fast"
+    DEVICE = "device"
+
+    @classmethod
+    def of(cls, name: str) -> ProjectBuild:
+        """The build of that name; InputError where there is none."""
+        if name not in list(cls):
+            raise InputError(f"{option('build', name)}: must be one of {', '.join(cls)}")
+        return cls(name)
 
 
-def build_library(directory: Path, build: HostBuild) -> Path:
+def build_library(directory: Path, build: ProjectBuild) -> Path:
     """Path of the shared library of that build, made if its sources changed.
 
     Raises InputError when the directory is no project, has lost a file or cannot be written, MissingToolError
@@ -63,7 +74,7 @@ def build_program(directory: Path, *, publish: bool) -> Path:
     With `publish` every kernel's results are in memory at its mark. Raises MissingToolError without clang or lld.
     """
     toolchain = find_toolchain()
-    flags, sources, link = _plan(directory, "device", 3)
+    flags, sources, link = _plan(directory, ProjectBuild.DEVICE, 3)
     flags += ["-DNET_PUBLISH" if publish else "-DNET_MARKS"]
     tool = _run([toolchain.clang, "--version"], directory).splitlines()[0]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -84,7 +95,7 @@ def cache_directory() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "odl"
 
 
-def _plan(directory: Path, build: str, count: int) -> list[list[str]]:
+def _plan(directory: Path, build: ProjectBuild, count: int) -> list[list[str]]:
     """Compiler flags, sources (and linker flags), as the project's Makefile states them, whatever CFLAGS the user set."""
     command = ["make", "--silent", "--no-print-directory", f"print-{build}", "CFLAGS="]
     lines = _run(command, directory).splitlines()

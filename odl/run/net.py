@@ -21,7 +21,7 @@ from odl.graph.ir import DType, Layout, Role, Value
 from odl.graph.operator import Array
 from odl.project.layout import from_memory, to_memory
 from odl.project.manifest import read_manifest
-from odl.run.library import HostBuild, build_library
+from odl.run.library import ProjectBuild, build_library
 
 _INTERFACE = """
 void net_init(void);
@@ -65,10 +65,10 @@ class Net:
     def __init__(
         self,
         directory: Path,
-        build: HostBuild | str = HostBuild.EXACT,
+        build: str = ProjectBuild.EXACT,
         unused: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
-        """Load the project in `directory`, building its library if needed.
+        """Load the project in `directory`, building its library if needed: `build` is "exact" or "fast".
 
         `unused` are the module's tensors that its forward pass never reads: the C has none of them, and `state_dict`
         gives them back as they came.
@@ -76,7 +76,7 @@ class Net:
         self._unused = {name: tensor.detach().cpu().clone() for name, tensor in (unused or {}).items()}
         self.directory = directory
         self.manifest: dict[str, Any] = read_manifest(directory)
-        library = build_library(directory, HostBuild(build))
+        library = build_library(directory, ProjectBuild.of(build))
         try:
             self._load(library)
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -82,7 +82,7 @@ def test_zoo_projects_build_by_their_makefile(name, tmp_path):
 def test_zoo_projects_train_under_sanitizers(name, dtype, tmp_path):
     """The objects come through odl's cache, so that networks share their kernels."""
     directory = written(zoo_build(name, dtype), tmp_path / "net")
-    flags, sources = library._plan(directory, library.HostBuild.EXACT, 2)
+    flags, sources = library._plan(directory, library.ProjectBuild.EXACT, 2)
     compiler = ["gcc", *flags, "-fPIC", *SANITIZERS.split(), *MORE_WARNINGS.split()]
     with ThreadPoolExecutor(2) as pool:
         objects = pool.map(
@@ -120,7 +120,7 @@ int main(void) {
 def test_host_build_computes_no_more_lanes_than_there_are(slp, tmp_path):
     """The flags of an operation on what an earlier one left in a register would skip a step that did not overflow."""
     directory = written(tiny_build(dtype="fp16"), tmp_path / "net")
-    flags, _ = library._plan(directory, library.HostBuild.EXACT, 2)
+    flags, _ = library._plan(directory, library.ProjectBuild.EXACT, 2)
     for name, text in POISONED.items():
         (directory / name).write_text(text)
     more = ["-ftree-slp-vectorize"] if slp else []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from odl.check.across import PLACES, Comparison, _compared, compiler, verify_across, wanted_places
+from odl.check.across import COLUMNS, Comparison, _compared, compiler, verify_across, wanted_columns
 from odl.check.verify import Report, Row
 from odl.errors import InputError, MissingToolError
 from odl.targets.common.toolchain import find_toolchain
@@ -35,11 +35,14 @@ def report(bits: bytes, ok: bool = True) -> Report:
 
 
 def test_bits_are_compared_between_equal_widths_only() -> None:
-    assert [place.title for place in PLACES if place.build == "exact"] == ["host, 2 lanes", "host, 8 lanes"]
+    assert [column.title for column in COLUMNS if column.build == "exact"] == [
+        "host, 2 lanes",
+        "host, 8 lanes",
+    ]
     for width in (2, 8):
-        same = [place for place in PLACES if place.lanes == width]
+        same = [column for column in COLUMNS if column.lanes == width]
         assert same[0].build == "exact" and len(same) >= 3
-    assert {place.target for place in PLACES} >= {"host", "cv32e40p", "qemu"}
+    assert {column.target for column in COLUMNS} >= {"host", "cv32e40p", "qemu"}
 
 
 def test_other_bits_and_broken_bounds_fail() -> None:
@@ -63,16 +66,16 @@ def test_a_table_has_a_row_for_every_tensor_of_any_target() -> None:
 
 
 def test_the_hosts_to_compare_with_are_always_there() -> None:
-    titles = [place.title for place in wanted_places("cv32e40p")]
+    titles = [column.title for column in wanted_columns("cv32e40p")]
     assert titles == ["host, 2 lanes", "cv32e40p"]
-    assert wanted_places("all") == PLACES
-    assert [place.title for place in wanted_places("host")] == ["host, 2 lanes"]
+    assert wanted_columns("all") == COLUMNS
+    assert [column.title for column in wanted_columns("host")] == ["host, 2 lanes"]
     with pytest.raises(InputError, match=r'target="mars": must be all, or some of cv32e40p, .*host, qemu'):
-        wanted_places("mars")
+        wanted_columns("mars")
 
 
 def test_qemu_has_the_bits_of_both_hosts(qemu: None) -> None:
-    result = verify_across(compiler(MODEL, dtype="mixed"), wanted_places("qemu"), all_needed=True)
+    result = verify_across(compiler(MODEL, dtype="mixed"), wanted_columns("qemu"), all_needed=True)
     assert result.ok and not result.missing
     assert list(result.columns) == [
         "host, 2 lanes",
@@ -96,13 +99,13 @@ def test_a_missing_simulator_is_named_or_needed(
         assert found is not None
         (tmp_path / name).symlink_to(found)
     monkeypatch.setenv("PATH", str(tmp_path))
-    places = [place for place in PLACES if place.target in ("host", "qemu")]
-    result = verify_across(compiler(MODEL), places)
+    wanted = [column for column in COLUMNS if column.target in ("host", "qemu")]
+    result = verify_across(compiler(MODEL), wanted)
     assert list(result.columns) == ["host, 2 lanes", "host, 8 lanes"] and result.ok
     assert list(result.missing) == ["qemu, zfh", "qemu, zvfh 128", "qemu, zvfh 256"]
     assert "qemu-system-riscv32 is missing" in result.missing["qemu, zfh"]
     with pytest.raises(MissingToolError, match="apt-get install qemu-system-misc"):
-        verify_across(compiler(MODEL), places, all_needed=True)
+        verify_across(compiler(MODEL), wanted, all_needed=True)
 
 
 def test_a_project_is_compiled_again_as_it_was(tmp_path: Path, private_cache: Path) -> None:
