@@ -33,8 +33,8 @@ class InstructionSet:
     """The macro that picks the kernels' dialect; None for the host, whose builds pick one each."""
     flags: tuple[str, ...] = ()
     """clang's choice of the architecture."""
-    cpu: str | None = None
-    """What the simulator calls it, where it must be told."""
+    extensions: tuple[str, ...] = ()
+    """Extensions of the architecture that the simulator must be told of."""
     vector_bits: tuple[int, ...] = ()
     """Lengths of a vector register that a machine may have, the default first; empty without vectors."""
 

@@ -15,9 +15,10 @@ from odl.codegen.kernels import render_kernel
 from odl.kernels.call import KernelCall
 from odl.kernels.signature import Kernel
 from odl.targets.cv32e40p.description import Cluster
+from odl.targets.cv32e40p.target import TARGET
 
 #: The dialect that the cluster's compiler is told to use.
-_DIALECT = "ODL_ISA_XCV"
+_DIALECT = TARGET.instruction_set.dialect
 
 
 def canonical(value: Mapping[str, Any]) -> str:

@@ -23,10 +23,16 @@ INSTRUCTION_SETS = (
         lanes_f32=4,
         dialect="ODL_ISA_RVV",
         flags=_flags("rv32imafc_zfh_zve32f_zvfh_zvl128b"),
+        extensions=("zfh", "v", "zvfh"),
         vector_bits=(128, 256, 512, 1024),
     ),
     InstructionSet(
-        "zfh", "scalar fp16 (Zfh)", lanes_f16=2, dialect="ODL_ISA_ZFH", flags=_flags("rv32imafc_zfh")
+        "zfh",
+        "scalar fp16 (Zfh)",
+        lanes_f16=2,
+        dialect="ODL_ISA_ZFH",
+        flags=_flags("rv32imafc_zfh"),
+        extensions=("zfh",),
     ),
 )
 _BY_NAME = {item.name: item for item in INSTRUCTION_SETS}
@@ -61,15 +67,19 @@ class Machine:
 
     def arguments(self, release: tuple[int, ...]) -> list[str]:
         """QEMU's options for this machine; names of extensions depend on its release."""
-        cpu = ["rv32", *_extensions(release, self.vectors)]
+        extensions = _BY_NAME[self.isa].extensions
+        cpu = ["rv32", *(switch for item in extensions for switch in _switches(release, item))]
         if self.vectors:
             cpu.append(f"vlen={self.vlen}")
         count = ["-icount", "shift=0"] if self.counted else []
         return ["-M", "virt", "-m", "256M", "-smp", str(self.harts), "-cpu", ",".join(cpu), *count]
 
 
-def _extensions(release: tuple[int, ...], vectors: bool) -> list[str]:
-    """QEMU 7 has fp16 vectors as soon as there are vectors and Zfh; later releases have a switch for them."""
-    if release < (8,):
-        return ["Zfh=true", *(["v=true", "vext_spec=v1.0"] if vectors else [])]
-    return ["zfh=true", *(["v=true", "zvfh=true"] if vectors else [])]
+#: What QEMU 7 calls extensions; it has fp16 vectors as soon as there are vectors and Zfh.
+_IN_RELEASE_7 = {"zfh": ("Zfh=true",), "v": ("v=true", "vext_spec=v1.0"), "zvfh": ()}
+
+
+def _switches(release: tuple[int, ...], extension: str) -> tuple[str, ...]:
+    """QEMU's switches for an extension; later releases have one for each."""
+    later = (f"{extension}=true",)
+    return _IN_RELEASE_7.get(extension, later) if release < (8,) else later
