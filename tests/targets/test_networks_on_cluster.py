@@ -72,6 +72,7 @@ def test_bits_and_bounds_for_any_number_of_cores(dtype: str, cores: int) -> None
         {"dtype": "mixed", "bn": "train", "optimizer": odl.SGD(0.01, momentum=0.9)},
         {"dtype": "fp16", "bn": "frozen", "optimizer": odl.Adam(0.01)},
         {"dtype": "mixed", "optimizer": odl.RMSprop(momentum=0.9)},
+        {"dtype": "fp16", "optimizer": odl.AdamW(0.01)},
         {"dtype": "mixed", "accumulate": True, "optimizer": odl.SGD(0.01, momentum=0.9, weight_decay=0.1)},
         {"dtype": "mixed", "l1": 2048},
         {"dtype": "fp16", "update": "last:1"},
