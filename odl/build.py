@@ -18,6 +18,7 @@ from odl.compiler import Compiled, compile_network
 from odl.models import check_weights
 from odl.options import Options
 from odl.plan.report import memory_manifest
+from odl.run.library import ProjectBuild
 from odl.run.load import load_net
 from odl.run.net import Net
 
@@ -94,7 +95,7 @@ class Build:
             steps=steps,
             accumulated=accumulated,
             seed=seed,
-            twin=self.load("exact") if net.on_device else None,
+            twin=self.load(ProjectBuild.EXACT) if net.on_device else None,
         )
 
 

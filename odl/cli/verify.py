@@ -44,7 +44,7 @@ def verify_project(
     json_file: JsonFile = None,
 ) -> None:
     """Check gradients, updated weights and statistics against float64 PyTorch; exit code 1 when one fails."""
-    from odl.check.project import verify_directory
+    from odl.rebuild import verify_directory
 
     check_json_file(json_file)
     if target is not None:

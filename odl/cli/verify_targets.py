@@ -16,7 +16,7 @@ from odl.cli.json_file import is_standard_output, write_json
 from odl.cli.options import Given
 
 if TYPE_CHECKING:
-    from odl.check.across import Comparison
+    from odl.across import Comparison
     from odl.check.verify import Row
 
 
@@ -30,7 +30,8 @@ def verify_targets(
     json_file: Path | None,
 ) -> None:
     """Verify on each target, print the table or write the rows; exit code 1 when one fails."""
-    from odl.check.across import compiler, verify_across, wanted_columns
+    from odl.across import verify_across, wanted_columns
+    from odl.rebuild import compiler
 
     wanted = wanted_columns(targets)
     errors = Console(stderr=True)

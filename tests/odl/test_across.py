@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from odl.check.across import COLUMNS, Comparison, _compared, compiler, verify_across, wanted_columns
+from odl.across import COLUMNS, Comparison, _compared, verify_across, wanted_columns
 from odl.check.verify import Report, Row
 from odl.errors import InputError, MissingToolError
+from odl.rebuild import compiler
 from odl.targets.common.toolchain import find_toolchain
 from odl.targets.qemu.emulator import find_qemu
 
-MODEL = f"{Path(__file__).parents[2] / 'networks.py'}:factory"
+MODEL = f"{Path(__file__).parents[1] / 'networks.py'}:factory"
 
 
 @pytest.fixture

@@ -1,18 +1,23 @@
-"""Verifying a project in a directory: the model is made again from what the manifest says of it."""
+"""A model made again from what its name or its project says of it: to verify a project, or to compile for other targets."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from odl.build import Build
 from odl.check.verify import Progress, Report, verify
-from odl.compiler import prepare_module
+from odl.compiler import compile_network, prepare_module
 from odl.errors import InputError, option
 from odl.graph.ir import Role
 from odl.models import resolve
 from odl.options import Options
+from odl.project.manifest import read_manifest
+from odl.project.programs import STEP
+from odl.run.library import ProjectBuild
 from odl.run.load import load_net
 from odl.run.net import Net
 from odl.trace.tracing import run_once
@@ -20,12 +25,16 @@ from odl.trace.tracing import run_once
 _MODEL = option("model", "file.py:factory")
 
 
+#: What a caller makes a build with: the target and its instruction set.
+Compile = Callable[[str, str | None], Build]
+
+
 def trained_parameters(manifest: dict[str, Any]) -> list[str]:
     """Names of the parameters that a step updates, in the step's order."""
     found = {
         str(entry["source"]): None
         for program in manifest["programs"]
-        if program["name"] == "step"
+        if program["name"] == STEP.name
         for node in program["nodes"]
         for entry in node["writes"]
         if entry["role"] == Role.PARAMETER_GRADIENT
@@ -80,7 +89,7 @@ def verify_directory(
         accumulated=accumulated,
         seed=seed,
         progress=progress,
-        twin=load_net(directory, "exact") if net.on_device else None,
+        twin=load_net(directory, ProjectBuild.EXACT) if net.on_device else None,
     )
 
 
@@ -97,3 +106,38 @@ def _check_same(net: Net, module: nn.Module, output_shape: tuple[int, ...]) -> N
             raise InputError(f"it has no '{name}'")
         if shapes[name] != value.shape:
             raise InputError(f"its '{name}' has shape {shapes[name]}, the project's {value.shape}")
+
+
+def compiler(model: str, **given: object) -> Compile:
+    """How to build a model for any target.
+
+    `model`: a zoo name or file.py:factory, compiled with the options `given`; or a project, as it was compiled.
+    InputError where the project is not what was given.
+    """
+    if not Path(model).is_dir():
+        made, batch = resolve(model), 1
+        options = Options.of({"loss": made.loss, **given})
+    else:
+        manifest = read_manifest(Path(model))
+        if manifest["spec"] is None:
+            raise InputError(
+                f"{model} was compiled from a Python object, of which it keeps no name; give the model"
+            )
+        options = Options.of(manifest["options"])
+        _check_given(model, options, given)
+        batch, *shape = manifest["input"]["shape"]
+        made = resolve(manifest["spec"], tuple(shape), options.loss)
+    return lambda target, isa: Build(
+        compile_network(made.module, made.example(batch), made.name, options.on_target(target, isa))
+    )
+
+
+def _check_given(project: str, options: Options, given: Mapping[str, object]) -> None:
+    """InputError where an option that is given is not what the project was compiled with."""
+    wanted = Options.of(given)
+    for name, value in given.items():
+        compiled = getattr(options, name)
+        if getattr(wanted, name) != compiled:
+            raise InputError(
+                f"{option(name, value)}: {project} was compiled in {compiled}; give the model instead"
+            )

@@ -8,22 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from odl.build import Build
 from odl.check.verify import Key, Report, Row, verify
-from odl.compiler import compile_network
 from odl.errors import InputError, MissingToolError, option
-from odl.models import resolve
-from odl.options import Options
-from odl.project.manifest import read_manifest
+from odl.rebuild import Compile
 from odl.run.library import ProjectBuild
 from odl.run.net import Net
 from odl.targets import HOST, TARGETS
 
-#: What a caller makes a build with: the target and its instruction set.
-Compile = Callable[[str, str | None], Build]
 #: Told which column is being worked on.
 Announce = Callable[[str], None]
 
@@ -113,41 +107,6 @@ def wanted_columns(targets: str) -> tuple[Column, ...]:
         for column in COLUMNS
         if column in chosen or (column.build is ProjectBuild.EXACT and column.lanes in widths)
     )
-
-
-def compiler(model: str, **given: object) -> Compile:
-    """How to build a model for any target.
-
-    `model`: a zoo name or file.py:factory, compiled with the options `given`; or a project, as it was compiled.
-    InputError where the project is not what was given.
-    """
-    if not Path(model).is_dir():
-        made, batch = resolve(model), 1
-        options = Options.of({"loss": made.loss, **given})
-    else:
-        manifest = read_manifest(Path(model))
-        if manifest["spec"] is None:
-            raise InputError(
-                f"{model} was compiled from a Python object, of which it keeps no name; give the model"
-            )
-        options = Options.of(manifest["options"])
-        _check_given(model, options, given)
-        batch, *shape = manifest["input"]["shape"]
-        made = resolve(manifest["spec"], tuple(shape), options.loss)
-    return lambda target, isa: Build(
-        compile_network(made.module, made.example(batch), made.name, options.on_target(target, isa))
-    )
-
-
-def _check_given(project: str, options: Options, given: Mapping[str, object]) -> None:
-    """InputError where an option that is given is not what the project was compiled with."""
-    wanted = Options.of(given)
-    for name, value in given.items():
-        compiled = getattr(options, name)
-        if getattr(wanted, name) != compiled:
-            raise InputError(
-                f"{option(name, value)}: {project} was compiled in {compiled}; give the model instead"
-            )
 
 
 def verify_across(
