@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
 
+from odl.cache_folder import cache_folder
 from odl.errors import InputError, MissingToolError, OdlError, option
 from odl.project.manifest import read_manifest
 from odl.targets import HOST
@@ -82,17 +83,11 @@ def build_program(directory: Path, *, publish: bool) -> Path:
         objects = list(pool.map(lambda source: _object(directory, source, compiler, tool), sources))
     script = (directory / "runtime" / "link.ld").read_bytes()
     key = _digest(script, *(path.name.encode() for path in objects), " ".join(link).encode())
-    program = cache_directory() / "programs" / f"{key}.elf"
+    program = cache_folder() / "programs" / f"{key}.elf"
     if not program.is_file():
         command = [toolchain.lld, *link, *map(str, objects), "-o"]
         _replace(program, lambda path: _run([*command, path], directory))
     return program
-
-
-def cache_directory() -> Path:
-    """Where odl keeps what can be made again: $XDG_CACHE_HOME/odl, or ~/.cache/odl."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "odl"
 
 
 def _plan(directory: Path, build: ProjectBuild, count: int) -> list[list[str]]:
@@ -111,7 +106,7 @@ def _object(directory: Path, source: str, compiler: list[str], tool: str) -> Pat
     text = (directory / source).read_bytes()
     headers = [_relevant(path, source, text) for path in sorted(directory.rglob("*.h"))]
     key = _digest(text, *headers, " ".join(compiler).encode(), tool.encode())
-    cached = cache_directory() / "objects" / f"{key}.o"
+    cached = cache_folder() / "objects" / f"{key}.o"
     if not cached.is_file():
         _replace(cached, lambda path: _run([*compiler, "-c", source, "-o", path], directory))
     return cached

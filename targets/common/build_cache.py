@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from odl.cache_folder import cache_folder as users_folder
+
 
 def cache_folder() -> Path:
-    """$ODL_SIMULATOR_CACHE; by default $XDG_CACHE_HOME/odl, and that by default ~/.cache/odl."""
+    """$ODL_SIMULATOR_CACHE; by default odl's folder in the user's cache."""
     own = os.environ.get("ODL_SIMULATOR_CACHE")
-    if own:
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "odl"
+    return Path(own) if own else users_folder()
 
 
 def digest(parts: Iterable[str | bytes]) -> str:
