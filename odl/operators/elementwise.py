@@ -32,7 +32,7 @@ RELU_GRADIENT = Kernel(
 ADD = Kernel(
     "add",
     FLAT_SHAPE,
-    (Operand("a", "T"), Operand("b", "T"), Operand("y", "T", Direction.WRITE), *_LIMITS),
+    (Operand("a", "T", optional=True), Operand("b", "T"), Operand("y", "T", Direction.WRITE), *_LIMITS),
     (("y", "a"), ("y", "b")),
     FLAT,
 )

@@ -8,12 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from odl.codegen.kernels import render_kernel
 from odl.targets.common import flags
-from tests.kernels.signatures import KERNELS as SIGNATURES
-from tests.kernels.signatures import structs
-
-KERNELS = Path(__file__).resolve().parents[2] / "kernels"
+from tests.kernels.cases import ISA, KERNELS, Function, header
 
 WARNINGS = [*flags.STANDARD, *flags.WARNINGS]
 EXACT = [*flags.HOST, *flags.EXACT]
@@ -68,6 +64,12 @@ NUMBERS = {
 }
 DTYPES = {"f16": np.float16, "f32": np.float32}
 OPERATORS = ["conv2d", "depthwise"]
+DIRECTIONS = ["forward", "input_gradient", "weight_gradient"]
+#: The kernels that this library has.
+CONVOLUTIONS = [
+    *(f"{operator}_{direction}" for operator in OPERATORS for direction in DIRECTIONS),
+    "channel_sum",
+]
 
 
 @dataclass(frozen=True)
@@ -77,43 +79,35 @@ class Tiles:
     inputs: int
 
 
-def render(kernel: str, name: str, numbers: Numbers, tiles: Tiles, accumulate: bool) -> tuple[str, str]:
-    """The C file of a kernel, and its prototype."""
-    context = numbers.context | {
-        "tile_pixels": tiles.pixels,
-        "tile_channels": tiles.channels,
-        "tile_inputs": tiles.inputs,
-        "accumulate": accumulate,
-    }
-    rendered = render_kernel(SIGNATURES[kernel], name, context)
-    return rendered.text, rendered.prototype
-
-
-def variants(all_numbers: dict[str, Numbers]) -> list[tuple[str, str, str, bool]]:
-    """(kernel, name, numbers, accumulate) of everything that is compiled."""
+def functions(all_numbers: dict[str, Numbers], tiles: Tiles) -> list[Function]:
+    """Everything that is compiled; what accumulates is called _accumulate at the end."""
     result = []
+
+    def add(kernel: str, numbers: str, accumulate: bool) -> None:
+        context = all_numbers[numbers].context | {
+            "tile_pixels": tiles.pixels,
+            "tile_channels": tiles.channels,
+            "tile_inputs": tiles.inputs,
+            "accumulate": accumulate,
+        }
+        name = f"{kernel}_{numbers}{'_accumulate' if accumulate else ''}"
+        result.append(Function(name, KERNELS[kernel], context))
+
     for numbers in all_numbers:
-        for operator in OPERATORS:
-            for direction in ("forward", "input_gradient"):
-                result.append(
-                    (f"{operator}_{direction}", f"{operator}_{direction}_{numbers}", numbers, False)
-                )
-        for kernel in ("conv2d_weight_gradient", "depthwise_weight_gradient", "channel_sum"):
-            result.append((kernel, f"{kernel}_{numbers}", numbers, False))
-            if numbers != "fp32":
-                result.append((kernel, f"{kernel}_{numbers}_accumulate", numbers, True))
+        for kernel in CONVOLUTIONS:
+            add(kernel, numbers, accumulate=False)
+            if numbers != "fp32" and kernel.endswith(("weight_gradient", "channel_sum")):
+                add(kernel, numbers, accumulate=True)
     return result
 
 
 def build(folder: Path, tiles: Tiles, options: list[str], numbers: dict[str, Numbers]) -> Path:
     """A shared library of every variant."""
-    prototypes = []
-    for kernel, name, kind, accumulate in variants(numbers):
-        text, prototype = render(kernel, name, numbers[kind], tiles, accumulate)
-        (folder / f"{name}.c").write_text(text)
-        prototypes.append(prototype + ";\n")
-    (folder / "kernels.h").write_text('#include "odl_isa.h"\n' + structs() + "".join(prototypes))
-    command = ["gcc", *WARNINGS, *options, "-fPIC", f"-I{KERNELS / 'isa'}", f"-I{folder}"]
+    made = functions(numbers, tiles)
+    for function in made:
+        (folder / f"{function.name}.c").write_text(function.rendered.text)
+    (folder / "kernels.h").write_text(header(made))
+    command = ["gcc", *WARNINGS, *options, "-fPIC", f"-I{ISA}", f"-I{folder}"]
 
     def compile_one(source: Path) -> None:
         run([*command, "-c", str(source), "-o", str(source.with_suffix(".o"))])

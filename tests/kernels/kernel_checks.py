@@ -18,22 +18,11 @@ from torch.nn import functional as F
 from odl.kernels.call import Argument, Number, Tensor
 from odl.operators.convolution import Window, shape_struct
 from odl.operators.im2row import Im2Row
+from odl.operators.pooling import POOL_SHAPE
 from odl.optimizers import OPTIMIZERS
 from odl.optimizers.base import RunTimeScalar
-from tests.kernels.kernel_library import (
-    INF,
-    STRUCTS,
-    TYPES,
-    Run,
-    close,
-    draw,
-    empty,
-    exact,
-    image,
-    last,
-    optimizer_of,
-    update_call,
-)
+from tests.kernels.cases import TYPES, optimizer_of, update_call
+from tests.kernels.kernel_library import INF, Run, close, draw, empty, exact, image, last
 
 #: One rounding to fp16, counted in roundings to fp32.
 HALF = 2**13
@@ -41,18 +30,48 @@ HALF = 2**13
 
 def check_relu(run: Run, t: str, n: int, seed: int, low: float, high: float) -> None:
     x, dy = draw(seed, n, t, 4.0), draw(seed + 1, n, t)
-    (y,) = run(f"relu_{t}", {"count": n}, x, empty(n, t), low, high, written=[1])
+    (y,) = run(f"relu_{t}", {"count": n}, x=x, y=empty(n, t), low=low, high=high)
     reference = exact(x, True)
     output = F.hardtanh(reference, low, high)
     close(y, output, 0.0)
     output.backward(exact(dy))
-    (dx,) = run(f"relu_gradient_{t}", {"count": n}, dy, y, empty(n, t), low, high, written=[2])
+    (dx,) = run(f"relu_gradient_{t}", {"count": n}, dy=dy, y=y, dx=empty(n, t), low=low, high=high)
     close(dx, reference.grad, 0.0)
-    (in_place,) = run(f"relu_{t}", {"count": n}, x, x, low, high, written=[1])
+    (in_place,) = run(f"relu_{t}", {"count": n}, x=x, y=x, low=low, high=high)
     assert in_place.tobytes() == y.tobytes()
     for same in (dy, y):
-        (in_place,) = run(f"relu_gradient_{t}", {"count": n}, dy, y, same, low, high, written=[2])
+        (in_place,) = run(f"relu_gradient_{t}", {"count": n}, dy=dy, y=y, dx=same, low=low, high=high)
         assert in_place.tobytes() == dx.tobytes()
+
+
+def check_add(run: Run, t: str, n: int, seed: int) -> None:
+    a, b = draw(seed, n, t), draw(seed + 1, n, t)
+    (y,) = run(f"add_{t}", {"count": n}, a=a, b=b, y=empty(n, t), low=-INF, high=1.5)
+    close(y, (exact(a) + exact(b)).clamp(max=1.5), 0.0)
+    for same in (a, b):
+        (in_place,) = run(f"add_{t}", {"count": n}, a=a, b=b, y=same, low=-INF, high=1.5)
+        assert in_place.tobytes() == y.tobytes()
+    (alone,) = run(f"add_{t}", {"count": n}, a=None, b=b, y=empty(n, t), low=0.0, high=INF)
+    close(alone, exact(b).relu(), 0.0)
+
+
+def check_cast_fill(run: Run, t: str, n: int, seed: int, value: float) -> None:
+    other = "f32" if t == "f16" else "f16"
+    x = draw(seed, n, t, 2.0)
+    (y,) = run(f"cast_{t}", {"count": n}, x=x, y=empty(n, other))
+    assert y.tobytes() == x.astype(TYPES[other]).tobytes()
+    (y,) = run(f"fill_{t}", {"count": n}, y=empty(n, t), value=value)
+    assert y.tobytes() == np.full(n, value, TYPES[t]).tobytes()
+
+
+def check_change_layout(run: Run, t: str, size: tuple[int, int, int, int], seed: int) -> None:
+    shape = dict(zip(("batch", "height", "width", "channels"), size, strict=True))
+    x = draw(seed, size, t)
+    first = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    (y,) = run(f"change_layout_{t}_True", shape, x=x, y=empty(first.shape, t))
+    assert y.tobytes() == first.tobytes()
+    (y,) = run(f"change_layout_{t}_False", shape, x=first, y=empty(size, t))
+    assert y.tobytes() == x.tobytes()
 
 
 # ---------------------------------------------------------------------------------------------------- im2row
@@ -64,7 +83,7 @@ def check_im2row(run: Run, t: str, size: tuple[int, int, int, int], window: Wind
     rows = Im2Row(window).reference(x=x.transpose(0, 3, 1, 2))["rows"]
     shape = shape_struct(window, (n, channels, height, width), rows.shape)
     expected = np.ascontiguousarray(rows.transpose(0, 2, 3, 1))
-    (y,) = run(f"im2row_{t}", shape, x, empty((n, *out, rows.shape[1]), t), written=[1])
+    (y,) = run(f"im2row_{t}", shape, x=x, y=empty((n, *out, rows.shape[1]), t))
     assert y.tobytes() == expected.tobytes()
 
 
@@ -82,7 +101,7 @@ class Pool:
     def shape(self, out: Sequence[int]) -> dict[str, int]:
         n, h, w, c = self.size
         values = (n, h, w, c, *out, *self.kernel, *self.stride, *self.pad, int(self.include), self.divisor)
-        return dict(zip(STRUCTS["odl_pool_shape"].split(), values, strict=True))
+        return dict(zip(POOL_SHAPE.fields, values, strict=True))
 
 
 def check_average_pool(run: Run, t: str, pool: Pool, seed: int) -> None:
@@ -96,9 +115,9 @@ def check_average_pool(run: Run, t: str, pool: Pool, seed: int) -> None:
     assert reference.grad is not None
     shape = pool.shape(output.shape[2:])
     terms = pool.kernel[0] * pool.kernel[1] + 1
-    (y,) = run(f"average_pool_{t}", shape, x, empty(dy.shape, t), written=[1])
+    (y,) = run(f"average_pool_{t}", shape, x=x, y=empty(dy.shape, t))
     close(y, last(output), terms, np.abs(x).max() * terms)
-    (dx,) = run(f"average_pool_gradient_{t}", shape, dy, empty(x.shape, t), written=[1])
+    (dx,) = run(f"average_pool_gradient_{t}", shape, dy=dy, dx=empty(x.shape, t))
     close(dx, last(reference.grad), terms + 1, np.abs(dy).max() * terms)
 
 
@@ -111,10 +130,10 @@ def check_max_pool(run: Run, t: str, pool: Pool, seed: int) -> None:
     assert reference.grad is not None
     shape = pool.shape(output.shape[2:])
     y, winner = run(
-        f"max_pool_{t}", shape, x, empty(dy.shape, t), np.full(dy.shape, 255, np.uint8), written=[1, 2]
+        f"max_pool_{t}", shape, x=x, y=empty(dy.shape, t), winner=np.full(dy.shape, 255, np.uint8)
     )
     close(y, last(output), 0.0)
-    (dx,) = run(f"max_pool_gradient_{t}", shape, dy, winner, empty(x.shape, t), written=[2])
+    (dx,) = run(f"max_pool_gradient_{t}", shape, dy=dy, winner=winner, dx=empty(x.shape, t))
     terms = pool.kernel[0] * pool.kernel[1]
     close(dx, last(reference.grad), terms, np.abs(dy).max() * terms)
 
@@ -123,9 +142,9 @@ def check_global_average_pool(run: Run, t: str, size: tuple[int, int, int, int],
     n, h, w, c = size
     shape = {"batch": n, "height": h, "width": w, "channels": c}
     x, dy = draw(seed, size, t), draw(seed + 1, (n, c), t)
-    (y,) = run(f"global_average_pool_{t}", shape, x, empty((n, c), t), written=[1])
+    (y,) = run(f"global_average_pool_{t}", shape, x=x, y=empty((n, c), t))
     close(y, exact(x).mean(dim=(1, 2)), h * w + 1, np.abs(x).max())
-    (dx,) = run(f"global_average_pool_gradient_{t}", shape, dy, empty(size, t), written=[1])
+    (dx,) = run(f"global_average_pool_gradient_{t}", shape, dy=dy, dx=empty(size, t))
     close(dx, np.broadcast_to((exact(dy) / (h * w))[:, None, None, :], size), 1)
 
 
@@ -171,11 +190,13 @@ def check_batch_norm_gradient(run: Run, kind: str, norm: Norm, r: dict[str, Any]
     """dx, dgamma and dbeta; in place, alone, accumulated. rest: gamma, mean, variance or spread, [eps]."""
     t, c = norm.t, norm.channels
     gamma, mean, spread, *eps = rest
-    name = f"batch_norm_{kind}_gradient_{t}"
+    name, spread_name = f"batch_norm_{kind}_gradient_{t}", "invstd" if kind == "train" else "var"
     shapes = (r["x"].shape, c, c)
-    outputs = [empty(shape, t) for shape in shapes]
-    arguments = (r["dy"], r["x"], gamma, mean, spread)
-    results = run(f"{name}_False", norm.shape, *arguments, *outputs, *eps, written=[5, 6, 7])
+    outputs = {key: empty(shape, t) for key, shape in zip(("dx", "dgamma", "dbeta"), shapes, strict=True)}
+    arguments = {"dy": r["dy"], "x": r["x"], "gamma": gamma, "mean": mean, spread_name: spread}
+    arguments |= dict(zip(("eps",), eps, strict=False))
+    none = dict.fromkeys(outputs)
+    results = run(f"{name}_False", norm.shape, **arguments, **outputs)
     inverse = np.asarray(spread) if kind == "train" else 1 / np.sqrt(spread + eps[0])
     size = np.abs(r["dy"]).sum(axis=0).astype(np.float64)
     normal = np.abs(r["x"] - mean).max(axis=0) * inverse
@@ -189,35 +210,42 @@ def check_batch_norm_gradient(run: Run, kind: str, norm: Norm, r: dict[str, Any]
     )  # dx's three terms; x - mean
     for result, expected, limit, extra in zip(results, r["gradients"], sizes, halves, strict=True):
         close(result, expected, operations + extra, limit + 1e-3)
-    (in_place,) = run(f"{name}_False", norm.shape, *arguments, r["dy"], None, None, *eps, written=[5])
+    (in_place,) = run(f"{name}_False", norm.shape, **arguments, **(none | {"dx": r["dy"]}))
     assert in_place.tobytes() == results[0].tobytes()
     before = [norm.channel(20, t), norm.channel(21, t)]
-    sums = run(f"{name}_True", norm.shape, *arguments, None, *before, *eps, written=[6, 7])
+    sums = run(f"{name}_True", norm.shape, **arguments, dx=None, dgamma=before[0], dbeta=before[1])
     for result, start, expected, limit, extra in zip(
         sums, before, r["gradients"][1:], sizes[1:], halves[1:], strict=True
     ):
         close(result, exact(start) + expected, operations + extra, limit + np.abs(start))
-    (alone,) = run(f"{name}_False", norm.shape, *arguments, None, None, outputs[2], *eps, written=[7])
+    (alone,) = run(f"{name}_False", norm.shape, **arguments, **(none | {"dbeta": outputs["dbeta"]}))
     assert alone.tobytes() == results[2].tobytes()
+
+
+def check_batch_norm_frozen(run: Run, norm: Norm) -> None:
+    t, gamma, eps = norm.t, norm.channel(5, norm.t, 1.0), float(np.float32(1e-5))
+    r = torch_norm(norm, False, 0.1, gamma, eps)
+    arguments = {"x": r["x"], "gamma": gamma, "beta": r["beta"], "mean": r["mean"], "var": r["var"]}
+    arguments |= {"eps": eps, "low": 0.0, "high": INF}
+    (y,) = run(f"batch_norm_frozen_{t}", norm.shape, **arguments, y=empty(r["x"].shape, t))
+    scale = np.abs(gamma) / np.sqrt(r["var"])
+    size = (np.abs(r["x"]) + np.abs(r["mean"])) * scale + np.abs(r["beta"])
+    close(y, r["y"], 6, size)
+    (same,) = run(f"batch_norm_frozen_{t}", norm.shape, **arguments, y=r["x"])
+    assert same.tobytes() == y.tobytes()
+    gamma = norm.channel(6, "f32", 1.0)
+    r = torch_norm(norm, False, 0.1, gamma, eps)
+    check_batch_norm_gradient(run, "frozen", norm, r, gamma, r["mean"], r["var"], eps)
 
 
 def check_batch_norm_train(run: Run, norm: Norm) -> None:
     t, c, gamma = norm.t, norm.channels, norm.channel(5, norm.t, 1.0)
     momentum, eps = float(np.float32(0.1)), float(np.float32(1e-5))
     r = torch_norm(norm, True, momentum, gamma, eps)
-    arguments = (r["x"], gamma, r["beta"], r["mean"], r["var"])
-    outputs = (empty(r["x"].shape, t), empty(c, "f32"), empty(c, "f32"))
-    results = run(
-        f"batch_norm_train_{t}",
-        norm.shape,
-        *arguments,
-        *outputs,
-        momentum,
-        eps,
-        0.0,
-        INF,
-        written=[3, 4, 5, 6, 7],
-    )
+    arguments = {"x": r["x"], "gamma": gamma, "beta": r["beta"]}
+    arguments |= {"running_mean": r["mean"], "running_var": r["var"], "momentum": momentum, "eps": eps}
+    arguments |= {"mean": empty(c, "f32"), "invstd": empty(c, "f32"), "low": 0.0, "high": INF}
+    results = run(f"batch_norm_train_{t}", norm.shape, **arguments, y=empty(r["x"].shape, t))
     wide = exact(r["x"])
     variance = wide.var(0, unbiased=False)
     # Errors of mean and variance reach y multiplied by how much larger the data are than their spread; fp16 takes
@@ -233,8 +261,7 @@ def check_batch_norm_train(run: Run, norm: Norm) -> None:
     close(results[2], r["y"], operations, (np.abs(gamma) * ratio**3 + np.abs(r["beta"])))
     close(results[3], wide.mean(0), operations, largest)
     close(results[4], inverse, operations, inverse * ratio**2)
-    arguments = (*arguments, r["x"], *outputs[1:], momentum, eps, 0.0, INF)
-    same = run(f"batch_norm_train_{t}", norm.shape, *arguments, written=[3, 4, 5, 6, 7])
+    same = run(f"batch_norm_train_{t}", norm.shape, **arguments, y=r["x"])
     assert [item.tobytes() for item in same] == [item.tobytes() for item in results]
     gamma = norm.channel(6, "f32", 1.0)
     r = torch_norm(norm, True, momentum, gamma, eps)
@@ -247,8 +274,7 @@ def check_losses(run: Run, t: str, batch: int, classes: int, seed: int, scale: f
     output = draw(seed, (batch, classes), t, 3.0)
     target = np.abs(draw(seed + 1, (batch, classes)))
     weight = draw(seed + 2, batch)
-    buffers = (np.full(1, np.nan, np.float32), empty(output.shape, t))
-    for name in ("cross_entropy", "mean_squared_error"):
+    for name, predicted in (("cross_entropy", "logits"), ("mean_squared_error", "prediction")):
         reference = exact(output, True)
         if name == "cross_entropy":
             losses = -(exact(target) * F.log_softmax(reference, dim=1)).sum(1)
@@ -259,8 +285,9 @@ def check_losses(run: Run, t: str, batch: int, classes: int, seed: int, scale: f
         loss = (losses * exact(weight)).mean()
         loss.backward()
         assert reference.grad is not None
-        arguments = (output, target, weight, *buffers, scale)
-        results = run(f"{name}_{t}", shape, *arguments, written=[3, 4])
+        arguments = {predicted: output, f"d{predicted}": empty(output.shape, t), "loss": empty(1, "f32")}
+        arguments |= {"target": target, "weight": weight, "loss_scale": scale}
+        results = run(f"{name}_{t}", shape, **arguments)
         size = float((losses * exact(weight)).detach().abs().mean()) + float(
             np.abs(weight).max() * target.sum()
         )
@@ -273,8 +300,7 @@ def check_optimizer(run: Run, name: str, t: str, copy: bool, extra: bool, n: int
     """Three steps; extra: with weight decay (and momentum)."""
     optimizer = optimizer_of(name, extra)
     call = update_call(optimizer, t, copy, n)
-    operands = call.kernel.operands(call.context)
-    written = [index for index, operand in enumerate(operands) if operand.written]
+    written = [operand.name for operand in call.kernel.operands(call.context) if operand.written]
     w = draw(seed, n, t)
     parameter = torch.nn.Parameter(exact(w))
     reference = optimizer.twin([parameter], optimizer.lr)
@@ -290,12 +316,10 @@ def check_optimizer(run: Run, name: str, t: str, copy: bool, extra: bool, n: int
         for scalar in optimizer.own_scalars:
             advance(state, scalar)
         scalars = {"learning_rate": optimizer.lr, "gradient_factor": 0.125, **state}
-        arguments = [passed(argument, arrays, scalars) for argument in call.in_order]
-        results = run(
-            f"{name}_{t}_{'f16' if copy else 'none'}_{extra}", {"count": n}, *arguments, written=written
-        )
-        for index, result in zip(written, results, strict=True):
-            arrays[call.tensors[operands[index].name]] = result
+        arguments = {key: passed(argument, arrays, scalars) for key, argument in call.arguments.items()}
+        results = run(f"{name}_{t}_{'f16' if copy else 'none'}_{extra}", {"count": n}, **arguments)
+        for operand, result in zip(written, results, strict=True):
+            arrays[call.tensors[operand]] = result
         w = arrays["parameter"]
         if copy:
             assert arrays["copy"].tobytes() == w.astype(np.float16).tobytes() or t == "f32"
@@ -325,6 +349,9 @@ def sweep(run: Run) -> None:
     """One call of everything, for the tests below."""
     for t in TYPES:
         check_relu(run, t, 13, 1, 0.0, 6.0)
+        check_add(run, t, 13, 1)
+        check_cast_fill(run, t, 13, 1, 0.5)
+        check_change_layout(run, t, (2, 3, 4, 5), 1)
         pool = Pool((2, 5, 6, 3), (3, 2), (2, 1), (1, 1), False, False, 0)
         check_average_pool(run, t, pool, 2)
         check_average_pool(run, t, replace(pool, include=True), 2)
@@ -332,6 +359,7 @@ def sweep(run: Run) -> None:
         check_im2row(run, t, (2, 6, 5, 1), Window((5, 4), (2, 1), (2, 1, 1, 2)), 9)
         check_im2row(run, t, (1, 4, 9, 3), Window((3, 3), (1, 2), (0, 1, 0, 1)), 10)
         check_global_average_pool(run, t, (2, 3, 3, 5), 4)
+        check_batch_norm_frozen(run, Norm(t, 11, 5, 5))
         check_batch_norm_train(run, Norm(t, 11, 5, 5))
         check_losses(run, t, 2, 5, 6, 1.0)
         for name in OPTIMIZERS:

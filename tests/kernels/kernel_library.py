@@ -7,7 +7,6 @@ must give the same bits, raise no overflow flag, and leave inputs and guards alo
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import re
 import subprocess
 from collections.abc import Callable, Sequence
@@ -18,26 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from odl.codegen.kernels import render_kernel
-from odl.graph.ir import DType, Role, Value
-from odl.kernels.call import KernelCall
-from odl.operators.base import KernelRequest
-from odl.optimizers import OPTIMIZERS, Optimizer
-from tests.kernels.signatures import KERNELS as SIGNATURES
-from tests.kernels.signatures import SHAPES, structs
+from tests.kernels.cases import FUNCTIONS, ISA, TYPES, Case, header
 
-KERNELS = Path(__file__).parents[2] / "kernels"
-STRUCTS = {shape.name: " ".join(shape.fields) for shape in SHAPES}
-TYPES: dict[str, Any] = {"f16": np.float16, "f32": np.float32}
 INF = float("inf")
 Arrays = list[Any]
 Run = Callable[..., Arrays]
-Call = tuple[str, dict[str, int], Sequence[Any], Sequence[int], Arrays]
 OPTIONS = [
     "-std=c11",
     "-ffp-contract=off",
     "-I",
-    str(KERNELS / "isa"),
+    str(ISA),
     "-Wall",
     "-Wextra",
     "-Wconversion",
@@ -64,70 +53,11 @@ int test_seen(void) { return odl_overflow_seen(); }
 """
 
 
-# ------------------------------------------------------------------------------------------------ optimizers
-def optimizer_of(name: str, extra: bool) -> Optimizer:
-    """An optimizer whose fields fp32 holds exactly; extra: with weight decay, and momentum where it can have one."""
-    kind = OPTIMIZERS[name]
-    fields = {item.name: item.default for item in dataclasses.fields(kind)}
-    given = {"lr": 0.05, "momentum": 0.9 if extra else 0.0, "weight_decay": 0.01 if extra else 0.0}
-    fields |= {field: value for field, value in given.items() if field in fields}
-    return dataclasses.replace(kind(), **{field: _single(value) for field, value in fields.items()})
-
-
-def _single(value: Any) -> Any:
-    return tuple(map(_single, value)) if isinstance(value, tuple) else type(value)(np.float32(value))
-
-
-def update_call(optimizer: Optimizer, t: str, copy: bool, n: int) -> KernelCall:
-    """The update of n parameters of type t, perhaps with a copy in fp16; tensors have the names of the inputs."""
-    types = {"parameter": t, "gradient": "f16" if copy else t, **({"copy": "f16"} if copy else {})}
-    types |= {state.name: state.dtype or t for state in optimizer.states}
-    values = {name: Value(name, (n,), Role.PARAMETER, DType(of)) for name, of in types.items()}
-    return optimizer.update().kernel(KernelRequest(values, {}, 1, None))
-
-
 # ------------------------------------------------------------------------------------------------- rendering
-def contexts() -> dict[str, dict[str, Any]]:
-    """Every rendered kernel: name -> template and context."""
-    kernels: dict[str, dict[str, Any]] = {}
-
-    def one(template: str, name: str, **context: Any) -> None:
-        kernels[name] = {"template": template, **context}
-
-    plain = "relu relu_gradient add fill average_pool average_pool_gradient max_pool max_pool_gradient "
-    plain += "global_average_pool global_average_pool_gradient cross_entropy mean_squared_error im2row"
-    for t in TYPES:
-        for template in plain.split():
-            one(template, f"{template}_{t}", T=t)
-        for first in (False, True):
-            one("change_layout", f"change_layout_{t}_{first}", T=t, to_channels_first=first)
-        for template in ("batch_norm_frozen", "batch_norm_train"):
-            one(template, f"{template}_{t}", T=t, P=t)
-            for accumulate in (False, True):
-                name = f"{template}_gradient_{t}_{accumulate}"
-                one(f"{template}_gradient", name, T=t, P="f32", G=t, accumulate=accumulate)
-        other = "f32" if t == "f16" else "f16"
-        one("cast", f"cast_{t}", S=t, D=other)
-        for copy in ("none", "f16"):
-            for extra in (False, True):
-                for optimizer in OPTIMIZERS:
-                    call = update_call(optimizer_of(optimizer, extra), t, copy != "none", 1)
-                    one(call.kernel.template, f"{optimizer}_{t}_{copy}_{extra}", **call.context)
-    return kernels
-
-
-CONTEXTS = contexts()
-
-
 def render() -> tuple[str, dict[str, str]]:
-    """kernels.h, and the C file of every kernel."""
-    header = f'#ifndef KERNELS_H\n#define KERNELS_H\n#include "odl_isa.h"\n{structs()}'
-    sources = {}
-    for name, context in CONTEXTS.items():
-        rendered = render_kernel(SIGNATURES[context["template"]], name, context)
-        header += f"{rendered.prototype};\n"
-        sources[name] = rendered.text
-    return f"{header}#endif\n", sources
+    """kernels.h, and the C file of every function."""
+    functions = FUNCTIONS.values()
+    return header(functions), {function.name: function.rendered.text for function in functions}
 
 
 def unity(sources: dict[str, str]) -> str:
@@ -176,23 +106,19 @@ class Runner:
     """Calls kernels in all libraries and on several numbers of cores; all must agree to the bit."""
 
     libraries: list[ctypes.CDLL]
-    calls: list[Call] = field(default_factory=list, repr=False)
+    calls: list[tuple[Case, Arrays]] = field(default_factory=list, repr=False)
 
     def __call__(
-        self,
-        name: str,
-        shape: dict[str, int],
-        *arguments: Any,
-        written: Sequence[int],
-        overflow: bool | None = False,
+        self, name: str, shape: dict[str, int], *, overflow: bool | None = False, **arguments: Any
     ) -> Arrays:
-        """The arrays written, given by their position among the arguments (arrays, floats or None).
+        """The arrays written, in the order of the kernel's operands. Arguments (arrays, floats or None) are by name.
 
         The same array object given twice is one buffer. overflow: whether the call must raise a flag.
         """
+        case = Case(FUNCTIONS[name], shape, arguments)
         results, flags = zip(
             *[
-                self._run(library, name, shape, arguments, written, order)
+                self._run(library, case, order)
                 for library in self.libraries
                 for order in ([0], [0, 1], [1, 0], [2, 0, 1])
             ],
@@ -202,39 +128,32 @@ class Runner:
         for result in results[1:]:
             for first, other in zip(results[0], result, strict=True):
                 assert canonical(first) == canonical(other), "not the same bits"
-        self.calls.append((name, shape, arguments, written, results[0]))
+        self.calls.append((case, results[0]))
         return results[0]
 
     @staticmethod
-    def _run(
-        library: ctypes.CDLL,
-        name: str,
-        shape: dict[str, int],
-        arguments: Sequence[Any],
-        written: Sequence[int],
-        order: Sequence[int],
-    ) -> tuple[Arrays, bool]:
-        struct = next(text.split() for text in STRUCTS.values() if set(shape) == set(text.split()))
-        values = (ctypes.c_uint32 * len(struct))(*(shape[item] for item in struct))
-        copies = {id(item): guarded(item) for item in arguments if isinstance(item, np.ndarray)}
+    def _run(library: ctypes.CDLL, case: Case, order: Sequence[int]) -> tuple[Arrays, bool]:
+        values = (ctypes.c_uint32 * len(case.sizes))(*case.sizes)
+        copies = {id(item): guarded(item) for item in case.in_order if isinstance(item, np.ndarray)}
         converted: list[Any] = []
-        for item in arguments:
+        for item in case.in_order:
             if isinstance(item, np.ndarray):
                 converted.append(ctypes.c_void_p(copies[id(item)][0].ctypes.data))
             else:
                 converted.append(ctypes.c_void_p(None) if item is None else ctypes.c_float(item))
         library.test_clear()
+        call = getattr(library, case.function.name)
         for core in order:
-            getattr(library, name)(values, *converted, ctypes.c_uint32(core), ctypes.c_uint32(len(order)))
+            call(values, *converted, ctypes.c_uint32(core), ctypes.c_uint32(len(order)))
         overflow = bool(library.test_seen())  # before NumPy touches the flags
-        outputs = {id(arguments[index]) for index in written}
-        for item in arguments:
+        outputs = {id(item) for item in case.written.values()}
+        for item in case.in_order:
             if isinstance(item, np.ndarray):
                 inside, buffer = copies[id(item)]
                 assert (buffer[:GUARD] == 0xA5).all() and (buffer[-GUARD:] == 0xA5).all(), "wrote outside"
                 if id(item) not in outputs:
                     assert inside.tobytes() == item.tobytes(), "wrote to an input"
-        return [copies[id(arguments[index])][0].copy() for index in written], overflow
+        return [copies[id(item)][0].copy() for item in case.written.values()], overflow
 
 
 # --------------------------------------------------------------------------------------- operands and bounds

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.kernels.conv_library import EXACT, KERNELS, WARNINGS, run
+from tests.kernels.cases import ISA
+from tests.kernels.conv_library import EXACT, WARNINGS, run
 
 SOURCE = """
 #include "odl_isa.h"
@@ -75,7 +76,7 @@ def isa(request, tmp_path_factory):
     (folder / "isa.c").write_text(SOURCE)
     library = folder / "isa.so"
     source = [str(folder / "isa.c"), "-o", str(library), "-lm"]
-    run(["gcc", *WARNINGS, *flags, "-fPIC", "-shared", f"-I{KERNELS / 'isa'}", *source])
+    run(["gcc", *WARNINGS, *flags, "-fPIC", "-shared", f"-I{ISA}", *source])
     return ctypes.CDLL(str(Path(library))), lanes
 
 

@@ -12,20 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from odl.codegen.names import float_literal
+from tests.kernels.cases import FUNCTIONS, KERNELS, Case
+from tests.kernels.conv_library import CONVOLUTIONS
 from tests.kernels.kernel_checks import sweep
-from tests.kernels.kernel_library import (
-    CONTEXTS,
-    INF,
-    KERNELS,
-    SHARED,
-    STRUCTS,
-    Arrays,
-    Call,
-    Runner,
-    compiled,
-    render,
-    unity,
-)
+from tests.kernels.kernel_library import SHARED, Arrays, Runner, compiled, render, unity
 
 FAULTS = {
     "one element too many": ("relu", ": s->count) - begin", ": s->count) - begin + 1"),
@@ -54,7 +45,7 @@ def faulty(folder: Path) -> ctypes.CDLL:
     """All faults at once: each is in kernels of its own."""
     sources = render()[1]
     for template, before, after in FAULTS.values():
-        for name in (name for name, context in CONTEXTS.items() if context["template"] == template):
+        for name in (name for name, function in FUNCTIONS.items() if function.kernel.template == template):
             assert before in sources[name]
             sources[name] = sources[name].replace(before, after)
     return ctypes.CDLL(str(compiled(folder, "gcc", [*SHARED, "-O0", "-w"], {"faulty": unity(sources)})))
@@ -68,9 +59,9 @@ def test_kernels_without_faults_pass(run: Runner) -> None:
 def test_faults_are_caught(libraries: list[ctypes.CDLL], faulty: ctypes.CDLL, fault: str) -> None:
     good, bad = Runner(libraries[:1]), Runner([faulty])
 
-    def run(name: str, *arguments: Any, **options: Any) -> Arrays:
-        wrong = CONTEXTS[name]["template"] == FAULTS[fault][0]
-        return (bad if wrong else good)(name, *arguments, **options)
+    def run(name: str, shape: dict[str, int], **given: Any) -> Arrays:
+        wrong = FUNCTIONS[name].kernel.template == FAULTS[fault][0]
+        return (bad if wrong else good)(name, shape, **given)
 
     with pytest.raises(AssertionError):
         sweep(run)
@@ -82,15 +73,14 @@ def test_fast_dialect(folder: Path) -> None:
     sweep(Runner([ctypes.CDLL(str(compiled(folder, "gcc", options, {"fast": unity(render()[1])})))]))
 
 
-def program(calls: Sequence[Call]) -> str:
+def program(calls: Sequence[tuple[Case, Arrays]]) -> str:
     """A C program that repeats the calls on heap blocks of the exact size and compares the results."""
     text = "#include <stdlib.h>\nint main(void) {\n"
-    for name, shape, arguments, written, results in calls:
-        struct = next(key for key, names in STRUCTS.items() if set(shape) == set(names.split()))
+    for case, results in calls:
         blocks: dict[int, str] = {}
         given = []
         text += "    {\n"
-        for item in arguments:
+        for item in case.in_order:
             if isinstance(item, np.ndarray) and id(item) not in blocks:
                 blocks[id(item)] = block = f"block_{len(blocks)}"
                 content = ", ".join(map(str, item.tobytes()))
@@ -100,14 +90,16 @@ def program(calls: Sequence[Call]) -> str:
             if isinstance(item, np.ndarray):
                 given.append(blocks[id(item)])
             else:
-                given.append("NULL" if item is None else "INFINITY" if item == INF else f"(float){item!r}")
-        values = ", ".join(f".{key} = {value}" for key, value in shape.items())
-        text += f"        const struct {struct} shape = {{{values}}};\n"
-        text += f"        {name}(&shape, {', '.join(given)}, 0, 1);\n"
-        for index, result in zip(written, results, strict=True):
+                given.append("NULL" if item is None else float_literal(item))
+        values = ", ".join(f".{key} = {value}" for key, value in case.shape.items())
+        text += f"        const struct {case.function.kernel.shape.name} shape = {{{values}}};\n"
+        text += f"        {case.function.name}(&shape, {', '.join(given)}, 0, 1);\n"
+        for (operand, array), result in zip(case.written.items(), results, strict=True):
             content = ", ".join(map(str, result.tobytes()))
-            text += f"        static const uint8_t after_{index}[] = {{{content}}};\n"
-            text += f"        if (memcmp({given[index]}, after_{index}, sizeof after_{index}) != 0) {{\n"
+            text += f"        static const uint8_t after_{operand}[] = {{{content}}};\n"
+            text += (
+                f"        if (memcmp({blocks[id(array)]}, after_{operand}, sizeof after_{operand}) != 0) {{\n"
+            )
             text += "            return 1;\n        }\n"
         text += "".join(f"        free({block});\n" for block in blocks.values()) + "    }\n"
     return f"{text}    return 0;\n}}\n"
@@ -123,11 +115,21 @@ def test_sanitizers(folder: Path, libraries: list[ctypes.CDLL]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_every_kernel_has_cases(libraries: list[ctypes.CDLL]) -> None:
+    """Every template has a signature, and every kernel calls in the one list that all runs share."""
+    folder = Path(__file__).parents[2] / "kernels"
+    assert KERNELS.keys() == {path.name.removesuffix(".c.j2") for path in folder.glob("*.c.j2")}
+    recorder = Runner(libraries[:1])
+    sweep(recorder)
+    called = {case.function.kernel.template for case, _ in recorder.calls}
+    assert called | set(CONVOLUTIONS) == KERNELS.keys()
+    assert not called & set(CONVOLUTIONS)
+
+
 def test_every_file_stands_alone(folder: Path) -> None:
     """One file of every template compiles by itself, and odl_math.h where nothing of it is used."""
     sources = render()[1]
-    chosen = {context["template"]: sources[name] for name, context in CONTEXTS.items()}
-    assert chosen.keys() <= {path.name.removesuffix(".c.j2") for path in KERNELS.glob("*.c.j2")}
+    chosen = {function.kernel.template: sources[name] for name, function in FUNCTIONS.items()}
     compiler = "clang-22" if shutil.which("clang-22") else "gcc"
     compiled(
         folder,

@@ -9,21 +9,24 @@ from hypothesis import strategies as st
 
 from odl.operators.convolution import Window
 from odl.optimizers import OPTIMIZERS
+from tests.kernels.cases import TYPES
 from tests.kernels.kernel_checks import (
     Norm,
     Pool,
+    check_add,
     check_average_pool,
-    check_batch_norm_gradient,
+    check_batch_norm_frozen,
     check_batch_norm_train,
+    check_cast_fill,
+    check_change_layout,
     check_global_average_pool,
     check_im2row,
     check_losses,
     check_max_pool,
     check_optimizer,
     check_relu,
-    torch_norm,
 )
-from tests.kernels.kernel_library import INF, TYPES, Arrays, Runner, close, draw, empty, exact
+from tests.kernels.kernel_library import INF, Arrays, Runner, empty
 
 types, seeds = st.sampled_from(list(TYPES)), st.integers(0, 2**32 - 1)
 few = settings(max_examples=12)
@@ -41,25 +44,13 @@ def test_relu(run: Runner, t: str, n: int, seed: int, limits: tuple[float, float
 @few
 @given(t=types, n=st.integers(1, 70), seed=seeds)
 def test_add(run: Runner, t: str, n: int, seed: int) -> None:
-    a, b = draw(seed, n, t), draw(seed + 1, n, t)
-    (y,) = run(f"add_{t}", {"count": n}, a, b, empty(n, t), -INF, 1.5, written=[2])
-    close(y, (exact(a) + exact(b)).clamp(max=1.5), 0.0)
-    for same in (a, b):
-        (in_place,) = run(f"add_{t}", {"count": n}, a, b, same, -INF, 1.5, written=[2])
-        assert in_place.tobytes() == y.tobytes()
-    (alone,) = run(f"add_{t}", {"count": n}, None, b, empty(n, t), 0.0, INF, written=[2])
-    close(alone, exact(b).relu(), 0.0)
+    check_add(run, t, n, seed)
 
 
 @few
 @given(t=types, n=st.integers(1, 70), seed=seeds, value=st.floats(-1e4, 1e4, width=32))
 def test_cast_fill(run: Runner, t: str, n: int, seed: int, value: float) -> None:
-    other = "f32" if t == "f16" else "f16"
-    x = draw(seed, n, t, 2.0)
-    (y,) = run(f"cast_{t}", {"count": n}, x, empty(n, other), written=[1])
-    assert y.tobytes() == x.astype(TYPES[other]).tobytes()
-    (y,) = run(f"fill_{t}", {"count": n}, empty(n, t), value, written=[0])
-    assert y.tobytes() == np.full(n, value, TYPES[t]).tobytes()
+    check_cast_fill(run, t, n, seed, value)
 
 
 sizes = st.tuples(st.integers(1, 2), st.integers(1, 6), st.integers(1, 7), st.integers(1, 9))
@@ -68,13 +59,7 @@ sizes = st.tuples(st.integers(1, 2), st.integers(1, 6), st.integers(1, 7), st.in
 @few
 @given(t=types, size=sizes, seed=seeds)
 def test_change_layout(run: Runner, t: str, size: tuple[int, int, int, int], seed: int) -> None:
-    shape = dict(zip(("batch", "height", "width", "channels"), size, strict=True))
-    x = draw(seed, size, t)
-    first = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-    (y,) = run(f"change_layout_{t}_True", shape, x, empty(first.shape, t), written=[1])
-    assert y.tobytes() == first.tobytes()
-    (y,) = run(f"change_layout_{t}_False", shape, first, empty(size, t), written=[1])
-    assert y.tobytes() == x.tobytes()
+    check_change_layout(run, t, size, seed)
 
 
 @st.composite
@@ -121,10 +106,9 @@ def test_nan_and_minus_infinity_in_max_pool(run: Runner) -> None:
     y, winner = run(
         "max_pool_f16",
         pool.shape((1, 2)),
-        x,
-        empty(2, "f16"),
-        np.full(2, 9, np.uint8),
-        written=[1, 2],
+        x=x,
+        y=empty(2, "f16"),
+        winner=np.full(2, 9, np.uint8),
         overflow=None,
     )
     assert np.isnan(y[0]) and y[1] == -np.inf
@@ -146,20 +130,7 @@ norms = st.builds(
 @few
 @given(norm=norms)
 def test_batch_norm_frozen(run: Runner, norm: Norm) -> None:
-    t, gamma, eps = norm.t, norm.channel(5, norm.t, 1.0), float(np.float32(1e-5))
-    r = torch_norm(norm, False, 0.1, gamma, eps)
-    arguments = (r["x"], gamma, r["beta"], r["mean"], r["var"])
-    (y,) = run(
-        f"batch_norm_frozen_{t}", norm.shape, *arguments, empty(r["x"].shape, t), eps, 0.0, INF, written=[5]
-    )
-    scale = np.abs(gamma) / np.sqrt(r["var"])
-    size = (np.abs(r["x"]) + np.abs(r["mean"])) * scale + np.abs(r["beta"])
-    close(y, r["y"], 6, size)
-    (same,) = run(f"batch_norm_frozen_{t}", norm.shape, *arguments, r["x"], eps, 0.0, INF, written=[5])
-    assert same.tobytes() == y.tobytes()
-    gamma = norm.channel(6, "f32", 1.0)
-    r = torch_norm(norm, False, 0.1, gamma, eps)
-    check_batch_norm_gradient(run, "frozen", norm, r, gamma, r["mean"], r["var"], eps)
+    check_batch_norm_frozen(run, norm)
 
 
 @few
@@ -184,9 +155,9 @@ def test_losses(run: Runner, t: str, batch: int, classes: int, seed: int, scale:
 def cross_entropy(run: Runner, logits: list[float], overflow: bool | None) -> Arrays:
     """Loss and gradient of one sample whose class is 1."""
     shape, target = {"batch": 1, "classes": 3}, np.array([[0, 1, 0]], np.float32)
-    arguments = (np.array([logits], np.float16), target, np.ones(1, np.float32), empty(1, "f32"))
-    arguments = (*arguments, empty((1, 3), "f16"), 1.0)
-    return run("cross_entropy_f16", shape, *arguments, written=[3, 4], overflow=overflow)
+    arguments = {"logits": np.array([logits], np.float16), "target": target, "weight": np.ones(1, np.float32)}
+    arguments |= {"loss": empty(1, "f32"), "dlogits": empty((1, 3), "f16"), "loss_scale": 1.0}
+    return run("cross_entropy_f16", shape, overflow=overflow, **arguments)
 
 
 def test_cross_entropy_of_far_logits(run: Runner) -> None:
@@ -210,11 +181,11 @@ def test_bad_logits_are_seen(run: Runner, bad: float, overflow: bool | None) -> 
 def test_flags_tell_overflow(run: Runner) -> None:
     """An fp16 sum beyond the range is infinite and leaves a flag."""
     big = np.full(3, 6e4, np.float16)
-    arguments = (big, big, empty(3, "f16"), -INF, INF)
-    (y,) = run("add_f16", {"count": 3}, *arguments, written=[2], overflow=True)
+    arguments = {"a": big, "b": big, "y": empty(3, "f16"), "low": -INF, "high": INF}
+    (y,) = run("add_f16", {"count": 3}, overflow=True, **arguments)
     assert np.isposinf(y).all()
     wide = np.full(3, 6e4, np.float32)
-    (y,) = run("add_f32", {"count": 3}, wide, wide, empty(3, "f32"), -INF, INF, written=[2])
+    (y,) = run("add_f32", {"count": 3}, a=wide, b=wide, y=empty(3, "f32"), low=-INF, high=INF)
     assert np.isfinite(y).all()
 
 

@@ -13,28 +13,21 @@ from pathlib import Path
 
 import numpy as np
 
+from odl.kernels.signature import Operand
 from odl.targets.common import flags
 from odl.targets.cv32e40p.description import Cluster
 from odl.targets.cv32e40p.simulation import run
 from odl.targets.pulp.cluster import MemoryLayout
 from odl.targets.pulp.program import build
 from tests.kernels import conv_library
-from tests.kernels.conv_library import Numbers, Tiles, render, variants
-from tests.kernels.signatures import structs
+from tests.kernels.cases import ISA, Function, header
+from tests.kernels.conv_library import Numbers, Tiles, functions
 
 PROGRAM = Path(__file__).parent / "programs" / "kernel_cases.c"
 OPTIONS = (*flags.OPTIMISED, *flags.DEVICE, "-DODL_ISA_XCV")
 SHAPE_WORDS, OPERANDS = 13, 5
 NONE = 0xFFFFFFFF
 GUARD_BYTES = 16
-
-#: Arguments between shape and core of each template: operands, and whether the two limits follow.
-_ARGUMENTS = {
-    "forward": (("const", "const", "const", "const", "out"), True),
-    "input_gradient": (("const", "const", "const", "const", "out"), True),
-    "weight_gradient": (("const", "const", "out"), False),
-    "channel_sum": (("const", "out"), False),
-}
 
 
 @dataclass(frozen=True)
@@ -64,18 +57,15 @@ class ClusterKernels:
         self, folder: Path, tiles: Tiles, numbers: Mapping[str, Numbers], kernels: Sequence[str] = ()
     ) -> None:
         self.folder = folder
-        self.sources = []
-        prototypes, calls = [], []
-        self.ids: dict[str, int] = {}
-        for kernel, name, kind, accumulate in variants(dict(numbers)):
-            if kernels and kernel not in kernels:
-                continue
-            text, prototype = render(kernel, name, numbers[kind], tiles, accumulate)
-            self.sources.append(_written(folder / f"{name}.c", text))
-            prototypes.append(prototype + ";\n")
-            self.ids[name] = len(self.ids)
-            calls.append(f"    case {self.ids[name]}:\n        {_call(kernel, name)};\n        break;\n")
-        _written(folder / "kernels.h", '#include "odl_isa.h"\n' + structs() + "".join(prototypes))
+        made = [
+            item for item in functions(dict(numbers), tiles) if not kernels or item.kernel.template in kernels
+        ]
+        self.sources = [_written(folder / f"{item.name}.c", item.rendered.text) for item in made]
+        self.ids = {item.name: number for number, item in enumerate(made)}
+        calls = [
+            f"    case {self.ids[item.name]}:\n        {_call(item)};\n        break;\n" for item in made
+        ]
+        _written(folder / "kernels.h", header(made))
         _written(folder / "kernel_list.h", _KERNEL_LIST % (SHAPE_WORDS, OPERANDS, "".join(calls)))
 
     def run(
@@ -105,7 +95,7 @@ class ClusterKernels:
                 "DATA_BYTES": len(data),
                 "ARENA_BYTES": _rounded_up(l1_room - 64, 64),
             },
-            include=[conv_library.KERNELS / "isa", self.folder],
+            include=[ISA, self.folder],
             options=(*OPTIONS, *conv_library.WARNINGS),
         )
         load = {"cases": rows, "data": bytes(data), "case_count": struct.pack("<I", len(cases))}
@@ -135,10 +125,12 @@ def _rounded_up(value: int, step: int) -> int:
     return -(-value // step) * step
 
 
-def _call(kernel: str, name: str) -> str:
-    operands, limits = next(value for key, value in _ARGUMENTS.items() if kernel.endswith(key))
-    arguments = ["s"] + [f"p[{i}]" for i in range(len(operands))] + (["low", "high"] if limits else [])
-    return f"{name}({', '.join([*arguments, 'core', 'cores'])})"
+def _call(function: Function) -> str:
+    """The C call: operands by number, and the two limits by name."""
+    parameters = function.kernel.present(function.context)
+    operands = list(function.kernel.operands(function.context))
+    passed = [f"p[{operands.index(item)}]" if isinstance(item, Operand) else item.name for item in parameters]
+    return f"{function.name}({', '.join(['s', *passed, 'core', 'cores'])})"
 
 
 _KERNEL_LIST = """#include "kernels.h"

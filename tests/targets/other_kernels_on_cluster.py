@@ -13,14 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from odl.codegen.kernels import render_kernel
+from odl.kernels.signature import Operand
 from odl.targets.cv32e40p.description import Cluster
 from odl.targets.cv32e40p.simulation import run
 from odl.targets.pulp.cluster import MemoryLayout
 from odl.targets.pulp.program import build
-from tests.kernels.kernel_library import CONTEXTS, KERNELS, STRUCTS, Call
-from tests.kernels.signatures import KERNELS as SIGNATURES
-from tests.kernels.signatures import structs
+from tests.kernels.cases import ISA, Case, Function, header
 from tests.targets.kernels_on_cluster import OPTIONS, PROGRAM
 
 SHAPE_WORDS, OPERANDS, GUARD_BYTES, NONE = 14, 14, 16, 0xFFFFFFFF
@@ -40,16 +38,16 @@ class Outcome:
 class _Placed:
     """A call's operands as they lie in memory."""
 
-    call: Call
+    case: Case
     data: bytes
     offsets: tuple[int, ...]
 
     @staticmethod
-    def of(call: Call) -> _Placed:
+    def of(case: Case) -> _Placed:
         data = bytearray(b"\xff" * GUARD_BYTES)
         places: dict[int, int] = {}
         offsets = []
-        for argument in call[2]:
+        for argument in case.in_order:
             if argument is None:
                 offsets.append(NONE)
                 continue
@@ -60,12 +58,11 @@ class _Placed:
                 )
                 data += content + b"\xff" * (-len(content) % 16 + GUARD_BYTES)
             offsets.append(places[id(argument)])
-        return _Placed(call, bytes(data), tuple(offsets))
+        return _Placed(case, bytes(data), tuple(offsets))
 
     def row(self, kernel: int, begin: int) -> bytes:
         """The struct kernel_case of programs/kernel_cases.c."""
-        fields = next(text.split() for text in STRUCTS.values() if set(text.split()) == set(self.call[1]))
-        words = [self.call[1][field] for field in fields]
+        words = self.case.sizes
         words += [0] * (SHAPE_WORDS - len(words))
         offsets = [*self.offsets, *[NONE] * (OPERANDS - len(self.offsets))]
         layout = f"<I{SHAPE_WORDS}III{OPERANDS}Iff"
@@ -74,20 +71,22 @@ class _Placed:
     def written(self, after: bytes) -> list[Any]:
         """The arrays written; nothing else may have changed."""
         results, expected = [], bytearray(self.data)
-        for index in self.call[3]:
-            array, at = self.call[2][index], self.offsets[index]
+        present = self.case.function.kernel.present(self.case.function.context)
+        places = {item.name: at for item, at in zip(present, self.offsets, strict=True)}
+        for operand, array in self.case.written.items():
+            at = places[operand]
             expected[at : at + array.nbytes] = after[at : at + array.nbytes]
             results.append(np.frombuffer(after[at : at + array.nbytes], array.dtype).reshape(array.shape))
-        assert bytes(expected) == after, f"{self.call[0]} wrote outside its outputs"
+        assert bytes(expected) == after, f"{self.case.function.name} wrote outside its outputs"
         return results
 
 
-def _call(name: str, arguments: Sequence[Any]) -> str:
+def _call(function: Function) -> str:
     passed = [
-        f"*(const float *)p[{i}]" if isinstance(argument, float) else f"p[{i}]"
-        for i, argument in enumerate(arguments)
+        f"p[{index}]" if isinstance(parameter, Operand) else f"*(const float *)p[{index}]"
+        for index, parameter in enumerate(function.kernel.present(function.context))
     ]
-    return f"{name}({', '.join(['s', *passed, 'core', 'cores'])})"
+    return f"{function.name}({', '.join(['s', *passed, 'core', 'cores'])})"
 
 
 _KERNEL_LIST = """#include "kernels.h"
@@ -106,39 +105,36 @@ static void run_kernel(uint32_t kernel, const void *s, void **p, float low, floa
 """
 
 
-def _render(folder: Path, calls: Sequence[Call], contexts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    """kernels.h, kernel_list.h and a file for every kernel called; the kernels' numbers."""
-    header = f'#include "odl_isa.h"\n{structs()}'
-    numbers: dict[str, int] = {}
-    cases = ""
-    for name, _, arguments, _, _ in calls:
-        if name in numbers:
-            continue
-        numbers[name] = len(numbers)
-        rendered = render_kernel(SIGNATURES[contexts[name]["template"]], name, contexts[name])
-        header += f"{rendered.prototype};\n"
-        (folder / f"{name}.c").write_text(rendered.text)
-        cases += f"    case {numbers[name]}:\n        {_call(name, arguments)};\n        break;\n"
-    (folder / "kernels.h").write_text(header)
+def _render(folder: Path, functions: Sequence[Function]) -> None:
+    """kernels.h, kernel_list.h and a file for every function; its number is its place."""
+    cases = "".join(
+        f"    case {number}:\n        {_call(function)};\n        break;\n"
+        for number, function in enumerate(functions)
+    )
+    for function in functions:
+        (folder / f"{function.name}.c").write_text(function.rendered.text)
+    (folder / "kernels.h").write_text(header(functions))
     (folder / "kernel_list.h").write_text(_KERNEL_LIST % (SHAPE_WORDS, OPERANDS, cases))
-    return numbers
 
 
 def replay(
     folder: Path,
-    calls: Sequence[Call],
+    calls: Sequence[Case],
     cluster: Cluster | None = None,
-    contexts: Mapping[str, Mapping[str, Any]] = CONTEXTS,
     max_cycles: int = 200_000_000,
 ) -> list[Outcome]:
     """All calls in one simulation."""
-    numbers = _render(folder, calls, contexts)
+    functions = list({case.function.name: case.function for case in calls}.values())
+    _render(folder, functions)
+    numbers = {function.name: number for number, function in enumerate(functions)}
     placed = [_Placed.of(call) for call in calls]
     data, begins = bytearray(), []
     for item in placed:
         begins.append(len(data))
         data += item.data
-    rows = b"".join(item.row(numbers[item.call[0]], at) for item, at in zip(placed, begins, strict=True))
+    rows = b"".join(
+        item.row(numbers[item.case.function.name], at) for item, at in zip(placed, begins, strict=True)
+    )
     cluster = cluster or Cluster()
     l2_bytes = max(cluster.l2_bytes, -(-(len(data) + len(rows) + (1 << 19)) // 65536) * 65536)
     cluster = replace(cluster, l2_bytes=l2_bytes)
@@ -149,7 +145,7 @@ def replay(
         folder / f"program-{cluster.cores}.elf",
         MemoryLayout(cores=cluster.cores, l1_bytes=cluster.l1_bytes, l2_bytes=l2_bytes),
         defines={"CASES": len(calls), "DATA_BYTES": len(data), "ARENA_BYTES": l1_room // 64 * 64 - 64},
-        include=[KERNELS / "isa", folder],
+        include=[ISA, folder],
         options=(*OPTIONS, *WARNINGS),
     )
     load = {"cases": rows, "data": bytes(data), "case_count": struct.pack("<I", len(calls))}

@@ -49,19 +49,28 @@ def odd_sizes(host: Runner) -> None:
         for n in (1, 2, 3, 7, 15, 16, 17, 40, 131):
             x, y, g = draw(n, n, t, 4.0), draw(n + 1, n, t), draw(n + 2, n, t)
             x[::5], y[1::4], y[2::7] = -0.0, 0.0, np.nan
-            run(f"relu_{t}", {"count": n}, x, empty(n, t), 0.0, INF, written=[1])
-            run(f"relu_{t}", {"count": n}, y, empty(n, t), -INF, INF, written=[1])
-            run(f"relu_{t}", {"count": n}, y, empty(n, t), 0.0, 6.0, written=[1])
-            run(f"relu_gradient_{t}", {"count": n}, x, y, empty(n, t), 0.0, INF, written=[2])
-            run(f"relu_gradient_{t}", {"count": n}, x, y, empty(n, t), -0.5, 0.5, written=[2])
-            run(f"add_{t}", {"count": n}, x, y, empty(n, t), 0.0, INF, written=[2])
-            run(f"add_{t}", {"count": n}, None, y, empty(n, t), -INF, 0.5, written=[2])
-            run(f"fill_{t}", {"count": n}, empty(n, t), 0.1, written=[0])
-            run(f"cast_{t}", {"count": n}, x, empty(n, "f32" if t == "f16" else "f16"), written=[1])
-            run(f"sgd_{t}_none_False", {"count": n}, x, g, 0.05, 0.125, written=[0])
+            run(f"relu_{t}", {"count": n}, x=x, y=empty(n, t), low=0.0, high=INF)
+            run(f"relu_{t}", {"count": n}, x=y, y=empty(n, t), low=-INF, high=INF)
+            run(f"relu_{t}", {"count": n}, x=y, y=empty(n, t), low=0.0, high=6.0)
+            run(f"relu_gradient_{t}", {"count": n}, dy=x, y=y, dx=empty(n, t), low=0.0, high=INF)
+            run(f"relu_gradient_{t}", {"count": n}, dy=x, y=y, dx=empty(n, t), low=-0.5, high=0.5)
+            run(f"add_{t}", {"count": n}, a=x, b=y, y=empty(n, t), low=0.0, high=INF)
+            run(f"add_{t}", {"count": n}, a=None, b=y, y=empty(n, t), low=-INF, high=0.5)
+            run(f"fill_{t}", {"count": n}, y=empty(n, t), value=0.1)
+            run(f"cast_{t}", {"count": n}, x=x, y=empty(n, "f32" if t == "f16" else "f16"))
+            run(f"sgd_{t}_none_False", {"count": n}, w=x, g=g, learning_rate=0.05, gradient_factor=0.125)
             half = draw(n + 3, n, "f16", 8.0)  # the gradient lies where the working copy goes
             run(
-                f"sgd_{t}_f16_True", {"count": n}, x, half, half, g, 0.05, 0.125, 0.9, 0.01, written=[0, 1, 3]
+                f"sgd_{t}_f16_True",
+                {"count": n},
+                w=x,
+                copy=half,
+                g=half,
+                momentum_buffer=g,
+                learning_rate=0.05,
+                gradient_factor=0.125,
+                momentum=0.9,
+                weight_decay=0.01,
             )
         for channels in (1, 2, 3, 17, 34):
             check_batch_norm_train(host, Norm(t, 19, channels, channels))
@@ -74,9 +83,10 @@ def test_other_kernels(host: Runner, tmp_path: Path, cores: int) -> None:
     host.calls.clear()
     sweep(host)
     odd_sizes(host)
-    for call, outcome in zip(host.calls, replay(tmp_path, host.calls, Cluster(cores=cores)), strict=True):
-        for expected, got in zip(call[4], outcome.written, strict=True):
-            assert canonical(expected) == canonical(got), call[:2]
+    outcomes = replay(tmp_path, [case for case, _ in host.calls], Cluster(cores=cores))
+    for (case, results), outcome in zip(host.calls, outcomes, strict=True):
+        for expected, got in zip(results, outcome.written, strict=True):
+            assert canonical(expected) == canonical(got), (case.function.name, case.shape)
 
 
 # ------------------------------------------------------------------------------------------------------ depthwise
@@ -192,10 +202,11 @@ def test_flat_speed(host: Runner, tmp_path: Path) -> None:
     n = 4608
     half, single = draw(1, n, "f16"), draw(2, n)
     shape = {"count": n}
-    host("sgd_f16_none_False", shape, half, half.copy(), 0.05, 0.125, written=[0])
-    host("sgd_f32_f16_False", shape, single, half, half, 0.05, 0.125, written=[0, 1])
-    host("sgd_f32_none_False", shape, single, single.copy(), 0.05, 0.125, written=[0])
-    host("relu_gradient_f16", shape, half, half.copy(), empty(n, "f16"), 0.0, INF, written=[2])
-    for (name, most), outcome in zip(FLAT_SPEEDS.items(), replay(tmp_path, host.calls), strict=True):
+    host("sgd_f16_none_False", shape, w=half, g=half.copy(), learning_rate=0.05, gradient_factor=0.125)
+    host("sgd_f32_f16_False", shape, w=single, copy=half, g=half, learning_rate=0.05, gradient_factor=0.125)
+    host("sgd_f32_none_False", shape, w=single, g=single.copy(), learning_rate=0.05, gradient_factor=0.125)
+    host("relu_gradient_f16", shape, dy=half, y=half.copy(), dx=empty(n, "f16"), low=0.0, high=INF)
+    outcomes = replay(tmp_path, [case for case, _ in host.calls])
+    for (name, most), outcome in zip(FLAT_SPEEDS.items(), outcomes, strict=True):
         reached = 8 * 2 * outcome.cycles / n
         assert reached <= most, f"{name}: {reached:.1f} cycles per two elements"
