@@ -7,98 +7,16 @@ options of the command line, "options" of manifest.json, and what stays when a p
 from __future__ import annotations
 
 import difflib
-import numbers
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from odl.errors import InputError, option
 from odl.optimizers import CLASSES, Optimizer, from_manifest
 from odl.optimizers.sgd import SGD
+from odl.option_kinds import FLAG, PRECISION, SIZE, TEXT, WHOLE, Kind, number, one_of
 from odl.precision import Precision
 from odl.targets import HOST, TARGETS, Target
-
-T = TypeVar("T")
-
-
-# ------------------------------------------------------------------------------------------- kinds of values
-@dataclass(frozen=True)
-class Kind(Generic[T]):
-    """What values an option takes.
-
-    `read` makes the value of what Python, a command line or a manifest holds; ValueError says what it must be.
-    `typed`: what a command line makes of the text before that: str, int, float or bool. `write` gives the value as
-    JSON has it.
-    """
-
-    read: Callable[[object], T]
-    typed: type[str] | type[int] | type[float] | type[bool] = str
-    write: Callable[[T], object] = lambda value: value
-
-
-def one_of(*choices: str) -> Kind[str]:
-    """One of some words."""
-
-    def read(value: object) -> str:
-        if isinstance(value, str) and value in choices:
-            return str(value)
-        raise ValueError(f"must be one of {', '.join(choices)}")
-
-    return Kind(read)
-
-
-def number(low: float, high: float) -> Kind[float]:
-    """A number with limits, both allowed."""
-
-    def read(value: object) -> float:
-        if not isinstance(value, bool) and isinstance(value, numbers.Real) and low <= float(value) <= high:
-            return float(value)
-        raise ValueError(f"must be between {low:g} and {high:g}")
-
-    return Kind(read, float)
-
-
-def _whole(value: object) -> int:
-    if not isinstance(value, bool) and isinstance(value, numbers.Integral):
-        return int(value)
-    raise ValueError("must be a whole number")
-
-
-def _size(value: object) -> int:
-    size = parse_size(value) if isinstance(value, str) else _whole(value)
-    if size > 0:
-        return size
-    raise ValueError("must be a positive number of bytes")
-
-
-def parse_size(text: str) -> int:
-    """Bytes of a size such as 65536, 64K, 64KiB, 1.5M; InputError otherwise. K and M are 1024 and 1024²."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kKmM]?)(?:i?[bB])?\s*", text)
-    if match is None:
-        raise InputError(f"'{text}' is not a size; write for example 131072, 128K or 1.5M")
-    factor = {"": 1, "k": 1024, "m": 1024**2}[match[2].lower()]
-    return int(float(match[1]) * factor)
-
-
-def _flag(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ValueError("must be True or False")
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    raise ValueError("must be a text")
-
-
-WHOLE = Kind(_whole, int)
-#: Bytes, as a number or as a text such as 64K.
-SIZE = Kind(_size)
-FLAG = Kind(_flag, bool)
-TEXT = Kind(_text)
-PRECISION = Kind(lambda value: Precision(one_of(*Precision).read(value)), write=str)
 
 
 def _optimizer(value: object) -> Optimizer:
@@ -121,7 +39,6 @@ _ISAS = "; ".join(
 )
 
 
-# --------------------------------------------------------------------------------------------------- options
 @dataclass(frozen=True)
 class Facts:
     """What is to be known of an option besides its name and default.
@@ -191,9 +108,7 @@ class Options:
     memory: int | None = field(
         default=None,
         metadata=_facts(
-            SIZE,
-            "Budget for the host's memory, such as 256K; exceeding it is an error.",
-            of_target=True,
+            SIZE, "Budget for the host's memory, such as 256K; exceeding it is an error.", of_target=True
         ),
     )
     l1: int | None = field(
@@ -213,15 +128,13 @@ class Options:
     bn: str = field(
         default="fold",
         metadata=_facts(
-            one_of("fold", "frozen", "train"),
-            "Batch norm: fold (into the layer before), frozen, or train.",
+            one_of("fold", "frozen", "train"), "Batch norm: fold (into the layer before), frozen, or train."
         ),
     )
     loss: str = field(
         default="cross_entropy",
         metadata=_facts(
-            one_of("cross_entropy", "mse"),
-            "cross_entropy or mse; the zoo model's own, else cross_entropy.",
+            one_of("cross_entropy", "mse"), "cross_entropy or mse; the zoo model's own, else cross_entropy."
         ),
     )
     accumulate: bool = field(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import functools
 import inspect
 import json
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,3 +132,24 @@ def test_no_message_for_python_has_dashes(name: str, value: Any) -> None:
         assert "--" not in str(error) and "\n" not in str(error)
         assert isinstance(value, functools.partial) or name in str(error)
         assert "betas" in str(error) or "--" in error.on_command_line
+
+
+def test_no_message_has_the_dashes_written_out() -> None:
+    """Outside the command line, what is raised names options by `odl.errors.option`, which knows both spellings."""
+    root = Path(odl.__file__).parent
+    names = {*FACTS, *PARTS["optimizer"], "batch", "input_shape", "build", "vlen"}
+    dashed = re.compile(rf"--({'|'.join(name.replace('_', '-') for name in names)})\b")
+    folders = [Path(folder) for folder, *_ in os.walk(root, followlinks=True)]
+    for file in (file for folder in folders for file in folder.glob("*.py")):
+        if file.relative_to(root).parts[0] in ("cli", "demo"):
+            continue
+        for raised in (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Raise)):
+            chosen = [
+                text
+                for node in ast.walk(raised)
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "either"
+                for text in node.args[1:]
+            ]
+            for text in ast.walk(raised):
+                if isinstance(text, ast.Constant) and isinstance(text.value, str) and text not in chosen:
+                    assert not dashed.search(text.value), f"{file}:{text.lineno}"

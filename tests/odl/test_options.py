@@ -11,7 +11,8 @@ from torch import nn
 import odl
 from odl.errors import InputError
 from odl.optimizers.sgd import SGD
-from odl.options import Options, parse_size
+from odl.option_kinds import parse_size
+from odl.options import Options
 from odl.precision import Precision
 
 NAN, INF = float("nan"), float("inf")
