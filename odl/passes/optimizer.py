@@ -40,7 +40,7 @@ def insert_updates(
     """Add the optimizer's nodes and its state.
 
     With `gradients_last` a weight that is updated at once gets its gradient after its last reader, so that the update
-    can follow immediately: in a small memory the gradient then never has to wait elsewhere.
+    can follow immediately: in L1 the gradient then never has to wait elsewhere.
     """
     step = step.with_values(
         _state(step.value(parameter), state) for parameter in step.gradients for state in optimizer.states

@@ -1,4 +1,4 @@
-"""How a program's input gets from the caller's floats into the arena: in blocks, by way of the small memory."""
+"""How a program's input gets from the caller's floats into the arena: in blocks, by way of L1."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Incoming:
 
 
 def incoming(value: Value, capacity: int) -> Incoming | None:
-    """The blocks of an input that fit in `capacity` bytes of the small memory, None where not even small ones do."""
+    """The blocks of an input that fit in `capacity` bytes of L1, None where not even small ones do."""
     each = DType.F32.bytes + value.dtype.bytes
     whole = -(-value.count // _UNIT) * _UNIT
     elements = min(MOST_ELEMENTS, whole, capacity // (2 * each) // _UNIT * _UNIT)
@@ -34,7 +34,7 @@ def incoming(value: Value, capacity: int) -> Incoming | None:
 
 
 def place_incoming(program: str, graph: Graph, step: int, memory: str, arena_bytes: int) -> list[Placement]:
-    """The buffers of a program's input in the small `memory`, at the step before its first task.
+    """The buffers of a program's input in `memory`, the name of L1, at the step before its first task.
 
     They lie within the bytes that the tasks need anyway.
     """

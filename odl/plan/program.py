@@ -33,7 +33,7 @@ class BoundNode:
 class PlannedProgram:
     """A graph bound to kernels; `offsets` gives every value's byte address in the arena.
 
-    With a small memory beside the cores `staging` says how its tasks run; a value that never leaves the small memory
+    With L1 beside the cores `staging` says how its tasks run; a value that never leaves L1
     has no offset then. `view_of` maps each value to the one whose bytes it is.
     """
 
@@ -46,7 +46,7 @@ class PlannedProgram:
 
 @dataclass(frozen=True)
 class Schedule:
-    """All programs of a network over one arena; `local` is the plan of the small memory, where there is one."""
+    """All programs of a network over one arena; `local` is the plan of L1, where there is one."""
 
     programs: Mapping[Program, PlannedProgram]
     memory: MemoryPlan
@@ -74,8 +74,8 @@ class ScheduleRequest:
     """What the schedule depends on besides the graphs.
 
     `shared` maps a gradient to the working copy whose memory it takes over; `accumulate` makes gradients persistent.
-    `capacity`: bytes of the arena's memory; `local_capacity`: bytes of a small memory beside the cores, None without.
-    `choose` picks the variant of every kernel call that works in the small memory; None leaves them as they are.
+    `capacity`: bytes of the arena's memory; `local_capacity`: bytes of L1, None without one.
+    `choose` picks the variant of every kernel call that works in L1; None leaves them as they are.
     """
 
     cores: int
@@ -119,7 +119,7 @@ class Keys:
         return self._key(program, self._storages[program].buffer_of[name])
 
     def is_stored(self, program: Program, name: str, stagings: Mapping[Program, Staging]) -> bool:
-        """Whether the value has a place in the arena; without a small memory all have."""
+        """Whether the value has a place in the arena; without L1 all have."""
         if program not in stagings:
             return True
         return self._storages[program].view_of[name] in stagings[program].stored

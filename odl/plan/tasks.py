@@ -1,7 +1,7 @@
-"""Tasks: kernel calls on blocks of tensors small enough for the memory beside the cores.
+"""Tasks: kernel calls on blocks of tensors small enough for L1, the memory beside the cores.
 
 A node whose operands fit is one task. A larger one is divided as its kernel's tiling allows, into as few transfers as
-possible; where even that does not fit, the kernel works on the tensors where they lie in the large memory.
+possible; where even that does not fit, the kernel works on the tensors where they lie in L2.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from odl.kernels.tiling import Slice, Tile, Tiling
 from odl.plan.storage import Storage
 
 ALIGNMENT = 4
-#: Most tiles of one node; what would need more stays in the large memory.
+#: Most tiles of one node; what would need more stays in L2.
 _MOST_TILES = 256
 
 
@@ -66,7 +66,7 @@ class Task:
     """One kernel call. `operands` are the blocks that the call is given, by the kernel's names of its operands.
 
     `takes_over` gives the block that a written block may lie in the place of. Where `staged` is False the operands are
-    whole tensors in the large memory.
+    whole tensors in L2.
     """
 
     node: int

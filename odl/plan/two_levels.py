@@ -1,11 +1,11 @@
-"""Programs over two memories: a small one beside the cores, where kernels work, and a large one that holds the rest."""
+"""Programs over two memories: L1 beside the cores, where kernels work, and L2, which holds the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from odl.errors import InputError
+from odl.errors import InputError, option
 from odl.graph.ir import Graph
 from odl.plan.buffers import Buffer, MemoryPlan, Placement, own_bytes
 from odl.plan.incoming import place_incoming
@@ -26,7 +26,7 @@ def stage_programs(
     keys: Keys,
     request: ScheduleRequest,
 ) -> dict[Program, Staging]:
-    """Each program's tasks and moves; empty without a small memory."""
+    """Each program's tasks and moves; empty without L1."""
     capacity = request.local_capacity
     if capacity is None:
         return {}
@@ -41,7 +41,7 @@ def stage_programs(
             stagings[name] = stage(tasks, kept, given, capacity)
         except DoesNotFitError as error:
             raise InputError(
-                f"memory '{LOCAL}' of {capacity:,} bytes is too small for '{name}'; use a larger --{LOCAL}"
+                f"memory '{LOCAL}' of {capacity:,} bytes is too small for '{name}'; use a larger {option(LOCAL)}"
             ) from error
     return stagings
 
@@ -54,14 +54,14 @@ def _chosen(task: Task, request: ScheduleRequest) -> Task:
 
 
 def _kept(program: Program, graph: Graph, keys: Keys) -> Iterator[str]:
-    """Values that must be in the large memory when the program ends."""
+    """Values that must be in L2 when the program ends."""
     for name in graph.values:
         if keys.persistent(program, name) or keys.across(program, name) or name in graph.outputs:
             yield name
 
 
 def _given(program: Program, graph: Graph, keys: Keys) -> Iterator[str]:
-    """Values that are in the large memory when the program begins."""
+    """Values that are in L2 when the program begins."""
     called = from_caller(graph)
     for name in graph.values:
         arrives = keys.across(program, name) and graph.producer(name) is None
@@ -72,7 +72,7 @@ def _given(program: Program, graph: Graph, keys: Keys) -> Iterator[str]:
 def local_plan(
     graphs: Mapping[Program, Graph], stagings: Mapping[Program, Staging], capacity: int
 ) -> MemoryPlan:
-    """The small memory as a plan: every stay of a block is a buffer, each program's tasks after the last's."""
+    """L1 as a plan: every stay of a block is a buffer, each program's tasks after the last's."""
     placements: list[Placement] = []
     starts: dict[Program, int] = {}
     start = 0

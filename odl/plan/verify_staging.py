@@ -26,7 +26,7 @@ _MOVING = -2
 class Memories:
     """Both memories and the newest bytes of every tensor; lives over several programs.
 
-    `places` and `sizes` give every tensor's address in the large memory and its bytes, under its key.
+    `places` and `sizes` give every tensor's address in L2 and its bytes, under its key.
     """
 
     small: NDArray[np.int64]
@@ -48,7 +48,7 @@ class Memories:
 
 @dataclass(frozen=True)
 class Places:
-    """A program's tensors: key across programs, bytes, and address in the large memory (None: it has none)."""
+    """A program's tensors: key across programs, bytes, and address in L2 (None: it has none)."""
 
     key: Mapping[str, str]
     size: Mapping[str, int]
@@ -56,25 +56,25 @@ class Places:
 
 
 def give(memories: Memories, places: Places, tensor: str) -> None:
-    """The caller, or the time before the first call, writes a tensor in the large memory."""
+    """The caller, or the time before the first call, writes a tensor in L2."""
     tokens = memories.fresh(places.size[tensor])
     address = places.large[tensor]
     if address is None:
-        raise PlanError(f"tensor '{tensor}' comes from outside but has no place in the large memory")
+        raise PlanError(f"tensor '{tensor}' comes from outside but has no place in L2")
     memories.large[address : address + len(tokens)] = tokens
     memories.newest[places.key[tensor]] = tokens.copy()
 
 
 def demand(memories: Memories, places: Places, tensor: str, reader: str) -> None:
-    """PlanError unless the large memory holds the tensor's newest bytes."""
+    """PlanError unless L2 holds the tensor's newest bytes."""
     address = places.large[tensor]
     newest = memories.newest.get(places.key[tensor])
     if address is None or newest is None:
-        raise PlanError(f"{reader} needs tensor '{tensor}', which is not in the large memory")
+        raise PlanError(f"{reader} needs tensor '{tensor}', which is not in L2")
     wrong = np.flatnonzero(memories.large[address : address + len(newest)] != newest)
     if wrong.size:
         raise PlanError(
-            f"{reader} needs tensor '{tensor}', but {wrong.size} of its {len(newest)} bytes in the large memory, the "
+            f"{reader} needs tensor '{tensor}', but {wrong.size} of its {len(newest)} bytes in L2, the "
             f"first at byte {address + int(wrong[0])}, are not the newest"
         )
 
@@ -180,7 +180,7 @@ class _Player:
             raise PlanError(f"{name} reads '{block.tensor}', which nothing has written")
         if staged.task.staged:
             if not 0 <= staged.addresses[block] <= len(self.memories.small) - block.part.count:
-                raise PlanError(f"{name} reads '{block.tensor}' outside the small memory")
+                raise PlanError(f"{name} reads '{block.tensor}' outside L1")
             found = self.memories.small[_span(staged.addresses[block], block.part.count)]
         else:
             found = self.memories.large[self._large(block, name)]
@@ -194,7 +194,7 @@ class _Player:
         """The kernel may write to the block's place."""
         begin, end = staged.addresses[block], staged.addresses[block] + block.part.count
         if begin < 0 or end > len(self.memories.small):
-            raise PlanError(f"{name} writes '{block.tensor}' outside the small memory")
+            raise PlanError(f"{name} writes '{block.tensor}' outside L1")
         moving = [other for other, _ in self.incoming] + self.outgoing
         for other in moving:
             if other.address < end and begin < other.address + other.block.part.count:
@@ -225,12 +225,12 @@ class _Player:
     def _inside(self, transfer: Transfer, name: str) -> None:
         end = transfer.address + transfer.block.part.count
         if transfer.address < 0 or end > len(self.memories.small):
-            raise PlanError(f"{name}: '{transfer.block.tensor}' is moved outside the small memory")
+            raise PlanError(f"{name}: '{transfer.block.tensor}' is moved outside L1")
 
     def _large(self, block: Block, name: str) -> NDArray[np.int64]:
         address = self.places.large[block.tensor]
         if address is None:
-            raise PlanError(f"{name} moves '{block.tensor}', which has no place in the large memory")
+            raise PlanError(f"{name} moves '{block.tensor}', which has no place in L2")
         return address + _bytes(block.part)
 
 

@@ -63,7 +63,7 @@ class Case:
 
 
 def collect_cases(schedule: Schedule, cluster: Cluster) -> list[Case]:
-    """Every distinct call that has variants and works in the small memory, in the order of first use.
+    """Every distinct call that has variants and works in L1, in the order of first use.
 
     The schedule's calls must be as their operators made them, with no variant chosen.
     """

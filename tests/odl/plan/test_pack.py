@@ -13,15 +13,10 @@ from hypothesis import strategies as st
 from odl.errors import InputError
 from odl.graph.ir import Purpose
 from odl.plan.buffers import Buffer, MemoryPlan
-from odl.plan.pack import (
-    _height,
-    _pack_exactly,
-    _pack_greedy,
-    _pack_reordered,
-    _peak,
-    _Rectangle,
-    plan_memory,
-)
+from odl.plan.exact import pack_exactly
+from odl.plan.greedy import pack_greedy, pack_reordered
+from odl.plan.pack import _peak, plan_memory
+from odl.plan.rectangles import Rectangle, height_of
 
 
 @st.composite
@@ -93,7 +88,7 @@ def test_the_order_in_which_transient_buffers_come_does_not_matter(buffers, rand
 
 
 def rectangles(*sides):
-    return [_Rectangle(f"b{index}", first, last, size, 1) for index, (size, first, last) in enumerate(sides)]
+    return [Rectangle(f"b{index}", first, last, size, 1) for index, (size, first, last) in enumerate(sides)]
 
 
 #: Every greedy order leaves a gap here; found by search, the optimum is the load.
@@ -102,15 +97,15 @@ HARD = rectangles((3, 3, 4), (3, 4, 5), (2, 2, 3), (1, 1, 2), (3, 0, 1), (3, 1, 
 
 def test_solver_beats_greedy_on_a_hard_instance():
     _, load = _peak(HARD)
-    greedy = _pack_greedy(HARD, load)
-    assert (load, _height(greedy)) == (7, 8)
-    exact, bound = _pack_exactly(HARD, greedy, load, 0.2)
-    assert (_height(exact), bound) == (7, 7)
+    greedy = pack_greedy(HARD, load)
+    assert (load, height_of(greedy)) == (7, 8)
+    exact, bound = pack_exactly(HARD, greedy, load, 0.2)
+    assert (height_of(exact), bound) == (7, 7)
 
 
 def test_local_search_beats_greedy_on_a_hard_instance():
-    greedy = _pack_greedy(HARD, 7)
-    assert _height(_pack_reordered(HARD, greedy, 7)) == 7
+    greedy = pack_greedy(HARD, 7)
+    assert height_of(pack_reordered(HARD, greedy, 7)) == 7
 
 
 def hard_buffers():

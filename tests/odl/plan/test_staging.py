@@ -1,4 +1,4 @@
-"""Tiles, the plan of the small memory, and the check that trusts neither."""
+"""Tiles, the plan of L1, and the check that trusts neither."""
 
 from __future__ import annotations
 
