@@ -34,6 +34,14 @@ INSTRUCTION_SETS = (
         flags=_flags("rv32imafc_zfh"),
         extensions=("zfh",),
     ),
+    InstructionSet(
+        "zfh_zbb",
+        "scalar fp16 with bit manipulation (Zfh, Zbb)",
+        lanes_f16=2,
+        dialect="ODL_ISA_ZFH",
+        flags=_flags("rv32imafc_zbb_zfh"),
+        extensions=("zfh", "zbb"),
+    ),
 )
 _BY_NAME = {item.name: item for item in INSTRUCTION_SETS}
 

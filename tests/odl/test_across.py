@@ -81,6 +81,7 @@ def test_qemu_has_the_bits_of_both_hosts(qemu: None) -> None:
     assert list(result.columns) == [
         "host, 2 lanes",
         "qemu, zfh",
+        "qemu, zfh_zbb",
         "host, 8 lanes",
         "qemu, zvfh 128",
         "qemu, zvfh 256",
@@ -103,7 +104,12 @@ def test_a_missing_simulator_is_named_or_needed(
     wanted = [column for column in COLUMNS if column.target in ("host", "qemu")]
     result = verify_across(compiler(MODEL), wanted)
     assert list(result.columns) == ["host, 2 lanes", "host, 8 lanes"] and result.ok
-    assert list(result.missing) == ["qemu, zfh", "qemu, zvfh 128", "qemu, zvfh 256"]
+    assert list(result.missing) == [
+        "qemu, zfh",
+        "qemu, zfh_zbb",
+        "qemu, zvfh 128",
+        "qemu, zvfh 256",
+    ]
     assert "qemu-system-riscv32 is missing" in result.missing["qemu, zfh"]
     with pytest.raises(MissingToolError, match="apt-get install qemu-system-misc"):
         verify_across(compiler(MODEL), wanted, all_needed=True)

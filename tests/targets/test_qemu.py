@@ -129,6 +129,8 @@ def test_names_of_extensions_depend_on_the_release() -> None:
     assert "rv32,Zfh=true,v=true,vext_spec=v1.0,vlen=256" in Machine(vlen=256).arguments((7, 2))
     assert "rv32,zfh=true,v=true,zvfh=true,vlen=128" in Machine().arguments((9, 1))
     assert "rv32,Zfh=true" in Machine("zfh").arguments((7, 2))
+    assert "rv32,Zfh=true,zbb=true" in Machine("zfh_zbb").arguments((7, 2))
+    assert "rv32,zfh=true,zbb=true" in Machine("zfh_zbb").arguments((9, 1))
     assert Machine(harts=8).arguments((7, 2))[4:6] == ["-smp", "8"]
     assert "-icount" not in Machine().arguments((7, 2))
 

@@ -23,7 +23,7 @@ from odl.targets.qemu.emulator import find_qemu
 from odl.targets.qemu.machine import Machine
 
 MODELS, DTYPES = ("dscnn", "resnet8"), ("fp16", "mixed")
-PLACES = [("zfh", None), ("zvfh", 128), ("zvfh", 256)]
+PLACES = [("zfh", None), ("zfh_zbb", None), ("zvfh", 128), ("zvfh", 256)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -102,7 +102,7 @@ def odd(isa: str, **options: Any) -> odl.Build:
     ],
     ids=lambda options: "-".join(str(value) for value in options.values()),
 )
-@pytest.mark.parametrize("isa", ["zfh", "zvfh"])
+@pytest.mark.parametrize("isa", ["zfh", "zfh_zbb", "zvfh"])
 def test_bits_and_bounds_for_every_option(isa: str, options: dict[str, Any]) -> None:
     assert_verified(odd(isa, **options), steps=1)
 
@@ -129,6 +129,11 @@ def test_vectors_take_a_third_of_the_instructions_at_most(dtype: str) -> None:
     scalar, vector = (counted("resnet8", dtype, isa) for isa in ("zfh", "zvfh"))
     assert scalar.macs == vector.macs
     assert scalar.count >= 3 * vector.count
+
+
+def test_bit_manipulation_saves_instructions() -> None:
+    plain, more = (counted("dscnn", "fp16", isa) for isa in ("zfh", "zfh_zbb"))
+    assert more.macs == plain.macs and more.count < plain.count
 
 
 def test_longer_registers_change_no_count_and_harts_add_little() -> None:
