@@ -95,7 +95,7 @@ def test_a_module_needs_its_inputs_shape(file: Path) -> None:
     model = resolve(f"{file}:module", input_shape=(4,))
     assert isinstance(model.module, nn.Linear) and model.name == "module" and model.spec == f"{file}:module"
     assert (model.input_shape, model.loss) == ((4,), "cross_entropy")
-    assert "input's shape is not known; return (module, example_input) or give --input-shape" in refusal(
+    assert "input's shape is not known; return (module, example_input) or give input_shape=" in refusal(
         f"{file}:module"
     )
 
