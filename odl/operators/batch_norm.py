@@ -140,8 +140,8 @@ class BatchNorm(Operator):
         saved = {"batch_mean": batch_mean, "batch_inverse_deviation": inverse} if self.training else {}
         return {"y": y, **saved}
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
-        """batch_norm_train or batch_norm_frozen."""
         x = request.present("x")
         context = {"T": x.dtype, "P": request.present("gamma").dtype}
         scalars = {"eps": Number(self.eps), "low": Number(self.low), "high": Number(self.high)}
@@ -199,8 +199,8 @@ class BatchNormGradient(Operator):
         every = {"dx": dx, "dgamma": dgamma, "dbeta": dbeta}
         return {name: value for name, value in every.items() if name in self._wanted_names}
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
-        """batch_norm_train_gradient or batch_norm_frozen_gradient."""
         x = request.present("x")
         gradients = (request.outputs.get(name) for name in ("dgamma", "dbeta"))
         context: Specialisation = {

@@ -62,8 +62,8 @@ class Relu(Operator):
     def reference(self, *, x: Array) -> dict[str, Array]:
         return {"y": clamp(x, self.low, self.high)}
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
-        """relu."""
         return _elementwise(self, request)
 
 
@@ -90,8 +90,8 @@ class ReluGradient(Operator):
     def reference(self, *, dy: Array, y: Array) -> dict[str, Array]:
         return {"dx": np.where((y > self.low) & (y < self.high), dy, np.zeros_like(dy))}
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
-        """relu_gradient."""
         return _elementwise(self, request)
 
 
@@ -116,8 +116,8 @@ class Add(Operator):
     def reference(self, *, a: Array, b: Array) -> dict[str, Array]:
         return {"y": clamp(a + b, self.low, self.high)}
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
-        """add."""
         return _elementwise(self, request)
 
 

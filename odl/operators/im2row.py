@@ -18,7 +18,7 @@ from odl.kernels.call import KernelCall
 from odl.kernels.signature import Direction, Kernel, Operand
 from odl.kernels.tiling import ConvolutionTiling, Tile, Tiling
 from odl.operators.base import KernelRequest, Operator
-from odl.operators.convolution import CONV2D_SHAPE, Window, shape_struct
+from odl.operators.window import CONV2D_SHAPE, Window, shape_struct
 
 _AS_FORWARD = ConvolutionTiling("forward")
 
@@ -69,8 +69,8 @@ class Im2Row(Operator):
         taps = [padded[:, :, r, c] for _, _, r, c in self.window.taps(rows, columns)]
         return {"rows": np.concatenate(taps, axis=1).reshape(n, -1, rows, columns)}
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
-        """im2row."""
         x, rows = request.present("x"), request.present("rows")
         shape = shape_struct(self.window, x.shape, rows.shape)
         return self.call(request, {"T": x.dtype}, shape)

@@ -19,17 +19,16 @@ from odl.graph.operator import Array, Shape
 from odl.kernels.call import KernelCall
 from odl.kernels.signature import Kernel
 from odl.operators.base import INFINITY, KernelRequest, Operator, clamp
-from odl.operators.convolution import (
-    CONV2D_FORWARD,
+from odl.operators.channel_sum import ChannelSum
+from odl.operators.convolution import CONV2D_FORWARD, Conv2d
+from odl.operators.convolution_gradients import (
     CONV2D_INPUT_GRADIENT,
     CONV2D_WEIGHT_GRADIENT,
-    ChannelSum,
-    Conv2d,
     Conv2dInputGradient,
     Conv2dWeightGradient,
-    Window,
 )
 from odl.operators.lowering import Lowering, Transposed, lowers
+from odl.operators.window import Window
 
 _POINT = Window((1, 1))
 
@@ -96,8 +95,8 @@ class Linear(Operator):
             y = y + addend
         return {"y": clamp(y, self.low, self.high)}
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
-        """conv2d_forward."""
         return Conv2d(_POINT, low=self.low, high=self.high).kernel(_as_convolution(request))
 
 
@@ -135,8 +134,8 @@ class LinearInputGradient(Operator):
             dx = np.where((mask > self.low) & (mask < self.high), dx, 0)
         return {"dx": dx}
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
-        """conv2d_input_gradient."""
         request = _as_convolution(request)
         operator = Conv2dInputGradient(_POINT, request.present("dx").shape, low=self.low, high=self.high)
         return operator.kernel(request)
@@ -167,8 +166,8 @@ class LinearWeightGradient(Operator):
     def reference(self, *, x: Array, dy: Array) -> dict[str, Array]:
         return {"dw": dy.T @ x}
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
-        """conv2d_weight_gradient."""
         request = _as_convolution(request)
         return Conv2dWeightGradient(_POINT, request.present("dw").shape).kernel(request)
 

@@ -83,8 +83,8 @@ class CrossEntropy(Operator):
         gradient = softmax * target.sum(axis=1, keepdims=True) - target
         return {"loss": np.array([loss]), "dlogits": gradient * sample_weight[:, None] / len(logits)}
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
-        """cross_entropy."""
         return _loss_call(self, request)
 
 
@@ -109,8 +109,8 @@ class MeanSquaredError(Operator):
         loss = np.array([(weight * error**2).mean()])
         return {"loss": loss, "dprediction": 2 * weight * error / prediction.size}
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
-        """mean_squared_error."""
         return _loss_call(self, request)
 
 

@@ -44,8 +44,8 @@ class Refresh(Operator):
     def reference(self, **arrays: Array) -> dict[str, Array]:
         return {}
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
-        """cast."""
         master, copy = request.present("parameter"), request.present("copy")
         return self.call(request, {"S": master.dtype, "D": copy.dtype}, _flat(master))
 
@@ -71,7 +71,7 @@ class Clear(Operator):
     def reference(self, **arrays: Array) -> dict[str, Array]:
         return {}
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
-        """fill."""
         target = request.present("accumulator")
         return self.call(request, {"T": target.dtype}, _flat(target), {"value": Number(0.0)})

@@ -1,4 +1,4 @@
-"""Average, max and global average pooling and their gradients. Shapes: x [N,C,H,W], y [N,C,OH,OW]."""
+"""Average and max pooling and their gradients. Shapes: x [N,C,H,W], y [N,C,OH,OW]."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from odl.errors import InputError
 from odl.graph.ir import DType, Role
 from odl.graph.operator import Array, Shape
 from odl.kernels.call import KernelCall
-from odl.kernels.signature import LAYOUT_SHAPE, Direction, Kernel, Operand, ShapeStruct
+from odl.kernels.signature import Direction, Kernel, Operand, ShapeStruct
 from odl.kernels.tiling import CHANNELS
 from odl.operators.base import KernelRequest, Operator
-from odl.operators.convolution import Window
-from odl.operators.lowering import Expanded, Lowering, lowers
+from odl.operators.lowering import Lowering, lowers
+from odl.operators.window import Window
 
 POOL_SHAPE = ShapeStruct(
     "odl_pool_shape",
@@ -31,10 +31,6 @@ AVERAGE_POOL_GRADIENT = Kernel("average_pool_gradient", POOL_SHAPE, (_DY, _DX), 
 MAX_POOL = Kernel("max_pool", POOL_SHAPE, (_X, _Y, Operand("winner", "u8", Direction.WRITE)), tiling=CHANNELS)
 MAX_POOL_GRADIENT = Kernel(
     "max_pool_gradient", POOL_SHAPE, (_DY, Operand("winner", "u8"), _DX), tiling=CHANNELS
-)
-GLOBAL_AVERAGE_POOL = Kernel("global_average_pool", LAYOUT_SHAPE, (_X, _Y), tiling=CHANNELS)
-GLOBAL_AVERAGE_POOL_GRADIENT = Kernel(
-    "global_average_pool_gradient", LAYOUT_SHAPE, (_DY, _DX), tiling=CHANNELS
 )
 
 
@@ -67,6 +63,7 @@ class _Pooling(Operator):
             "divisor_override": 0,
         }
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
         """The pooling's own."""
         first = next(iter(request.outputs.values()))
@@ -196,63 +193,6 @@ class MaxPoolGradient(_Pooling):
         return {"dx": self.window.crop(padded)}
 
 
-def _global_call(operator: Operator, request: KernelRequest, image: Shape) -> KernelCall:
-    (result,) = request.outputs.values()
-    shape = dict(zip(("batch", "channels", "height", "width"), image, strict=True))
-    return operator.call(request, {"T": result.dtype}, {name: shape[name] for name in LAYOUT_SHAPE.fields})
-
-
-@dataclass(frozen=True)
-class GlobalAveragePool(Operator):
-    """Mean over height and width; input x, output [N,C,1,1] or [N,C]."""
-
-    inputs: ClassVar[tuple[str, ...]] = ("x",)
-    outputs: ClassVar[tuple[str, ...]] = ("y",)
-    signature: ClassVar[Kernel] = GLOBAL_AVERAGE_POOL
-    keep: bool = True
-
-    @override
-    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
-        n, c = inputs["x"][:2]
-        return {"y": (n, c, 1, 1) if self.keep else (n, c)}
-
-    @override
-    def reference(self, *, x: Array) -> dict[str, Array]:
-        return {"y": x.mean(axis=(2, 3), keepdims=self.keep)}
-
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        """global_average_pool."""
-        return _global_call(self, request, request.present("x").shape)
-
-
-@dataclass(frozen=True)
-class GlobalAveragePoolGradient(Operator):
-    """dx = dy / (H W) everywhere; input dy."""
-
-    inputs: ClassVar[tuple[str, ...]] = ("dy",)
-    outputs: ClassVar[tuple[str, ...]] = ("dx",)
-    signature: ClassVar[Kernel] = GLOBAL_AVERAGE_POOL_GRADIENT
-    input_shape: Shape
-
-    @property
-    @override
-    def pass_name(self) -> str:
-        return "input_gradient"
-
-    @override
-    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
-        return {"dx": self.input_shape}
-
-    @override
-    def reference(self, *, dy: Array) -> dict[str, Array]:
-        n, c, h, w = self.input_shape
-        return {"dx": np.broadcast_to(dy.reshape(n, c, 1, 1) / (h * w), self.input_shape).astype(dy.dtype)}
-
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        """global_average_pool_gradient."""
-        return _global_call(self, request, self.input_shape)
-
-
 def _pool_window(
     lowering: Lowering, node: Any, x: Any, kernel: Any, stride: Any, padding: Any, ceil: bool
 ) -> Window:
@@ -319,53 +259,3 @@ def lower_max_pool_backward(lowering: Lowering, node: Any) -> None:
     operator = MaxPoolGradient(window, lowering.shape(x))
     operands = {"dy": lowering.name(dy), "winner": lowering.name(indices)}
     lowering.emit(node, operator, operands, Role.GRADIENT)
-
-
-@lowers("aten.mean.dim")
-def lower_mean(lowering: Lowering, node: Any) -> None:
-    """Mean over height and width."""
-    x, axes = node.args[0], node.args[1]
-    keep = bool(node.args[2]) if len(node.args) > 2 else False
-    rank = len(lowering.shape(x))
-    if rank != 4 or sorted(axis % rank for axis in axes) != [2, 3]:
-        raise InputError(f"{lowering.where(node)}: only the mean over height and width is supported")
-    lowering.emit(node, GlobalAveragePool(keep), {"x": lowering.name(x)}, Role.ACTIVATION)
-
-
-@lowers("aten._adaptive_avg_pool2d.default", "aten.adaptive_avg_pool2d.default")
-def lower_adaptive_average_pool(lowering: Lowering, node: Any) -> None:
-    """Adaptive pooling to 1x1."""
-    x, size = node.args[:2]
-    if list(size) != [1, 1]:
-        raise InputError(
-            f"{lowering.where(node)}: adaptive pooling is supported to 1x1 only, got {list(size)}"
-        )
-    lowering.emit(node, GlobalAveragePool(), {"x": lowering.name(x)}, Role.ACTIVATION)
-
-
-@lowers("aten._adaptive_avg_pool2d_backward.default")
-def lower_adaptive_average_pool_backward(lowering: Lowering, node: Any) -> None:
-    """Gradient of adaptive pooling to 1x1."""
-    dy, x = node.args[:2]
-    operator = GlobalAveragePoolGradient(lowering.shape(x))
-    lowering.emit(node, operator, {"dy": lowering.name(dy)}, Role.GRADIENT)
-
-
-@lowers("aten.expand.default", part=True)
-def lower_expand(lowering: Lowering, node: Any) -> None:
-    """A broadcast, which only the gradient of a mean takes up."""
-    lowering.set(node, Expanded(lowering.name(node.args[0]), lowering.shape(node)))
-
-
-@lowers("aten.div.Scalar", part=True)
-def lower_division(lowering: Lowering, node: Any) -> None:
-    """The gradient of a mean over height and width: a broadcast divided by H W."""
-    operand, divisor = lowering.operand(node.args[0]), float(node.args[1])
-    if isinstance(operand, Expanded) and len(operand.shape) == 4:
-        before = lowering.values[operand.name].shape
-        n, c, h, w = operand.shape
-        if divisor == h * w and before == (n, c, 1, 1):
-            operator = GlobalAveragePoolGradient(operand.shape)
-            lowering.emit(node, operator, {"dy": operand.name}, Role.GRADIENT)
-            return
-    raise InputError(f"{lowering.where(node)}: division is not supported")

@@ -40,6 +40,7 @@ class Reshape(Operator):
     def reference(self, *, x: Array) -> dict[str, Array]:
         return {"y": x.reshape(self.shape)}
 
+    @override
     def kernel(self, request: KernelRequest) -> None:
         """Nothing runs."""
 
@@ -63,8 +64,8 @@ class ChangeLayout(Operator):
         """The identity: references work in PyTorch's order."""
         return {"y": x}
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
-        """change_layout."""
         n, c, h, w = self.image
         context: Specialisation = {
             "T": request.present("y").dtype,
@@ -98,6 +99,7 @@ class Pad(Operator):
         top, left, bottom, right = (max(0, -amount) for amount in self.amounts)
         return {"y": x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]}
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
         """Refused: only padding that a convolution takes on is supported."""
         raise InputError(

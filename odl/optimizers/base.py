@@ -170,6 +170,7 @@ class Update(Operator):
         """Entries of the specialisation besides W, C, G and weight_decay."""
         return {}
 
+    @override
     def kernel(self, request: KernelRequest) -> KernelCall:
         """The optimizer's kernel, flat over the parameter's elements."""
         parameter, gradient = request.present("parameter"), request.present("gradient")

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from odl.graph import AbstractOperator, Graph, Node
 from odl.operators.batch_norm import BatchNorm
-from odl.operators.convolution import Conv2d, Conv2dInputGradient
+from odl.operators.convolution import Conv2d
+from odl.operators.convolution_gradients import Conv2dInputGradient
 from odl.operators.elementwise import Add, Relu, ReluGradient
 from odl.operators.linear import Linear, LinearInputGradient
 from odl.passes.rewrite import sole_consumer

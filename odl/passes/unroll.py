@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from odl.graph.ir import Graph, Layout, Node, Role, Value
-from odl.operators.convolution import Conv2d, Conv2dWeightGradient, Window
+from odl.operators.convolution import Conv2d
+from odl.operators.convolution_gradients import Conv2dWeightGradient
 from odl.operators.im2row import Im2Row
+from odl.operators.window import Window
 
 #: Most input channels for which rows are made: with more, a row of a window is long enough by itself.
 MOST_CHANNELS = 3

@@ -24,11 +24,10 @@ from typing import Any
 
 from odl.kernels.call import KernelCall, Variant
 from odl.kernels.signature import Kernel
-from odl.operators.convolution import (
-    CONV2D_FORWARD,
+from odl.operators.convolution import CONV2D_FORWARD, DEPTHWISE_FORWARD
+from odl.operators.convolution_gradients import (
     CONV2D_INPUT_GRADIENT,
     CONV2D_WEIGHT_GRADIENT,
-    DEPTHWISE_FORWARD,
     DEPTHWISE_INPUT_GRADIENT,
     DEPTHWISE_WEIGHT_GRADIENT,
 )

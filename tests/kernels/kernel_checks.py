@@ -16,9 +16,9 @@ import torch
 from torch.nn import functional as F
 
 from odl.kernels.call import Argument, Number, Tensor
-from odl.operators.convolution import Window, shape_struct
 from odl.operators.im2row import Im2Row
 from odl.operators.pooling import POOL_SHAPE
+from odl.operators.window import Window, shape_struct
 from odl.optimizers import OPTIMIZERS
 from odl.optimizers.base import RunTimeScalar
 from tests.kernels.cases import TYPES, optimizer_of, update_call

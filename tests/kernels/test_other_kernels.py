@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odl.operators.convolution import Window
+from odl.operators.window import Window
 from odl.optimizers import OPTIMIZERS
 from tests.kernels.cases import TYPES
 from tests.kernels.kernel_checks import (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from odl.graph import Graph, Layout, Node, Role, Value
-from odl.operators.convolution import Conv2d, Conv2dInputGradient, Window
+from odl.operators.convolution import Conv2d
+from odl.operators.convolution_gradients import Conv2dInputGradient
 from odl.operators.elementwise import Add, Relu, ReluGradient
+from odl.operators.window import Window
 
 
 def image(name: str, channels: int = 2, role: Role = Role.ACTIVATION) -> Value:

@@ -17,14 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from odl.graph import Layout
 from odl.operators.base import Operator, clamp
 from odl.operators.batch_norm import BatchNorm, BatchNormGradient
-from odl.operators.convolution import (
-    ChannelSum,
-    Conv2d,
-    Conv2dInputGradient,
-    Conv2dWeightGradient,
-    Window,
-)
+from odl.operators.channel_sum import ChannelSum
+from odl.operators.convolution import Conv2d
+from odl.operators.convolution_gradients import Conv2dInputGradient, Conv2dWeightGradient
 from odl.operators.elementwise import Add, Relu, ReluGradient
+from odl.operators.global_pooling import GlobalAveragePool, GlobalAveragePoolGradient
 from odl.operators.im2row import Im2Row
 from odl.operators.linear import Linear, LinearInputGradient, LinearWeightGradient
 from odl.operators.loss import CrossEntropy, MeanSquaredError
@@ -32,12 +29,11 @@ from odl.operators.optimizer import Clear, Refresh
 from odl.operators.pooling import (
     AveragePool,
     AveragePoolGradient,
-    GlobalAveragePool,
-    GlobalAveragePoolGradient,
     MaxPool,
     MaxPoolGradient,
 )
 from odl.operators.shape import ChangeLayout, Pad, Reshape, same_bytes
+from odl.operators.window import Window
 from odl.optimizers.adam import AdamUpdate
 from odl.optimizers.sgd import SgdUpdate
 

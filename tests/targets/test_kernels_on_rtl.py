@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from odl.operators.convolution import FORWARD_TILE, INPUT_GRADIENT_TILE
+from odl.operators.convolution import FORWARD_TILE
+from odl.operators.convolution_gradients import INPUT_GRADIENT_TILE
 from odl.targets.cv32e40p.description import Cluster
 from tests.kernels import conv_library
 from tests.kernels.conv_library import (

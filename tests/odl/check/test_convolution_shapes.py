@@ -23,13 +23,10 @@ from odl.graph.ir import DType, Layout, Role, Value
 from odl.graph.operator import Array
 from odl.kernels.call import KernelCall, Number, Tensor
 from odl.operators.base import KernelRequest, Operator
-from odl.operators.convolution import (
-    ChannelSum,
-    Conv2d,
-    Conv2dInputGradient,
-    Conv2dWeightGradient,
-    Window,
-)
+from odl.operators.channel_sum import ChannelSum
+from odl.operators.convolution import Conv2d
+from odl.operators.convolution_gradients import Conv2dInputGradient, Conv2dWeightGradient
+from odl.operators.window import Window
 from odl.precision import Precision
 from odl.project.layout import from_memory, to_memory
 from odl.project.programs import STEP

@@ -19,8 +19,10 @@ import odl
 from odl.compiler import Compiled, compile_network
 from odl.errors import InputError
 from odl.kernels.tiling import CHANNELS, FLAT, ConvolutionTiling, Slice, ranges
-from odl.operators.convolution import Conv2d, Conv2dInputGradient, Conv2dWeightGradient, Window
+from odl.operators.convolution import Conv2d
+from odl.operators.convolution_gradients import Conv2dInputGradient, Conv2dWeightGradient
 from odl.operators.im2row import Im2Row, Im2RowTiling
+from odl.operators.window import Window
 from odl.options import Options
 from odl.plan.staging import Staging, Transfer, WaitForStores
 from odl.plan.tasks import Block

@@ -14,7 +14,8 @@ from odl.codegen.kernels import RenderedKernel
 from odl.graph.ir import DType
 from odl.kernels.call import Argument, KernelCall, Number, Tensor, Variant
 from odl.kernels.signature import Kernel, Parameter, Scalar, Specialisation
-from odl.operators.convolution import CONV2D_FORWARD, CONV2D_WEIGHT_GRADIENT, DEPTHWISE_FORWARD
+from odl.operators.convolution import CONV2D_FORWARD, DEPTHWISE_FORWARD
+from odl.operators.convolution_gradients import CONV2D_WEIGHT_GRADIENT
 from odl.targets.cv32e40p.description import Cluster, InstructionCache
 from odl.tune import texts
 from odl.tune.key import case_key, variant_key

@@ -1,0 +1,57 @@
+"""The sum over everything but the channels: the gradient of a convolution's or a dense layer's bias."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from typing_extensions import override
+
+from odl.graph.operator import Array, Shape
+from odl.kernels.call import KernelCall
+from odl.kernels.signature import (
+    CHANNEL_SHAPE,
+    Direction,
+    Kernel,
+    Operand,
+    Specialisation,
+)
+from odl.kernels.tiling import CHANNELS
+from odl.operators.base import KernelRequest, Operator
+
+CHANNEL_SUM = Kernel(
+    "channel_sum",
+    CHANNEL_SHAPE,
+    (Operand("dy", "T"), Operand("db", "G", Direction.WRITE, updated_with="accumulate")),
+    tiling=CHANNELS,
+)
+
+
+@dataclass(frozen=True)
+class ChannelSum(Operator):
+    """Bias gradient: the sum of dy over everything but the channels, always in fp32; input dy."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("dy",)
+    outputs: ClassVar[tuple[str, ...]] = ("db",)
+    signature: ClassVar[Kernel] = CHANNEL_SUM
+
+    @property
+    @override
+    def pass_name(self) -> str:
+        return "weight_gradient"
+
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        return {"db": (inputs["dy"][1],)}
+
+    @override
+    def reference(self, *, dy: Array) -> dict[str, Array]:
+        return {"db": dy.sum(axis=tuple(axis for axis in range(dy.ndim) if axis != 1))}
+
+    @override
+    def kernel(self, request: KernelRequest) -> KernelCall:
+        dy, db = request.present("dy"), request.present("db")
+        channels = dy.shape[1]
+        context: Specialisation = {"T": dy.dtype, "G": db.dtype, "accumulate": request.accumulate}
+        return self.call(request, context, {"pixels": dy.count // channels, "channels": channels})
