@@ -10,8 +10,16 @@ from typing import Any
 
 from odl.codegen.kernels import KernelSet, environment
 from odl.codegen.names import comment_text, float_literal
-from odl.codegen.programs import C_TYPES, ShapeSet, kernel_calls, program_context, serving_functions
-from odl.codegen.staged import staged_context
+from odl.codegen.programs import (
+    C_TYPES,
+    ProgramText,
+    ShapeSet,
+    ShapeText,
+    kernel_calls,
+    program_text,
+    serving_functions,
+)
+from odl.codegen.staged import staged_text
 from odl.graph.ir import DType, Graph, Role, Value
 from odl.optimizers.base import RunTimeScalar
 from odl.plan.incoming import Incoming, incoming
@@ -106,8 +114,8 @@ class NetContext:
     batch: int
     learning_rate_text: str
     scalars: Sequence[ScalarText]
-    shapes: Sequence[Mapping[str, Any]]
-    programs: Sequence[Mapping[str, Any]]
+    shapes: Sequence[ShapeText]
+    programs: Sequence[ProgramText]
     served_by: Mapping[str, str]
     io: Mapping[str, Interface]
     initial: Sequence[InitialTensor]
@@ -132,9 +140,10 @@ def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialT
     dynamic = options.dtype is Precision.MIXED
     shapes = ShapeSet(kernel_calls(list(schedule.programs.values())))
     programs = [
-        program_context(index, name, program, kernels, shapes, dynamic and name.watches_overflow)
-        | ({} if program.staging is None else staged_context(program, kernels, shapes))
-        for index, (name, program) in enumerate(schedule.programs.items())
+        (program_text if planned.staging is None else staged_text)(
+            index, program, planned, kernels, shapes, dynamic and program.watches_overflow
+        )
+        for index, (program, planned) in enumerate(schedule.programs.items())
     ]
     scalars = options.optimizer.scalars(options.initial_loss_scale)
     local = schedule.local
@@ -155,13 +164,11 @@ def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialT
         dynamic_scale=dynamic,
         cross_entropy=options.loss == "cross_entropy",
         has_refresh=REFRESH in schedule.programs,
-        has_skip=any(program["name"] == SKIP.name and program["nodes"] for program in programs),
+        has_skip=any(program.program == SKIP and program.nodes for program in programs),
         several_targets=len([item for item in schedule.programs if Role.TARGET in item.takes]) > 1,
         incoming=None if local is None else incoming(network.input_value, local.arena_bytes),
         ahead=AHEAD,
-        strided=frozenset(
-            str(move["kind"]) for program in programs for move in _all_moves(program) if move.get("line")
-        ),
+        strided=frozenset(move.kind for program in programs for move in program.moves if move.line),
         input_size=network.input_value.count,
         input_shape=_shape_text(network.input_value),
         output_size=network.output_value.count,
@@ -169,7 +176,7 @@ def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialT
         batch=network.batch,
         learning_rate_text=f"{options.optimizer.lr:g}",
         scalars=[_scalar(scalar) for scalar in scalars],
-        shapes=shapes.context(),
+        shapes=shapes.texts(),
         programs=programs,
         served_by=serving_functions(programs),
         io={item.name: _interface(item, planned) for item, planned in schedule.programs.items()},
@@ -240,13 +247,6 @@ def _interface(program: Program, planned: PlannedProgram) -> Interface:
 
 def _with_role(graph: Graph, role: Role) -> Value | None:
     return next((value for value in graph.values.values() if value.role is role), None)
-
-
-def _all_moves(program: Mapping[str, Any]) -> list[dict[str, Any]]:
-    moves = list(program["finish"])
-    for task in program["tasks"]:
-        moves += [*task["before"], *task["beside"], *task["publish"]]
-    return moves
 
 
 def _scalar(scalar: RunTimeScalar) -> ScalarText:

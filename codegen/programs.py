@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
 from odl.codegen.kernels import KernelSet
 from odl.codegen.names import comment_text, float_literal, unique_identifiers
@@ -13,6 +13,109 @@ from odl.plan.program import BoundNode, PlannedProgram
 from odl.project.programs import Program
 
 C_TYPES = {DType.F16: "odl_f16", DType.F32: "odl_f32", DType.U8: "uint8_t"}
+
+
+@dataclass(frozen=True)
+class ShapeText:
+    """A constant shape: its struct, name and fields."""
+
+    type: str
+    name: str
+    fields: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """A tensor's declaration; `memory` is the macro that makes its address of the offset."""
+
+    name: str
+    type: str
+    offset: int
+    memory: str = "NET_AT"
+
+
+@dataclass(frozen=True)
+class CallText:
+    """A node's call; `index` is the node's number in the manifest."""
+
+    index: int
+    function: str
+    comment: str = ""
+    arguments: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Move:
+    """A command to the DMA engine: "fetch" or "store" with addresses, or "stores" or "fetches" to wait for them."""
+
+    kind: str
+    slot: int | None = None
+    l1: int = 0
+    l2: int = 0
+    bytes: int = 0
+    line: int = 0
+    stride: int = 0
+    tensor: str = ""
+
+
+@dataclass(frozen=True)
+class TaskText:
+    """A task: its call, the moves before it, beside it and after it, and what is waited for in between."""
+
+    call: CallText
+    tensors: Sequence[Pointer]
+    before: Sequence[Move]
+    beside: Sequence[Move]
+    publish: Sequence[Move]
+    slot: int
+    awaited: int | None
+    wait_for_stores: bool
+    done: bool
+
+
+@dataclass(frozen=True)
+class ProgramText:
+    """What net.c says about one program: calls of its nodes, or tasks where it is staged, with their pointers."""
+
+    index: int
+    program: Program
+    watches_overflow: bool
+    tensors: Sequence[Pointer] = ()
+    nodes: Sequence[CallText] = ()
+    tasks: Sequence[TaskText] = ()
+    finish: Sequence[Move] = ()
+
+    @property
+    def name(self) -> str:
+        """The program's name."""
+        return self.program.name
+
+    @property
+    def title(self) -> str:
+        """The program in words."""
+        return self.program.title
+
+    @property
+    def takes_input(self) -> bool:
+        """Whether the network's input comes in at its begin."""
+        return Role.INPUT in self.program.takes
+
+    @property
+    def takes_target(self) -> bool:
+        """Whether the target comes in at its begin."""
+        return Role.TARGET in self.program.takes
+
+    @property
+    def moves(self) -> list[Move]:
+        """Every command to the DMA engine."""
+        return [
+            *self.finish,
+            *(m for task in self.tasks for m in (*task.before, *task.beside, *task.publish)),
+        ]
+
+    def same_body(self, other: ProgramText) -> bool:
+        """Whether one C function can run both."""
+        return replace(self, index=other.index, program=other.program) == other
 
 
 class ShapeSet:
@@ -31,64 +134,41 @@ class ShapeSet:
         """The C constant that holds a call's shape."""
         return self._names[_shape_key(call)]
 
-    def context(self) -> list[dict[str, Any]]:
+    def texts(self) -> list[ShapeText]:
         """Every shape, in the order of their first calls."""
-        return [
-            {"type": kind, "name": name, "fields": dict(fields)}
-            for (kind, fields), name in self._names.items()
-        ]
+        return [ShapeText(kind, name, dict(fields)) for (kind, fields), name in self._names.items()]
 
 
 def _shape_key(call: KernelCall) -> tuple[str, tuple[tuple[str, int], ...]]:
     return call.kernel.shape.name, tuple(call.shape.items())
 
 
-def program_context(
+def program_text(
     index: int,
-    name: Program,
-    program: PlannedProgram,
+    program: Program,
+    planned: PlannedProgram,
     kernels: KernelSet,
     shapes: ShapeSet,
     watches_overflow: bool,
-) -> dict[str, Any]:
-    """Everything that net.c says about one program."""
-    called = [item for item in program.nodes if item.call is not None and program.staging is None]
+) -> ProgramText:
+    """A program whose kernels work in the arena."""
+    called = [item for item in planned.nodes if item.call is not None]
     used = _used_values(called)
     names = unique_identifiers(used)
     tensors = [
-        {
-            "name": names[value],
-            "type": C_TYPES[program.graph.value(value).dtype],
-            "offset": program.offsets[value],
-        }
+        Pointer(names[value], C_TYPES[planned.graph.value(value).dtype], planned.offsets[value])
         for value in used
     ]
-    return {
-        "index": index,
-        "name": name.name,
-        "title": name.title,
-        "takes_input": Role.INPUT in name.takes,
-        "takes_target": Role.TARGET in name.takes,
-        "watches_overflow": watches_overflow,
-        "tasks": [],
-        "finish": [],
-        "tensors": tensors,
-        "nodes": [_node(number, item, program, names, kernels, shapes) for number, item in enumerate(called)],
-    }
+    nodes = [_node(number, item, planned, names, kernels, shapes) for number, item in enumerate(called)]
+    return ProgramText(index, program, watches_overflow, tensors, nodes)
 
 
-def serving_functions(programs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def serving_functions(programs: Sequence[ProgramText]) -> dict[str, str]:
     """By program, the one whose C function runs it: of programs with equal calls net.c holds only the last."""
     return {
-        str(program["name"]): next(
-            str(other["name"]) for other in reversed(programs) if _body(other) == _body(program)
-        )
+        program.name: next(other.name for other in reversed(programs) if other.same_body(program))
         for program in programs
     }
-
-
-def _body(program: Mapping[str, Any]) -> tuple[Any, ...]:
-    return program["tensors"], program["nodes"], program["tasks"], program["watches_overflow"]
 
 
 def _used_values(called: Sequence[BoundNode]) -> list[str]:
@@ -106,15 +186,10 @@ def _node(
     names: Mapping[str, str],
     kernels: KernelSet,
     shapes: ShapeSet,
-) -> dict[str, Any]:
+) -> CallText:
     call = item.call
     assert call is not None
-    return {
-        "index": number,
-        "comment": describe(item, program),
-        "function": kernels.name(call),
-        "arguments": call_arguments(call, shapes, names),
-    }
+    return CallText(number, kernels.name(call), describe(item, program), call_arguments(call, shapes, names))
 
 
 def call_arguments(call: KernelCall, shapes: ShapeSet, names: Mapping[str, str]) -> list[str]:

@@ -69,9 +69,8 @@ def render_project(network: Network) -> dict[str, str]:
     if makefile.exported:
         files["runtime/odl_runtime.h"] = text("odl_runtime.h.j2")
     files["Makefile"] = text("Makefile.j2", **vars(makefile), **makefile_flags())
-    described = manifest(
-        network, sorted(files), {"programs": context.programs, "state_bytes": context.state_bytes}
-    )
+    functions = [[node.function for node in program.nodes] for program in context.programs]
+    described = manifest(network, sorted(files), functions, context.state_bytes)
     files["manifest.json"] = json.dumps(described, indent=1) + "\n"
     return files
 

@@ -2,50 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from odl.codegen.kernels import KernelSet
 from odl.codegen.names import comment_text, unique_identifiers
-from odl.codegen.programs import C_TYPES, ShapeSet, call_arguments, describe
+from odl.codegen.programs import (
+    C_TYPES,
+    CallText,
+    Move,
+    Pointer,
+    ProgramText,
+    ShapeSet,
+    TaskText,
+    call_arguments,
+    describe,
+)
 from odl.plan.program import PlannedProgram
 from odl.plan.staging import AHEAD, Command, StagedTask, Transfer, WaitForStores
 from odl.plan.tasks import Block
+from odl.project.programs import Program
 
 
-def task_contexts(program: PlannedProgram, kernels: KernelSet, shapes: ShapeSet) -> list[dict[str, Any]]:
-    """Every task of a staged program, with the comment of its node, its pointers, call and transfers."""
-    assert program.staging is not None
+def staged_text(
+    index: int,
+    program: Program,
+    planned: PlannedProgram,
+    kernels: KernelSet,
+    shapes: ShapeSet,
+    watches_overflow: bool,
+) -> ProgramText:
+    """A program whose kernels work in the small memory."""
+    assert planned.staging is not None
+    tasks = _task_texts(planned, kernels, shapes)
+    nodes = [CallText(task.call.index, task.call.function) for task in tasks if task.done]
+    finish = _moves(planned, planned.staging.finish)
+    return ProgramText(index, program, watches_overflow, (), nodes, tasks, finish)
+
+
+def _task_texts(program: PlannedProgram, kernels: KernelSet, shapes: ShapeSet) -> list[TaskText]:
     numbers = node_numbers(program)
-    tasks = []
-    for number, staged in enumerate(program.staging.tasks):
+    texts = []
+    for number, staged in enumerate(_tasks(program)):
         task = staged.task
         tensors, names = _operands(program, staged)
-        tasks.append(
-            {
-                "index": numbers[task.node],
-                "comment": _comment(program, staged),
-                "function": kernels.name(task.call),
-                "arguments": call_arguments(task.call, shapes, names),
-                "tensors": tensors,
-                "before": _moves(program, staged.before),
-                "beside": _moves(program, staged.beside),
-                "slot": number % AHEAD,
-                "awaited": (number + 1) % AHEAD if staged.await_next else None,
-                "wait_for_stores": staged.wait_for_stores,
-                "publish": _moves(program, staged.publish),
-                "done": task.last_of_node,
-            }
+        arguments = call_arguments(task.call, shapes, names)
+        texts.append(
+            TaskText(
+                CallText(numbers[task.node], kernels.name(task.call), _comment(program, staged), arguments),
+                tensors,
+                _moves(program, staged.before),
+                _moves(program, staged.beside),
+                _moves(program, staged.publish),
+                slot=number % AHEAD,
+                awaited=(number + 1) % AHEAD if staged.await_next else None,
+                wait_for_stores=staged.wait_for_stores,
+                done=task.last_of_node,
+            )
         )
-    return tasks
-
-
-def staged_context(program: PlannedProgram, kernels: KernelSet, shapes: ShapeSet) -> dict[str, Any]:
-    """What net.c and manifest.json say of a staged program beside its name."""
-    assert program.staging is not None
-    tasks = task_contexts(program, kernels, shapes)
-    nodes = [{"index": task["index"], "function": task["function"]} for task in tasks if task["done"]]
-    return {"tasks": tasks, "nodes": nodes, "finish": _moves(program, program.staging.finish)}
+    return texts
 
 
 def node_numbers(program: PlannedProgram) -> dict[int, int]:
@@ -68,50 +82,39 @@ def _tasks(program: PlannedProgram) -> Sequence[StagedTask]:
     return program.staging.tasks
 
 
-def _operands(program: PlannedProgram, staged: StagedTask) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def _operands(program: PlannedProgram, staged: StagedTask) -> tuple[list[Pointer], dict[str, str]]:
     """Pointers to declare, and what each value's is called."""
     task = staged.task
     given = task.call.tensors
     names = unique_identifiers(list(dict.fromkeys(given.values())))
-    tensors = []
+    pointers = []
     for operand, value in given.items():
-        pointer = {
-            "name": names[value],
-            "type": C_TYPES[program.graph.value(value).dtype],
-            **_place(program, staged, task.operands[operand]),
-        }
-        if pointer not in tensors:
-            tensors.append(pointer)
-    return tensors, names
-
-
-def _place(program: PlannedProgram, staged: StagedTask, block: Block) -> dict[str, Any]:
-    if staged.task.staged:
-        return {"memory": "NET_L1", "offset": staged.addresses[block]}
-    return {"memory": "NET_AT", "offset": _arena_offset(program, block)}
+        block = task.operands[operand]
+        offset = staged.addresses[block] if task.staged else _arena_offset(program, block)
+        memory = "NET_L1" if task.staged else "NET_AT"
+        pointers.append(Pointer(names[value], C_TYPES[program.graph.value(value).dtype], offset, memory))
+    return list(dict.fromkeys(pointers)), names
 
 
 def _arena_offset(program: PlannedProgram, block: Block) -> int:
     return program.offsets[block.tensor] + block.part.offset
 
 
-def _moves(program: PlannedProgram, commands: Sequence[Command]) -> list[dict[str, Any]]:
-    return list(_each_move(program, commands))
+def _moves(program: PlannedProgram, commands: Sequence[Command]) -> list[Move]:
+    return [_move(program, command) for command in commands]
 
 
-def _each_move(program: PlannedProgram, commands: Sequence[Command]) -> Iterator[dict[str, Any]]:
-    for command in commands:
-        if not isinstance(command, Transfer):
-            yield {"kind": "stores" if isinstance(command, WaitForStores) else "fetches"}
-            continue
-        part = command.block.part
-        yield {
-            "kind": "fetch" if command.inward else "store",
-            "slot": None if command.due is None else command.due % AHEAD,
-            "l1": command.address,
-            "l2": _arena_offset(program, command.block),
-            "bytes": part.count,
-            "line": part.line if part.lines > 1 else 0,
-            "stride": part.stride,
-            "tensor": comment_text(command.block.tensor),
-        }
+def _move(program: PlannedProgram, command: Command) -> Move:
+    if not isinstance(command, Transfer):
+        return Move("stores" if isinstance(command, WaitForStores) else "fetches")
+    part = command.block.part
+    return Move(
+        "fetch" if command.inward else "store",
+        slot=None if command.due is None else command.due % AHEAD,
+        l1=command.address,
+        l2=_arena_offset(program, command.block),
+        bytes=part.count,
+        line=part.line if part.lines > 1 else 0,
+        stride=part.stride,
+        tensor=comment_text(command.block.tensor),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,13 @@ def is_manifest(found: object) -> bool:
     return isinstance(found, dict) and "odl" in found and isinstance(found.get("files"), list)
 
 
-def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any]) -> dict[str, Any]:
-    """Memory, MACs, options, tensors with their addresses, and the programs' nodes in order."""
+def manifest(
+    network: Network, files: Sequence[str], functions: Sequence[Sequence[str]], state_bytes: int
+) -> dict[str, Any]:
+    """Memory, MACs, options, tensors with their addresses, and the programs' nodes in order.
+
+    `functions` names, for each program, the C functions of its nodes that have a kernel.
+    """
     schedule = network.schedule
     return {
         "odl": FORMAT,
@@ -82,7 +87,7 @@ def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any])
                         "op": type(item.node.operator).__name__,
                         "pass": item.node.operator.pass_name,
                         "macs": item.macs,
-                        "kernel": kernel["function"],
+                        "kernel": function,
                         "clamp": _clamp(item.node.operator),
                         **traffic(program, item.node),
                         "writes": [
@@ -93,16 +98,16 @@ def manifest(network: Network, files: Sequence[str], context: Mapping[str, Any])
                             for value in item.node.writes
                         ],
                     }
-                    for item, kernel in zip(
+                    for item, function in zip(
                         (item for item in program.nodes if item.call is not None),
-                        context["programs"][index]["nodes"],
+                        functions[index],
                         strict=True,
                     )
                 ],
             }
             for index, (name, program) in enumerate(schedule.programs.items())
         ],
-        "state_bytes": context["state_bytes"],
+        "state_bytes": state_bytes,
         "files": list(files),
     }
 
