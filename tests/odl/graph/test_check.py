@@ -16,7 +16,7 @@ from odl.passes.optimizer import insert_updates
 from odl.passes.precision import apply_precision
 from odl.passes.rewrite import Pass, run_passes
 from odl.precision import Precision
-from tests.odl.graphs import build, node, traced_step, train_norms
+from tests.odl.graph.examples import build, node, traced_step, train_norms
 
 
 @pytest.fixture(scope="module")

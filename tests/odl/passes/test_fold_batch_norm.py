@@ -12,7 +12,7 @@ from odl.errors import InputError
 from odl.operators.batch_norm import BatchNorm
 from odl.options import Options
 from odl.passes.fold_batch_norm import Folded, fold_batch_norm
-from tests.odl.graphs import (
+from tests.odl.graph.examples import (
     build,
     traced_inference,
 )

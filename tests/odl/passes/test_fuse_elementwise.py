@@ -9,13 +9,13 @@ from torch import nn
 from odl.graph import Graph, Node, Role, Value
 from odl.operators.linear import Linear, LinearInputGradient
 from odl.passes.fuse import fuse_elementwise
-from tests.odl.graphs import (
+from tests.odl.graph.by_hand import IMAGE, add, back, by_hand, conv, mask, relu
+from tests.odl.graph.examples import (
     Residual,
     lines,
     traced_inference,
     traced_step,
 )
-from tests.odl.graphs_by_hand import IMAGE, add, back, by_hand, conv, mask, relu
 
 
 def fused(nodes: list[Node], *outputs: str, gradients: dict[str, str] | None = None) -> list[str]:

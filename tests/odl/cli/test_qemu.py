@@ -13,7 +13,7 @@ from odl.errors import MissingToolError
 from odl.targets.common.toolchain import find_toolchain
 from odl.targets.qemu.emulator import find_qemu
 
-MODEL = f"{Path(__file__).parents[1] / 'networks.py'}:factory"
+MODEL = f"{Path(__file__).parents[2] / 'networks.py'}:factory"
 
 
 @pytest.fixture

@@ -23,13 +23,13 @@ from odl.passes.layout import choose_layouts
 from odl.passes.optimizer import TrainingGraphs, insert_updates
 from odl.passes.precision import apply_precision
 from odl.precision import Precision
-from tests.odl.graphs import (
+from tests.odl.graph.by_hand import CONV, by_hand, mask
+from tests.odl.graph.examples import (
     build,
     node,
     traced_step,
     train_norms,
 )
-from tests.odl.graphs_by_hand import CONV, by_hand, mask
 
 # --- apply_precision ----------------------------------------------------------------------------------
 

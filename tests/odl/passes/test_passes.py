@@ -22,7 +22,8 @@ from odl.passes.layout import choose_layouts
 from odl.passes.rewrite import remove_dead_code
 from odl.passes.select import select_parameters
 from odl.passes.unroll import unroll_windows
-from tests.odl.graphs import (
+from tests.odl.graph.by_hand import IMAGE, back, by_hand, conv, relu
+from tests.odl.graph.examples import (
     EXAMPLES,
     PadConv,
     build,
@@ -31,8 +32,7 @@ from tests.odl.graphs import (
     traced_step,
     train_norms,
 )
-from tests.odl.graphs_by_hand import IMAGE, back, by_hand, conv, relu
-from tests.odl.interpret import interpret, state_of, torch_step
+from tests.odl.graph.interpret import interpret, state_of, torch_step
 
 PASSES: dict[str, Callable[[Graph], Graph]] = {
     "traced": lambda graph: graph,

@@ -18,7 +18,7 @@ from odl.graph import Layout, Role
 from odl.options import Options
 from odl.precision import Precision
 from odl.project.programs import STEP
-from tests.odl.graphs import build, lines, traced_inference, traced_step, train_norms
+from tests.odl.graph.examples import build, lines, traced_inference, traced_step, train_norms
 
 IMAGE = torch.zeros(2, 2, 6, 6)
 ROWS = torch.zeros(2, 4)

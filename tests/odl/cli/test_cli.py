@@ -14,7 +14,7 @@ import odl
 
 pytestmark = pytest.mark.usefixtures("private_cache")
 
-NETWORKS = Path(__file__).resolve().parents[1] / "networks.py"
+NETWORKS = Path(__file__).resolve().parents[2] / "networks.py"
 MODEL = f"{NETWORKS}:factory"
 COMMANDS = ("models", "compile", "run", "verify", "doctor")
 
