@@ -1,0 +1,59 @@
+"""What the documents name exists: files, folders, links, jobs of the Makefile."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+#: A path from the tree's root; `<name>` stands for any name.
+_PATH = re.compile(r"(?<![\w./:~$-])(?:odl|kernels|codegen|targets|tests|docs|benchmarks)/[\w./*<>-]*[\w/*>]")
+_LINK = re.compile(r"\]\(([^)#]+)")
+
+
+def paths(text: str) -> set[str]:
+    """The paths from the tree's root that a text names."""
+    return set(_PATH.findall(re.sub(r"https?://\S+", "", text)))
+
+
+def exists(path: str) -> bool:
+    return any(ROOT.glob(re.sub(r"<[^>]*>", "*", path.rstrip("/"))))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_paths_exist(document):
+    text = document.read_text(encoding="utf-8")
+    assert sorted(path for path in paths(text) if not exists(path)) == []
+    links = [link for link in _LINK.findall(text) if not link.startswith(("http:", "https:"))]
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_jobs_are_the_makefile_s(document):
+    jobs = set(re.findall(r"(?m)^([a-z]+):.* ## ", (ROOT / "Makefile").read_text(encoding="utf-8")))
+    named = re.findall(r"(?m)(?:`|^)make ([a-z]+)(?=[` ]|$)", document.read_text(encoding="utf-8"))
+    # Those of a generated project's Makefile, which docs/porting.md and CONTRIBUTING.md call inside one.
+    assert set(named) - jobs <= {"libnet", "device"}
+
+
+def test_every_document_is_in_the_index():
+    index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    linked = {(ROOT / "docs" / link).resolve() for link in _LINK.findall(index)}
+    assert {path for path in DOCUMENTS if path.name != "index.md"} <= linked
+
+
+def test_a_missing_path_is_seen():
+    assert paths("see `odl/graph/nothing.py`, targets/<name>/target.py and https://x.org/docs/a.md") == {
+        "odl/graph/nothing.py",
+        "targets/<name>/target.py",
+    }
+    assert not exists("odl/graph/nothing.py") and exists("odl/graph/")
+    assert exists("targets/<name>/__init__.py") and not exists("targets/<name>/nothing.py")
