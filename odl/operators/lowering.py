@@ -41,6 +41,44 @@ def lowers(*targets: str, part: bool = False) -> Callable[[Rule], Rule]:
     return register
 
 
+#: The FX nodes that an expression reads, by what they are to it.
+Reads = Mapping[str, Any]
+ExpressionRule = Callable[["Lowering", Any, Reads], None]
+
+
+@dataclass(frozen=True)
+class Expression:
+    """Several ATen nodes that one rule lowers together, as one operator."""
+
+    reads: Reads
+    rule: ExpressionRule
+
+
+_EXPRESSIONS: dict[str, list[tuple[Callable[[Any], Reads | None], ExpressionRule]]] = {}
+
+
+def lowers_expression(
+    last: str, match: Callable[[Any], Reads | None]
+) -> Callable[[ExpressionRule], ExpressionRule]:
+    """Register a rule for an expression that ends in an ATen operator; PyTorch writes some gradients as expressions.
+
+    `match` gives what the expression that ends in an FX node reads, None where the node ends none. The nodes in between
+    are lowered only where something else reads them.
+    """
+
+    def register(rule: ExpressionRule) -> ExpressionRule:
+        _EXPRESSIONS.setdefault(last, []).append((match, rule))
+        return rule
+
+    return register
+
+
+def expression(node: Any) -> Expression | None:
+    """The expression that ends in an FX node; None where the node stands for itself."""
+    found = ((match(node), rule) for match, rule in _EXPRESSIONS.get(str(node.target), ()))
+    return next((Expression(reads, rule) for reads, rule in found if reads is not None), None)
+
+
 def supported() -> str:
     """The ATen operators with a rule that a model's forward pass can call, without PyTorch's private names."""
     names = {target.split(".")[1] for target in RULES.keys() - _PARTS if target.startswith("aten.")}

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from odl.errors import InputError
 from odl.graph.ir import Graph, Role, Value
-from odl.operators.lowering import RULES, Lowering, supported
+from odl.operators.lowering import RULES, Lowering, expression, supported
 from odl.trace.tracing import Traced
 
 
@@ -23,6 +23,10 @@ def lower(traced: Traced, name: str) -> Graph:
         lowering.values[value.name] = value
         lowering.set(node, value.name)
     for node in traced.needed:
+        found = expression(node)
+        if found is not None:
+            found.rule(lowering, node, found.reads)
+            continue
         rule = RULES.get(str(node.target))
         if rule is None:
             raise InputError(f"{lowering.where(node)} is not supported; supported operators: {supported()}")

@@ -19,6 +19,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from odl.errors import InputError, option
 from odl.graph.ir import Layout, Role, Value
+from odl.operators.lowering import expression
 
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "cross_entropy": functional.cross_entropy,
@@ -246,9 +247,9 @@ def _traced(
 
 
 def _needed(program: Any, roots: list[Any], output: Any) -> tuple[Any, ...]:
-    """The nodes that the roots depend on, in order; the loss's own arithmetic is left out.
+    """The nodes that the roots depend on, in order, without those inside an expression that one operator computes.
 
-    The loss and its gradient become one operator, which depends on the model's output alone.
+    The loss and its gradient are such an expression, which depends on the model's output alone.
     """
     wanted: set[Any] = set()
     pending = list(roots)
@@ -260,6 +261,8 @@ def _needed(program: Any, roots: list[Any], output: Any) -> tuple[Any, ...]:
         if str(node.target) in LOSS_GRADIENTS:
             node.meta["model_output"] = output
             pending.append(output)
+        elif (found := expression(node)) is not None:
+            pending.extend(found.reads.values())
         else:
             pending.extend(node.all_input_nodes)
     position = {node: index for index, node in enumerate(program.graph.nodes)}
