@@ -136,7 +136,7 @@ def _functions() -> Iterator[Function]:
     def one(template: str, name: str, **context: str | int) -> Function:
         return Function(name, KERNELS[template], context)
 
-    plain = "relu relu_gradient add fill average_pool average_pool_gradient max_pool max_pool_gradient "
+    plain = "relu relu_gradient silu silu_gradient add fill average_pool average_pool_gradient max_pool max_pool_gradient "
     plain += "global_average_pool global_average_pool_gradient cross_entropy mean_squared_error im2row"
     for t in TYPES:
         for template in plain.split():

@@ -44,6 +44,23 @@ def check_relu(run: Run, t: str, n: int, seed: int, low: float, high: float) -> 
         assert in_place.tobytes() == dx.tobytes()
 
 
+def check_silu(run: Run, t: str, n: int, seed: int) -> None:
+    x, dy = draw(seed, n, t, 8.0), draw(seed + 1, n, t)
+    x[::7] = 60000.0 * np.sign(x[::7])  # the exponential of either sign alone would overflow
+    (y,) = run(f"silu_{t}", {"count": n}, x=x, y=empty(n, t))
+    reference = exact(x, True)
+    output = F.silu(reference)
+    close(y, output, 16.0)
+    output.backward(exact(dy))
+    (dx,) = run(f"silu_gradient_{t}", {"count": n}, dy=dy, x=x, dx=empty(n, t))
+    close(dx, reference.grad, 16.0, np.abs(dy.astype(np.float64)))
+    (in_place,) = run(f"silu_{t}", {"count": n}, x=x, y=x)
+    assert in_place.tobytes() == y.tobytes()
+    for same in (dy, x):
+        (in_place,) = run(f"silu_gradient_{t}", {"count": n}, dy=dy, x=x, dx=same)
+        assert in_place.tobytes() == dx.tobytes()
+
+
 def check_add(run: Run, t: str, n: int, seed: int) -> None:
     a, b = draw(seed, n, t), draw(seed + 1, n, t)
     (y,) = run(f"add_{t}", {"count": n}, a=a, b=b, y=empty(n, t), low=-INF, high=1.5)
@@ -349,6 +366,7 @@ def sweep(run: Run) -> None:
     """One call of everything, for the tests below."""
     for t in TYPES:
         check_relu(run, t, 13, 1, 0.0, 6.0)
+        check_silu(run, t, 13, 1)
         check_add(run, t, 13, 1)
         check_cast_fill(run, t, 13, 1, 0.5)
         check_change_layout(run, t, (2, 3, 4, 5), 1)

@@ -25,6 +25,7 @@ from tests.kernels.kernel_checks import (
     check_max_pool,
     check_optimizer,
     check_relu,
+    check_silu,
 )
 from tests.kernels.kernel_library import INF, Arrays, Runner, empty
 
@@ -39,6 +40,12 @@ few = settings(max_examples=12)
 )
 def test_relu(run: Runner, t: str, n: int, seed: int, limits: tuple[float, float]) -> None:
     check_relu(run, t, n, seed, *limits)
+
+
+@few
+@given(t=types, n=st.integers(1, 70), seed=seeds)
+def test_silu(run: Runner, t: str, n: int, seed: int) -> None:
+    check_silu(run, t, n, seed)
 
 
 @few

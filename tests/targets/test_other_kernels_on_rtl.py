@@ -54,6 +54,8 @@ def odd_sizes(host: Runner) -> None:
             run(f"relu_{t}", {"count": n}, x=y, y=empty(n, t), low=0.0, high=6.0)
             run(f"relu_gradient_{t}", {"count": n}, dy=x, y=y, dx=empty(n, t), low=0.0, high=INF)
             run(f"relu_gradient_{t}", {"count": n}, dy=x, y=y, dx=empty(n, t), low=-0.5, high=0.5)
+            run(f"silu_{t}", {"count": n}, x=x, y=empty(n, t))
+            run(f"silu_gradient_{t}", {"count": n}, dy=y, x=x, dx=empty(n, t))
             run(f"add_{t}", {"count": n}, a=x, b=y, y=empty(n, t), low=0.0, high=INF)
             run(f"add_{t}", {"count": n}, a=None, b=y, y=empty(n, t), low=-INF, high=0.5)
             run(f"fill_{t}", {"count": n}, y=empty(n, t), value=0.1)
