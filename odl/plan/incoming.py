@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from odl.graph.ir import DType, Graph, Purpose, Role, Value
 from odl.plan.buffers import Buffer, Placement
 
-#: Elements of a block, at most: the first one is waited for, and each costs two barriers.
+#: Elements of a block, at most: the first one is waited for, and each costs two barriers. ResNet8's 3,072 elements take
+#: 1,600 cycles fewer in blocks of 512, and 900 more in one block (docs/tuning.md).
 MOST_ELEMENTS = 2048
 #: Elements of a block are a multiple of this: whole vectors for every core.
 _UNIT = 16

@@ -16,7 +16,8 @@ from odl.plan.tasks import Block, Task
 from odl.plan.transfers import Transfers
 
 #: A result that is next needed after more tasks than this is stored early, so that its place can be given away.
-#: docs/tuning.md has the cycles with other values.
+#: More makes a later task wait for the store: DS-CNN takes 0.6 % more cycles with 1000. Less stores what
+#: is soon dead: ResNet8 moves 9 % more bytes with 1, in 0.1 % fewer cycles (docs/tuning.md).
 _SOON = 3
 
 

@@ -13,14 +13,17 @@ from odl.plan.residents import Departure, Resident, Residents
 from odl.plan.staging import Command, Transfer, WaitForStores
 from odl.plan.tasks import Block
 
-#: What it costs to give places away, in bytes moved. docs/tuning.md has the cycles with other values.
-#: For each resident: of places that cost the same, the one with fewer residents is better.
+# What it costs to give places away, in bytes moved. They decide little: docs/tuning.md ("The planner's constants").
+#: For each resident: of places that cost the same, the one with fewer residents is better. Without it ResNet8 moves 0.4 %
+#: more bytes in 16 KiB of L1; 1024 moves no more, and costs DS-CNN 0.03 % more cycles.
 _EACH = 2.0
-#: For each place that a departing block must leave first.
+#: For each place that a departing block must leave first: ResNet8 takes 0.6 % more cycles without it.
 _EACH_DEPARTURE = 1
-#: For each byte that must be stored first: the task waits for it, and the DMA engine is not fetching meanwhile.
+#: For each byte that must be stored first: the task waits for it. 1 and 4 move as many bytes in the default L1; 4 moves
+#: 0.5 % more bytes of ResNet8 in 16 KiB.
 _STORED_BYTE = 2.0
 #: For each byte that comes back: 1, and this divided by the tasks until then, since a later task has time to fetch it.
+#: Without it ResNet8 moves 0.7 % more bytes in 16 KiB of L1, and MobileNetV1 0.6 % less in the default L1.
 _SOON_BACK = 4.0
 
 
