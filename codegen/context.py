@@ -210,7 +210,7 @@ class EntryPointTexts:
 
 def entry_point_texts(network: Network, context: NetContext) -> EntryPointTexts:
     """The C text of a network's entry points."""
-    options, programs = network.options, network.schedule.programs
+    options, programs = network.options, [program.name for program in network.schedule.programs]
     names = context.names()
 
     def render(text: str) -> str:

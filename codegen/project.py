@@ -14,8 +14,8 @@ from odl.codegen.device import copied, device_context, device_files
 from odl.codegen.format import format_c
 from odl.codegen.kernels import KernelSet, environment
 from odl.codegen.programs import kernel_calls
+from odl.project.describe import describe
 from odl.project.directory import check_output, replace_project
-from odl.project.manifest import manifest
 from odl.project.network import Network
 from odl.targets.common.flags import makefile_flags
 
@@ -69,9 +69,8 @@ def render_project(network: Network) -> dict[str, str]:
     if makefile.exported:
         files["runtime/odl_runtime.h"] = text("odl_runtime.h.j2")
     files["Makefile"] = text("Makefile.j2", **vars(makefile), **makefile_flags())
-    functions = [[node.function for node in program.nodes] for program in context.programs]
-    described = manifest(network, sorted(files), functions, context.state_bytes)
-    files["manifest.json"] = json.dumps(described, indent=1) + "\n"
+    manifest = describe(network, sorted(files), context.state_bytes, kernels.name)
+    files["manifest.json"] = json.dumps(manifest.document(), indent=1) + "\n"
     return files
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import tempfile
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from odl.codegen.project import write_project
 from odl.compiler import Compiled, compile_network
 from odl.models import check_weights
 from odl.options import Options
-from odl.plan.report import memory_manifest
+from odl.project.manifest import MemoryEntry
 from odl.run.library import ProjectBuild
 from odl.run.load import load_net
 from odl.run.net import Net
@@ -39,7 +40,10 @@ class Build:
     @property
     def memory(self) -> Mapping[str, Any]:
         """Bytes per memory and per purpose, as in manifest.json."""
-        return memory_manifest(self.compiled.network.schedule.memories)
+        return {
+            name: dataclasses.asdict(MemoryEntry.of(plan))
+            for name, plan in self.compiled.network.schedule.memories.items()
+        }
 
     @property
     def unused(self) -> Mapping[str, torch.Tensor]:

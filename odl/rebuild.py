@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -15,7 +14,7 @@ from odl.errors import InputError, option
 from odl.graph.ir import Role
 from odl.models import resolve
 from odl.options import Options
-from odl.project.manifest import read_manifest
+from odl.project.manifest import Manifest, read_manifest
 from odl.project.programs import STEP
 from odl.run.library import ProjectBuild
 from odl.run.load import load_net
@@ -29,15 +28,15 @@ _MODEL = option("model", "file.py:factory")
 Compile = Callable[[str, str | None], Build]
 
 
-def trained_parameters(manifest: dict[str, Any]) -> list[str]:
+def trained_parameters(manifest: Manifest) -> list[str]:
     """Names of the parameters that a step updates, in the step's order."""
     found = {
-        str(entry["source"]): None
-        for program in manifest["programs"]
-        if program["name"] == STEP.name
-        for node in program["nodes"]
-        for entry in node["writes"]
-        if entry["role"] == Role.PARAMETER_GRADIENT
+        str(item.value.source): None
+        for program in manifest.programs
+        if program.name == STEP.name
+        for node in program.nodes
+        for item in node.writes
+        if item.value.role is Role.PARAMETER_GRADIENT
     }
     return list(found)
 
@@ -55,12 +54,12 @@ def verify_directory(
 ) -> Report:
     """Verify the project in `directory`; InputError when its model can no longer be made."""
     net = load_net(directory, build, vlen=vlen)
-    spec = model or net.manifest["spec"]
+    spec = model or net.project.spec
     if spec is None:
         raise InputError(
             f"{directory} was compiled from a Python object; call build.verify() there, or give {_MODEL}"
         )
-    options = Options.of(net.manifest["options"])
+    options = net.project.options
     try:
         made = resolve(spec, net.input.shape[1:], options.loss)
     except InputError as error:
@@ -84,7 +83,7 @@ def verify_directory(
         net,
         module,
         options.optimizer,
-        trained_parameters(net.manifest),
+        trained_parameters(net.project),
         steps=steps,
         accumulated=accumulated,
         seed=seed,
@@ -119,14 +118,14 @@ def compiler(model: str, **given: object) -> Compile:
         options = Options.of({"loss": made.loss, **given})
     else:
         manifest = read_manifest(Path(model))
-        if manifest["spec"] is None:
+        if manifest.spec is None:
             raise InputError(
                 f"{model} was compiled from a Python object, of which it keeps no name; give the model"
             )
-        options = Options.of(manifest["options"])
+        options = manifest.options
         _check_given(model, options, given)
-        batch, *shape = manifest["input"]["shape"]
-        made = resolve(manifest["spec"], tuple(shape), options.loss)
+        batch, *shape = manifest.input.shape
+        made = resolve(manifest.spec, tuple(shape), options.loss)
     return lambda target, isa: Build(
         compile_network(made.module, made.example(batch), made.name, options.on_target(target, isa))
     )

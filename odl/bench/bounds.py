@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from odl.project.manifest import NodeEntry
 from odl.targets.cv32e40p.description import Cluster
 
 #: Bytes per cycle of a core's load/store unit and of the DMA engine.
@@ -46,10 +45,10 @@ def peak_macs(dtype: str, cluster: Cluster) -> int:
     return (cluster.fpus or cluster.cores) * (1 if dtype == "fp32" else 2)
 
 
-def bounds_of(node: Mapping[str, Any], macs: int, dtype: str, cluster: Cluster) -> Bounds:
-    """Bounds of a node by its entry in manifest.json; all zero for what is no node."""
-    operand_bytes = int(node.get("operand_bytes", 0))
-    moved = max(int(node.get("bytes_in", 0)), int(node.get("bytes_out", 0)))
+def bounds_of(node: NodeEntry | None, macs: int, dtype: str, cluster: Cluster) -> Bounds:
+    """Bounds of a node that a manifest describes; all zero for what is no node."""
+    operand_bytes = 0 if node is None else node.operand_bytes
+    moved = 0 if node is None else max(node.bytes_in, node.bytes_out)
     return Bounds(
         math.ceil(macs / peak_macs(dtype, cluster)),
         math.ceil(operand_bytes / WORD / cluster.cores),

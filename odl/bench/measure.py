@@ -17,14 +17,10 @@ import numpy as np
 
 from odl.bench.bounds import Bounds, bounds_of
 from odl.errors import InputError, option
-from odl.project.manifest import read_manifest
+from odl.project.manifest import NodeEntry, read_manifest
 from odl.run.device import BEGIN, END, INPUT_NODE, DeviceNet
 from odl.run.net import Net
-from odl.targets import find
 from odl.targets.common.session import Mark, Unit
-
-#: A node's entry in manifest.json.
-_Node = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -119,22 +115,21 @@ def measure(directory: Path, machine: Any = None, *, seed: int = 0) -> Measureme
     `machine` is what its target's `machine` gives, by default with nothing chosen. InputError where nothing is counted, or
     the project was compiled for another target or number of cores.
     """
-    options = read_manifest(directory)["options"]
+    options = read_manifest(directory).options
     if machine is None:
-        target = find(options["target"]).with_isa(options["isa"])
-        machine = target.machine(int(options["cores"]), counted=True)
+        machine = options.description.machine(options.core_count, counted=True)
     net = DeviceNet(directory, machine)
     train_once(net, seed)
     assert net.last is not None and net.unit is not Unit.NOTHING
     operators = tuple(_divided(net))
     return Measurement(
-        model=str(net.manifest["model"]),
+        model=net.project.model,
         target=net.target.name,
         isa=net.target.instruction_set.name,
-        dtype=str(options["dtype"]),
-        cores=int(options["cores"]),
+        dtype=str(options.dtype),
+        cores=options.core_count,
         machine=net.session.machine,
-        macs=int(net.manifest["macs"]["step"]),
+        macs=net.project.step_macs,
         unit=net.unit,
         count=sum(item.count for item in operators),
         operators=operators,
@@ -146,7 +141,7 @@ def train_once(net: Net, seed: int) -> None:
     """One training step on a made-up sample; InputError where it overflows, since that is another program then."""
     random = np.random.default_rng(seed)
     x = random.standard_normal(net.input.shape).astype(np.float32)
-    if net.manifest["options"]["loss"] == "cross_entropy":
+    if net.project.options.loss == "cross_entropy":
         y: Any = random.integers(net.output.shape[1], size=net.batch)
     else:
         y = random.standard_normal(net.output.shape).astype(np.float32)
@@ -168,7 +163,7 @@ def _divided(net: DeviceNet) -> Iterator[OperatorCount]:
         node = _node(net, mark.id)
         item = replace(_labelled(net, mark.id, node), begin=before.count, count=mark.count - before.count)
         if mark.counters:
-            bounds = bounds_of(node, item.macs, str(net.manifest["options"]["dtype"]), net.session.machine)
+            bounds = bounds_of(node, item.macs, str(net.project.options.dtype), net.session.machine)
             transferring += bounds.dma
             bounds = replace(bounds, dma=min(transferring, item.count))
             transferring -= bounds.dma
@@ -177,23 +172,20 @@ def _divided(net: DeviceNet) -> Iterator[OperatorCount]:
         before = mark
 
 
-def _node(net: DeviceNet, mark: int) -> _Node:
-    """The node that a mark ends; empty for what is no node."""
+def _node(net: DeviceNet, mark: int) -> NodeEntry | None:
+    """The node that a mark ends; None for what is no node."""
     if mark == END or mark & 0xFFFF == INPUT_NODE:
-        return {}
-    node: _Node = net.manifest["programs"][mark >> 16]["nodes"][mark & 0xFFFF]
-    return node
+        return None
+    return net.project.programs[mark >> 16].nodes[mark & 0xFFFF]
 
 
-def _labelled(net: DeviceNet, mark: int, node: _Node) -> OperatorCount:
+def _labelled(net: DeviceNet, mark: int, node: NodeEntry | None) -> OperatorCount:
     """What a mark ends, with nothing counted yet."""
     if mark == END:
         return OperatorCount("end", "stores", "other", 0, 0, 0)
-    if not node:
-        return OperatorCount(
-            f"{net.manifest['programs'][mark >> 16]['name']}.input", "input", "other", 0, 0, 0
-        )
-    return OperatorCount(str(node["name"]), str(node["op"]), str(node["pass"]), int(node["macs"]), 0, 0)
+    if node is None:
+        return OperatorCount(f"{net.project.programs[mark >> 16].name}.input", "input", "other", 0, 0, 0)
+    return OperatorCount(node.name, node.operator, node.pass_name, node.macs, 0, 0)
 
 
 def _spent(before: Mark, after: Mark) -> dict[str, int]:

@@ -22,8 +22,11 @@ from odl.check.reference import Reference, ReferenceStep, Sample
 from odl.errors import CheckFailedError
 from odl.graph.ir import Role
 from odl.graph.operator import Array
+from odl.operators.pooling import MaxPool
 from odl.optimizers.base import Optimizer
 from odl.precision import Precision
+from odl.project.manifest import TensorEntry
+from odl.project.programs import INFER, STEP
 from odl.run.net import Net
 
 #: How much worse than float32 PyTorch's own error, scaled to the unit roundoff, a tensor may come out. In fp32 the
@@ -104,13 +107,13 @@ class Verifier:
     def __init__(
         self, net: Net, module: nn.Module, optimizer: Optimizer, trainable: Sequence[str], seed: int = 0
     ) -> None:
-        options = net.manifest["options"]
+        options = net.project.options
         self._net, self._optimizer = net, optimizer
-        self._precision = Precision(options["dtype"])
-        self._accumulate = bool(options["accumulate"])
+        self._precision = options.dtype
+        self._accumulate = options.accumulate
         self._trainable = tuple(trainable)
-        self._reference = Reference(module, options["loss"], optimizer, trainable)
-        self._loss = str(options["loss"])
+        self._reference = Reference(module, options.loss, optimizer, trainable)
+        self._loss = options.loss
         self._random = np.random.default_rng(seed)
         self._errors: dict[tuple[str, str], tuple[float, float]] = {}
         self._gradients: dict[str, Array] = {}
@@ -272,42 +275,37 @@ class Verifier:
     def _state(self) -> dict[str, Array]:
         return {name: self._net.tensor(name) for name in self._net.tensors()}
 
-    def _gradient_sources(self) -> dict[tuple[int, int], list[dict[str, Any]]]:
+    def _gradient_sources(self) -> dict[tuple[int, int], list[TensorEntry]]:
         """The parameter gradients that each kernel call completes."""
-        sources: dict[tuple[int, int], list[dict[str, Any]]] = {}
-        for index, program in enumerate(self._net.manifest["programs"]):
-            if program["name"] != "step":
+        sources: dict[tuple[int, int], list[TensorEntry]] = {}
+        for index, program in enumerate(self._net.project.programs):
+            if program.name != STEP.name:
                 continue
-            for number, node in enumerate(program["nodes"]):
-                for entry in node["writes"]:
-                    if entry["role"] == Role.PARAMETER_GRADIENT:
+            for number, node in enumerate(program.nodes):
+                for entry in node.writes:
+                    if entry.value.role is Role.PARAMETER_GRADIENT:
                         sources.setdefault((index, number), []).append(entry)
         return sources
 
     def _observe(self, program: int, node: int) -> None:
-        if self._net.manifest["programs"][program]["name"] in ("step", "infer"):
+        if self._net.project.programs[program].name in (STEP.name, INFER.name):
             self._observe_activation(program, node)
         for entry in self._sources.get((program, node), ()):
-            self._gradients[str(entry["source"])] = self._net.result(entry)
+            self._gradients[str(entry.value.source)] = self._net.result(entry)
 
     def _observe_activation(self, program: int, node: int) -> None:
         if node == 0:
             self._activations.append([])
-        entry = self._net.manifest["programs"][program]["nodes"][node]
-        if entry["op"] == "MaxPool":
-            winners = entry["writes"][1]
-            self._activations[-1].append(DeviceWinners(winners["name"], self._net.result(winners)))
-        if entry["clamp"] is None:
+        entry = self._net.project.programs[program].nodes[node]
+        if entry.operator == MaxPool.__name__:
+            winners = entry.writes[1]
+            self._activations[-1].append(DeviceWinners(winners.value.name, self._net.result(winners)))
+        if entry.clamp is None:
             return
-        written = entry["writes"][0]
-        low, high = entry["clamp"]
+        written = entry.writes[0]
+        low, high = entry.clamp
         self._activations[-1].append(
-            DeviceActivation(
-                written["name"],
-                self._net.result(written),
-                -math.inf if low is None else low,
-                math.inf if high is None else high,
-            )
+            DeviceActivation(written.value.name, self._net.result(written), low, high)
         )
 
     # --- samples, bounds, rows ----------------------------------------------------------------------------------
@@ -340,11 +338,11 @@ class Verifier:
     def _longest_sum(self) -> int:
         """Terms of the longest sum in the network: every gradient is downstream of all of them."""
         longest = 1
-        for program in self._net.manifest["programs"]:
-            for node in program["nodes"]:
-                elements = sum(int(np.prod(entry["shape"])) for entry in node["writes"][:1])
-                if node["macs"] and elements:
-                    longest = max(longest, node["macs"] // elements)
+        for program in self._net.project.programs:
+            for node in program.nodes:
+                elements = sum(entry.value.count for entry in node.writes[:1])
+                if node.macs and elements:
+                    longest = max(longest, node.macs // elements)
         return longest
 
     def _note(self, tensor: str, kind: str, error: float, bound: float) -> None:

@@ -142,13 +142,13 @@ def _compiled_for(directory: Path) -> tuple[Target, int]:
     """A project's target and number of cores; InputError where nothing can be counted."""
     from odl.project.manifest import read_manifest
 
-    options = read_manifest(directory)["options"]
-    target = find(options["target"]).with_isa(options["isa"])
+    options = read_manifest(directory).options
+    target = options.description
     if target.unit is Unit.NOTHING:
         wanted = option("target", _COUNTING[0].name)
         raise InputError(f"{directory} was compiled for the {target.name}; compile it with {wanted}")
-    if options["runtime"] == "none":
+    if options.runtime == "none":
         raise InputError(
             f"{directory} was compiled with {option('runtime', 'none')}; it runs where your port runs"
         )
-    return target, int(options["cores"])
+    return target, options.core_count

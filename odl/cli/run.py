@@ -12,7 +12,7 @@ from rich.console import Console
 from odl.cli.consoles import print_line, progress_bar
 from odl.cli.options import BuildName, RegisterBits, Seed
 from odl.errors import InputError
-from odl.targets import TARGETS, find
+from odl.targets import TARGETS
 
 if TYPE_CHECKING:
     from odl.run.device import DeviceNet
@@ -85,8 +85,8 @@ def _open(directory: Path, build: ProjectBuild | None, vlen: int | None) -> Net:
     from odl.run.library import ProjectBuild
     from odl.run.load import load_net
 
-    options = read_manifest(directory)["options"]
-    on_host = find(options["target"]).is_host or options["runtime"] == "none"
+    options = read_manifest(directory).options
+    on_host = not options.on_device
     if build is None and vlen is None and on_host:
         build = ProjectBuild.FAST
     return load_net(directory, build, vlen=vlen)
@@ -126,7 +126,7 @@ def _cycles(net: DeviceNet, steps: int) -> str:
         return (
             f"{net.target.simulator} has no cycles; {net.target.unit}, by operator: odl bench {net.directory}"
         )
-    macs = int(net.manifest["macs"]["step"])
+    macs = net.project.step_macs
     each = net.cycles / steps
     return (
         f"{net.cycles:,} cycles, {each:,.0f} a step: {macs / each:.2f} MAC/clk; where they went: odl bench "
@@ -151,7 +151,7 @@ def _samples(net: Net, data: str, seed: int) -> Callable[[int], Any]:
             f"data set {data} has samples of shape {dataset.x.shape[1:]}, "
             f"the network takes {net.input.shape[1:]}"
         )
-    if net.manifest["options"]["loss"] != "cross_entropy":
+    if net.project.options.loss != "cross_entropy":
         return lambda step: _reconstruction(dataset.x[random.integers(len(dataset.x), size=batch)])
     if len(dataset.classes) > net.output.shape[1]:
         raise InputError(
@@ -171,7 +171,7 @@ def _reconstruction(x: Any) -> Any:
 
 def _random_sample(net: Net, random: Any) -> Any:
     x = random.standard_normal(net.input.shape, dtype="float32")
-    if net.manifest["options"]["loss"] == "cross_entropy":
+    if net.project.options.loss == "cross_entropy":
         return x, random.integers(net.output.shape[1], size=net.batch)
     if net.output.shape == net.input.shape:
         return x, x

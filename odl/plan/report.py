@@ -1,9 +1,8 @@
-"""Memory plans for people and machines: the manifest's entry, table, map, the budget's message."""
+"""Memory plans for people: table, map, the budget's message."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from rich.table import Table
 
@@ -13,41 +12,7 @@ from odl.plan.buffers import UNUSED, MemoryPlan
 from odl.plan.program import Schedule
 
 _CONTRIBUTORS = 3
-#: Keys of "by_purpose" in manifest.json, in order. Format 1 promises "scratch" and "replay", which no buffer has.
-_FORMAT_1 = (
-    *("weights", "activations", "gradients", "optimizer", "statistics", "scratch", "inputs", "replay"),
-    UNUSED,
-)
 _PLAIN_SGD = either("odl.SGD without momentum", "--optimizer sgd without momentum")
-
-
-def memory_manifest(plans: Mapping[str, MemoryPlan]) -> dict[str, Any]:
-    """The value of "memory" in manifest.json: for each memory the peak, its bytes by purpose, the map.
-
-    Every purpose is always there, with 0 when it has no bytes; with "unused" they sum to "peak_bytes".
-    """
-    return {
-        memory: {
-            "peak_bytes": plan.peak_bytes,
-            "by_purpose": {key: plan.by_purpose.get(key, 0) for key in _FORMAT_1},
-            "persistent_bytes": plan.persistent_bytes,
-            "capacity_bytes": plan.capacity,
-            "lower_bound_bytes": plan.lower_bound_bytes,
-            "peak_step": plan.peak_step,
-            "buffers": [
-                {
-                    "name": item.buffer.name,
-                    "purpose": str(item.buffer.purpose),
-                    "offset": item.offset,
-                    "size_bytes": item.buffer.size_bytes,
-                    "first_step": None if item.buffer.persistent else item.buffer.first_step,
-                    "last_step": None if item.buffer.persistent else item.buffer.last_step,
-                }
-                for item in sorted(plan.placements, key=lambda item: (item.offset, item.buffer.first_step))
-            ],
-        }
-        for memory, plan in plans.items()
-    }
 
 
 def memory_table(plans: Mapping[str, MemoryPlan]) -> Table:

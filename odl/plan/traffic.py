@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from odl.graph.ir import Node
-from odl.plan.program import PlannedProgram
+from odl.kernels.call import KernelCall
+from odl.plan.program import BoundNode, PlannedProgram
 from odl.plan.staging import Transfer
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes of a node's operands, and bytes that the DMA engine moves for it and beside it, inward and outward."""
+
+    operand_bytes: int
+    bytes_in: int
+    bytes_out: int
 
 
 def local_place(program: PlannedProgram, value: str) -> int | None:
@@ -21,8 +33,8 @@ def local_place(program: PlannedProgram, value: str) -> int | None:
     return places[-1] if places else None
 
 
-def traffic(program: PlannedProgram, node: Node) -> dict[str, int]:
-    """Bytes of a node's operands, and bytes that the DMA engine moves for it and beside it, inward and outward."""
+def traffic(program: PlannedProgram, node: Node) -> Traffic:
+    """What a node's operands are and what is moved for them."""
     sizes = [program.graph.value(name).size_bytes for name in dict.fromkeys((*node.reads, *node.writes))]
     inward = outward = 0
     for staged in program.staging.tasks if program.staging is not None else ():
@@ -33,4 +45,15 @@ def traffic(program: PlannedProgram, node: Node) -> dict[str, int]:
                 inward += command.block.part.count
             elif isinstance(command, Transfer):
                 outward += command.block.part.count
-    return {"operand_bytes": sum(sizes), "bytes_in": inward, "bytes_out": outward}
+    return Traffic(sum(sizes), inward, outward)
+
+
+def last_call(program: PlannedProgram, item: BoundNode) -> KernelCall:
+    """The call that completes a node's results: its own, or that of its last task."""
+    assert item.call is not None
+    calls = [
+        staged.task.call
+        for staged in (program.staging.tasks if program.staging is not None else ())
+        if program.nodes[staged.task.node] is item
+    ]
+    return calls[-1] if calls else item.call

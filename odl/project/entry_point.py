@@ -20,18 +20,18 @@ LAST = 1000
 #: Numbers of calls below this one stand in every device.c, whether the project has the entry point or not.
 ALWAYS_NUMBERED = 5
 
-#: Whether a project with these options and programs has a function.
-Condition = Callable[[Options, Collection[Program]], bool]
+#: Whether a project with these options and programs, by their names, has a function.
+Condition = Callable[[Options, Collection[str]], bool]
 
 
-def always(options: Options, programs: Collection[Program]) -> bool:
+def always(options: Options, programs: Collection[str]) -> bool:
     """Every project has it."""
     return True
 
 
 def where(program: Program) -> Condition:
     """Projects have it that have the program."""
-    return lambda options, programs: program in programs
+    return lambda options, programs: program.name in programs
 
 
 class CType(StrEnum):

@@ -1,30 +1,173 @@
-"""manifest.json: what a tool needs to know about a generated project without reading its C."""
+"""manifest.json: what a tool needs to know about a generated project without reading its C, as typed values.
+
+`read_manifest` reads a project's file; `Manifest.document` gives the JSON object that is to be written.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from odl.errors import InputError
-from odl.graph.ir import Value
-from odl.graph.operator import AbstractOperator
-from odl.plan.program import PlannedProgram
-from odl.plan.report import memory_manifest
-from odl.plan.traffic import local_place, traffic
-from odl.plan.two_levels import LOCAL
-from odl.project.network import Network
-from odl.project.programs import INFER, STEP
+from odl.graph.ir import DType, Layout, Role, Value
+from odl.options import Options
+from odl.plan.buffers import UNUSED, MemoryPlan
 
 _KEYS = ("spec", "options", "memory", "input", "output", "tensors", "counters", "programs", "state_bytes")
 #: Version of the manifest's format.
 FORMAT = 1
+#: Keys that "by_purpose" always has, in order. Format 1 promises "scratch" and "replay", which no buffer has.
+_PURPOSES = (
+    *("weights", "activations", "gradients", "optimizer", "statistics", "scratch", "inputs", "replay"),
+    UNUSED,
+)
 
 
-def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest of the project in `directory`; InputError when it is none or damaged."""
+@dataclass(frozen=True)
+class TensorEntry:
+    """A tensor with its place: the memory's name, and bytes from the beginning of the network's part of it."""
+
+    value: Value
+    memory: str
+    offset: int
+
+
+@dataclass(frozen=True)
+class NodeEntry:
+    """A node with a kernel. `operator` is its class, `kernel` the C function, `clamp` the limits of an activation.
+
+    `operand_bytes`: of all its operands; `bytes_in`, `bytes_out`: what the DMA engine moves for it.
+    """
+
+    name: str
+    operator: str
+    pass_name: str
+    macs: int
+    kernel: str
+    clamp: tuple[float, float] | None
+    operand_bytes: int
+    bytes_in: int
+    bytes_out: int
+    writes: tuple[TensorEntry, ...]
+
+
+@dataclass(frozen=True)
+class ProgramEntry:
+    """A program; its number, and each node's, is the position in its tuple."""
+
+    name: str
+    nodes: tuple[NodeEntry, ...]
+
+
+@dataclass(frozen=True)
+class BufferEntry:
+    """A buffer of a memory plan; a persistent one has no steps."""
+
+    name: str
+    purpose: str
+    offset: int
+    size_bytes: int
+    first_step: int | None
+    last_step: int | None
+
+
+@dataclass(frozen=True)
+class MemoryEntry:
+    """A memory's plan. The bytes by purpose and the "unused" ones sum to `peak_bytes`."""
+
+    peak_bytes: int
+    by_purpose: Mapping[str, int]
+    persistent_bytes: int
+    capacity_bytes: int | None
+    lower_bound_bytes: int
+    peak_step: int
+    buffers: tuple[BufferEntry, ...]
+
+    @classmethod
+    def of(cls, plan: MemoryPlan) -> MemoryEntry:
+        """The entry of a plan, buffers by address."""
+        return cls(
+            plan.peak_bytes,
+            {key: plan.by_purpose.get(key, 0) for key in _PURPOSES}
+            | {key: size for key, size in plan.by_purpose.items() if size},
+            plan.persistent_bytes,
+            plan.capacity,
+            plan.lower_bound_bytes,
+            plan.peak_step,
+            tuple(
+                BufferEntry(
+                    item.buffer.name,
+                    str(item.buffer.purpose),
+                    item.offset,
+                    item.buffer.size_bytes,
+                    None if item.buffer.persistent else item.buffer.first_step,
+                    None if item.buffer.persistent else item.buffer.last_step,
+                )
+                for item in sorted(plan.placements, key=lambda item: (item.offset, item.buffer.first_step))
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a project says of itself. `tensors` are those that outlive a call, `counters` batch norms' at compile time.
+
+    `spec` is what the model can be made from again, None where it was a Python object.
+    """
+
+    model: str
+    spec: str | None
+    options: Options
+    forward_macs: int
+    step_macs: int
+    memory: Mapping[str, MemoryEntry]
+    input: Value
+    output: Value
+    tensors: tuple[TensorEntry, ...]
+    counters: Mapping[str, int]
+    programs: tuple[ProgramEntry, ...]
+    state_bytes: int
+    files: tuple[str, ...]
+
+    @property
+    def arena(self) -> str:
+        """Name of the memory that holds all that outlives a call."""
+        return self.options.description.arena.name
+
+    @property
+    def program_names(self) -> frozenset[str]:
+        """The programs' names."""
+        return frozenset(program.name for program in self.programs)
+
+    def document(self) -> dict[str, Any]:
+        """The JSON object."""
+        return {
+            "odl": FORMAT,
+            "model": self.model,
+            "spec": self.spec,
+            "options": self.options.as_json(),
+            "macs": {"forward": self.forward_macs, "step": self.step_macs},
+            "memory": {name: dataclasses.asdict(entry) for name, entry in self.memory.items()},
+            "input": _value_document(self.input),
+            "output": _value_document(self.output),
+            "tensors": [{**_value_document(item.value), "offset": item.offset} for item in self.tensors],
+            "counters": [{"name": name, "value": value} for name, value in self.counters.items()],
+            "programs": [
+                {"name": program.name, "nodes": [_node_document(node) for node in program.nodes]}
+                for program in self.programs
+            ],
+            "state_bytes": self.state_bytes,
+            "files": list(self.files),
+        }
+
+
+def read_document(directory: Path) -> dict[str, Any]:
+    """The JSON object of the project in `directory`; InputError when it is none or damaged."""
     file = directory / "manifest.json"
     again = "compile it again with odl compile -o"
     if directory.is_file():
@@ -47,88 +190,26 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     return dict(found)
 
 
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest of the project in `directory`; InputError when it is none or damaged."""
+    return parse_document(read_document(directory), directory)
+
+
+def parse_document(document: Mapping[str, Any], directory: Path) -> Manifest:
+    """The manifest that a JSON object holds; InputError naming the directory where it is damaged."""
+    try:
+        return _manifest(document)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{directory} is damaged; compile it again with odl compile -o") from error
+
+
 def is_manifest(found: object) -> bool:
     """Whether a JSON file's content is a manifest, of whatever release."""
     return isinstance(found, dict) and "odl" in found and isinstance(found.get("files"), list)
 
 
-def manifest(
-    network: Network, files: Sequence[str], functions: Sequence[Sequence[str]], state_bytes: int
-) -> dict[str, Any]:
-    """Memory, MACs, options, tensors with their addresses, and the programs' nodes in order.
-
-    `functions` names, for each program, the C functions of its nodes that have a kernel.
-    """
-    schedule = network.schedule
-    return {
-        "odl": FORMAT,
-        "model": network.name,
-        "spec": network.spec,
-        "options": network.options.as_json(),
-        "macs": {
-            "forward": network.macs(INFER),
-            "step": network.macs(STEP),
-        },
-        "memory": memory_manifest(schedule.memories),
-        "input": _value(network.input_value),
-        "output": _value(network.output_value),
-        "tensors": [{**_value(value), "offset": offset} for value, offset in schedule.persistent],
-        "counters": [
-            {"name": name, "value": int(array)}
-            for name, array in network.initial.items()
-            if _is_counter(name)
-        ],
-        "programs": [
-            {
-                "name": name.name,
-                "nodes": [
-                    {
-                        "name": item.node.name,
-                        "op": type(item.node.operator).__name__,
-                        "pass": item.node.operator.pass_name,
-                        "macs": item.macs,
-                        "kernel": function,
-                        "clamp": _clamp(item.node.operator),
-                        **traffic(program, item.node),
-                        "writes": [
-                            {
-                                **_value(program.graph.value(value)),
-                                **_place(program, value, schedule.memory.memory),
-                            }
-                            for value in item.node.writes
-                        ],
-                    }
-                    for item, function in zip(
-                        (item for item in program.nodes if item.call is not None),
-                        functions[index],
-                        strict=True,
-                    )
-                ],
-            }
-            for index, (name, program) in enumerate(schedule.programs.items())
-        ],
-        "state_bytes": state_bytes,
-        "files": list(files),
-    }
-
-
-def _place(program: PlannedProgram, value: str, arena: str) -> dict[str, Any]:
-    """Where a value is when its node is done: in the arena, or in L1 where it never leaves that."""
-    local = local_place(program, value)
-    if local is not None:
-        return {"memory": LOCAL, "offset": local}
-    return {"memory": arena, "offset": program.offsets[value]}
-
-
-def _clamp(operator: AbstractOperator) -> list[float | None] | None:
-    """Limits of a forward activation (null where there is none), or null for a node without one."""
-    low, high = getattr(operator, "low", -math.inf), getattr(operator, "high", math.inf)
-    if operator.pass_name != "forward" or (low == -math.inf and high == math.inf):
-        return None
-    return [None if math.isinf(limit) else limit for limit in (low, high)]
-
-
-def _value(value: Value) -> dict[str, Any]:
+# ---------------------------------------------------------------------------------------------- writing entries
+def _value_document(value: Value) -> dict[str, Any]:
     return {
         "name": value.name,
         "source": value.source,
@@ -139,6 +220,81 @@ def _value(value: Value) -> dict[str, Any]:
     }
 
 
-def _is_counter(name: str) -> bool:
-    """Batch norm's count of batches, which a state_dict holds and no kernel needs."""
-    return name == "num_batches_tracked" or name.endswith(".num_batches_tracked")
+def _node_document(node: NodeEntry) -> dict[str, Any]:
+    clamp = node.clamp and [None if math.isinf(limit) else limit for limit in node.clamp]
+    return {
+        "name": node.name,
+        "op": node.operator,
+        "pass": node.pass_name,
+        "macs": node.macs,
+        "kernel": node.kernel,
+        "clamp": clamp,
+        "operand_bytes": node.operand_bytes,
+        "bytes_in": node.bytes_in,
+        "bytes_out": node.bytes_out,
+        "writes": [
+            {**_value_document(item.value), "memory": item.memory, "offset": item.offset}
+            for item in node.writes
+        ],
+    }
+
+
+# ---------------------------------------------------------------------------------------------- reading entries
+def _manifest(document: Mapping[str, Any]) -> Manifest:
+    options = Options.of(document["options"])
+    return Manifest(
+        document["model"],
+        document["spec"],
+        options,
+        int(document["macs"]["forward"]),
+        int(document["macs"]["step"]),
+        {name: _memory(entry) for name, entry in document["memory"].items()},
+        _value(document["input"]),
+        _value(document["output"]),
+        tuple(_tensor({"memory": options.description.arena.name, **entry}) for entry in document["tensors"]),
+        {str(entry["name"]): int(entry["value"]) for entry in document["counters"]},
+        tuple(
+            ProgramEntry(entry["name"], tuple(_node(node) for node in entry["nodes"]))
+            for entry in document["programs"]
+        ),
+        int(document["state_bytes"]),
+        tuple(document["files"]),
+    )
+
+
+def _memory(entry: Mapping[str, Any]) -> MemoryEntry:
+    return MemoryEntry(**{**entry, "buffers": tuple(BufferEntry(**item) for item in entry["buffers"])})
+
+
+def _value(entry: Mapping[str, Any]) -> Value:
+    return Value(
+        entry["name"],
+        tuple(entry["shape"]),
+        Role(entry["role"]),
+        DType(entry["dtype"]),
+        Layout(entry["layout"]),
+        entry["source"],
+    )
+
+
+def _tensor(entry: Mapping[str, Any]) -> TensorEntry:
+    return TensorEntry(_value(entry), entry["memory"], int(entry["offset"]))
+
+
+def _node(entry: Mapping[str, Any]) -> NodeEntry:
+    clamp = None
+    if entry["clamp"] is not None:
+        low, high = entry["clamp"]
+        clamp = (-math.inf if low is None else low, math.inf if high is None else high)
+    return NodeEntry(
+        entry["name"],
+        entry["op"],
+        entry["pass"],
+        int(entry["macs"]),
+        entry["kernel"],
+        clamp,
+        int(entry["operand_bytes"]),
+        int(entry["bytes_in"]),
+        int(entry["bytes_out"]),
+        tuple(_tensor(item) for item in entry["writes"]),
+    )

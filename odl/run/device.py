@@ -7,9 +7,10 @@ and inputs are loaded into its memories before, state and results read from them
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +18,28 @@ import numpy as np
 import torch
 
 from odl.errors import InputError, OdlError, option
-from odl.project.manifest import read_manifest
+from odl.options import Options
+from odl.project.entry_point import OUTPUT, SAMPLE_WEIGHT, CType, EntryPoint
+from odl.project.entry_points import NUMBERED
+from odl.project.manifest import TensorEntry, read_manifest
 from odl.run.canary import Canary, Words, compare
 from odl.run.library import ProjectBuild, build_program
-from odl.run.net import Net, value_from_manifest
-from odl.targets import TARGETS, find
+from odl.run.net import Net
+from odl.targets import TARGETS
 from odl.targets.common.elf import Elf
 from odl.targets.common.session import Mark, RunResult, Session, Trace, Unit, Watch
 from odl.targets.target import Target
 
-_CALLS = {"net_train_step": 0, "net_infer": 1, "net_accumulate": 2, "net_apply": 3, "net_refresh": 4}
 _REQUEST = struct.Struct("<IIf")
 #: Marks that device.c makes before and after the call, and the node number of a program's input.
 BEGIN, END, INPUT_NODE = 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFF
 
-#: Programs that a call runs, where the network has them.
-_PROGRAMS = {
-    "net_train_step": ("step", "apply"),
-    "net_accumulate": ("step",),
-    "net_apply": ("apply",),
-    "net_infer": ("infer",),
-    "net_refresh": ("refresh",),
-}
+#: The functions that a device computes, by their names in C.
+_COMPUTING = {item.function: item for item in NUMBERED.values()}
 
 Observer = Callable[[int, int], None]
 #: By program, node and number: a result's entry in the manifest, and where and when to see it.
-_Results = dict[tuple[int, int, int], tuple[dict[str, Any], Watch]]
+_Results = dict[tuple[int, int, int], tuple[TensorEntry, Watch]]
 
 
 class DeviceNet(Net):
@@ -60,7 +57,7 @@ class DeviceNet(Net):
         `machine` describes another machine than the target's default one, in what the program does not depend on, such as
         a cluster's FPUs or the length of vector registers. InputError when the project is for another target.
         """
-        target, session = _session(directory, read_manifest(directory)["options"], machine)
+        target, session = _session(directory, read_manifest(directory).options, machine)
         super().__init__(directory, ProjectBuild.EXACT, unused)
         self._host = self._lib
         self._device = _Device(self, target, session)
@@ -117,7 +114,7 @@ class DeviceNet(Net):
 
     def canaries(self) -> tuple[Canary, ...]:
         """Planned against touched memory over all calls so far, those under `observed` excepted."""
-        programs = {program for program in self._device.called for program in _PROGRAMS[program]}
+        programs = {program.name for called in self._device.called for program in called.runs}
         plans = self.manifest["memory"]
         return tuple(
             compare(memory, plans[memory], programs, touched)
@@ -152,10 +149,10 @@ class DeviceNet(Net):
         return bool(pointer == self._ffi.NULL)
 
 
-def _session(directory: Path, options: Mapping[str, Any], machine: Any) -> tuple[Target, Session]:
+def _session(directory: Path, options: Options, machine: Any) -> tuple[Target, Session]:
     """A project's target, and a session on the given machine or the default one."""
-    target = find(options["target"]).with_isa(options["isa"])
-    if options["runtime"] == "none":
+    target = options.description
+    if options.runtime == "none":
         raise InputError(
             f"{directory} was compiled with {option('runtime', 'none')}; it runs where your port runs"
         )
@@ -164,7 +161,7 @@ def _session(directory: Path, options: Mapping[str, Any], machine: Any) -> tuple
         raise InputError(
             f"{directory} was compiled for '{target.name}'; compile it with {option('target', *wanted)}"
         )
-    return target, target.session(options["cores"], machine)
+    return target, target.session(options.core_count, machine)
 
 
 @dataclass
@@ -178,11 +175,11 @@ class _Device:
     last: RunResult | None = None
     count: int = 0
     touched: dict[str, Words] = field(default_factory=dict)
-    called: set[str] = field(default_factory=set)
+    called: set[EntryPoint] = field(default_factory=set)
     _programs: dict[bool, Path] = field(default_factory=dict)
 
     def call(
-        self, name: str, loads: dict[str, bytes], weighted: bool, outputs: tuple[str, ...]
+        self, entry_point: EntryPoint, loads: dict[str, bytes], weighted: bool, outputs: Collection[str]
     ) -> dict[str, bytes]:
         """Make one call; the state and the arena of the host library are the device's afterwards."""
         net, observed = self.net, self.observer is not None
@@ -195,7 +192,7 @@ class _Device:
         self.last = result = self.session.run(
             program,
             {
-                "net_request": _REQUEST.pack(_CALLS[name], int(weighted), 0.0),
+                "net_request": _REQUEST.pack(entry_point.number, int(weighted), 0.0),
                 "net_state": state,
                 "net_arena": arena,
                 **loads,
@@ -204,7 +201,7 @@ class _Device:
             [watch for _, watch in results.values()],
         )
         if not observed:  # publishing results touches more
-            self.called.add(name)
+            self.called.add(entry_point)
             for memory in result.touched:
                 words = self._own_words(elf, result, memory)
                 self.touched[memory] = words | self.touched.get(memory, np.zeros(len(words), dtype=bool))
@@ -237,11 +234,11 @@ class _Device:
         """For each result of each kernel: its entry in the manifest, and the memory to see when it is made."""
         base = {memory: elf.symbol(name).address for memory, name in self._symbols().items()}
         results = {}
-        for program, item in enumerate(self.net.manifest["programs"]):
-            for node, entry in enumerate(item["nodes"]):
-                for number, value in enumerate(entry["writes"]):
-                    size = value_from_manifest(value).size_bytes
-                    watch = Watch(program << 16 | node, base[value["memory"]] + value["offset"], size)
+        for program, item in enumerate(self.net.project.programs):
+            for node, entry in enumerate(item.nodes):
+                for number, value in enumerate(entry.writes):
+                    place = base[value.memory] + value.offset
+                    watch = Watch(program << 16 | node, place, value.value.size_bytes)
                     results[(program, node, number)] = (value, watch)
         return results
 
@@ -255,7 +252,7 @@ class _Device:
             number = 0
             while (program, node, number) in results:
                 value, watch = results[(program, node, number)]
-                self.net.write(value["memory"], value["offset"], result.watched[watch][-1])
+                self.net.write(value.memory, value.offset, result.watched[watch][-1])
                 number += 1
             self.observer(program, node)
 
@@ -267,27 +264,22 @@ class _Calls:
         self._host, self._device = host, device
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._host, name)
+        entry_point = _COMPUTING.get(name)
+        return getattr(self._host, name) if entry_point is None else partial(self._call, entry_point)
 
-    def _step(self, name: str, x: Any, target: Any, weight: Any) -> float:
+    def _call(self, entry_point: EntryPoint, *arguments: Any) -> float | None:
         net = self._device.net
-        loads = {"net_x": net.raw(x), "net_target": net.raw(target)}
-        weighted = not net.is_null(weight)
-        if weighted:
-            loads["net_sample_weight"] = net.raw(weight)
-        dumps = self._device.call(name, loads, weighted, ())
-        return float(_REQUEST.unpack(dumps["net_request"])[2])
-
-    def net_train_step(self, x: Any, target: Any, weight: Any) -> float:
-        return self._step("net_train_step", x, target, weight)
-
-    def net_accumulate(self, x: Any, target: Any, weight: Any) -> float:
-        return self._step("net_accumulate", x, target, weight)
-
-    def net_apply(self) -> None:
-        self._device.call("net_apply", {}, False, ())
-
-    def net_infer(self, x: Any, output: Any) -> None:
-        net = self._device.net
-        dumps = self._device.call("net_infer", {"net_x": net.raw(x)}, False, ("net_output",))
-        net.fill(output, dumps["net_output"])
+        loads: dict[str, bytes] = {}
+        outputs: dict[str, Any] = {}
+        weighted = False
+        for parameter, argument in zip(entry_point.parameters, arguments, strict=True):
+            if parameter is OUTPUT:
+                outputs[parameter.symbol] = argument
+            elif not net.is_null(argument):
+                loads[parameter.symbol] = net.raw(argument)
+                weighted = weighted or parameter is SAMPLE_WEIGHT
+        dumps = self._device.call(entry_point, loads, weighted, outputs)
+        for symbol, floats in outputs.items():
+            net.fill(floats, dumps[symbol])
+        loss: float = _REQUEST.unpack(dumps["net_request"])[2]
+        return loss if entry_point.returns is CType.FLOAT else None

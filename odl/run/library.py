@@ -47,7 +47,7 @@ def build_library(directory: Path, build: ProjectBuild) -> Path:
     Raises InputError when the directory is no project, has lost a file or cannot be written, MissingToolError
     without make or gcc, OdlError when compiling fails.
     """
-    for path in read_manifest(directory)["files"]:
+    for path in read_manifest(directory).files:
         if not (directory / path).is_file():
             raise InputError(f"{directory} has lost '{path}'; compile it again with odl compile -o")
     for finding in HOST.findings():

@@ -10,7 +10,7 @@ from odl.errors import InputError, option
 from odl.project.manifest import read_manifest
 from odl.run.library import ProjectBuild
 from odl.run.net import Net
-from odl.targets import TARGETS, find
+from odl.targets import TARGETS
 
 if TYPE_CHECKING:
     import torch
@@ -30,20 +30,19 @@ def load_net(
     InputError for anything else, or where there is no such device.
     """
     chosen = None if build is None else ProjectBuild.of(build)
-    options = read_manifest(directory)["options"]
-    target = find(options["target"]).with_isa(options["isa"])
-    has_device = not target.is_host and options["runtime"] == "own"
-    on_device = chosen is ProjectBuild.DEVICE or (chosen is None and has_device)
-    if vlen is not None and not (target.instruction_set.vector_bits and has_device and on_device):
+    options = read_manifest(directory).options
+    target = options.description
+    on_device = chosen is ProjectBuild.DEVICE or (chosen is None and options.on_device)
+    if vlen is not None and not (target.instruction_set.vector_bits and options.on_device and on_device):
         raise InputError(f"{option('vlen', vlen)} goes with projects compiled for {_with_vectors()}")
     if not on_device:
         return Net(directory, chosen or ProjectBuild.EXACT, unused)
-    if not has_device:
+    if not options.on_device:
         made_for = "the host" if target.is_host else "a runtime of yours"
         raise InputError(f"{directory} was compiled for {made_for}; there is no device to run it on")
     from odl.run.device import DeviceNet
 
-    machine = None if vlen is None else target.machine(options["cores"], vlen=vlen)
+    machine = None if vlen is None else target.machine(options.core_count, vlen=vlen)
     return DeviceNet(directory, machine, unused=unused)
 
 

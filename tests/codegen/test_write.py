@@ -12,7 +12,7 @@ from odl.codegen.names import comment_text, float_literal, identifier, unique_id
 from odl.codegen.project import render_project, write_project
 from odl.errors import InputError
 from odl.project import directory
-from odl.project.manifest import read_manifest
+from odl.project.manifest import read_document, read_manifest
 from tests.networks import INPUT, tiny, tiny_build
 
 
@@ -169,7 +169,7 @@ def test_a_damaged_manifest_is_one_clear_error(tmp_path, text, message):
 
 def test_manifest_describes_the_plan(network, tmp_path):
     write_project(network, tmp_path / "net")
-    manifest = read_manifest(tmp_path / "net")
+    manifest = read_document(tmp_path / "net")
     plan = network.schedule.memory
     memory = manifest["memory"]["ram"]
     assert memory["peak_bytes"] == plan.peak_bytes == sum(memory["by_purpose"].values())
@@ -182,6 +182,7 @@ def test_manifest_describes_the_plan(network, tmp_path):
         else:
             assert held[name] == tuple(tensor.shape)
     assert manifest["macs"] == {"forward": 2160 + 240, "step": 2 * 2160 + 3 * 240}
+    assert json.loads(json.dumps(read_manifest(tmp_path / "net").document())) == manifest
 
 
 # ------------------------------------------------------------------------------------------------------- names

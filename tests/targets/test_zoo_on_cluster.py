@@ -55,8 +55,8 @@ def test_the_number_of_cores_changes_no_bit(model: str, dtype: str, cores: int) 
             results: dict[tuple[int, int, str], bytes] = {}
 
             def keep(program: int, node: int, net: Any = net, results: Any = results) -> None:
-                for entry in net.manifest["programs"][program]["nodes"][node]["writes"]:
-                    results[program, node, entry["name"]] = net.result(entry).tobytes()
+                for entry in net.project.programs[program].nodes[node].writes:
+                    results[program, node, entry.value.name] = net.result(entry).tobytes()
 
             with net.observed(keep):
                 losses.append(net.train_step(x, y))

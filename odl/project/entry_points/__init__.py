@@ -37,12 +37,12 @@ NUMBERED: Mapping[int, EntryPoint] = {
 }
 
 
-def existing(options: Options, programs: Collection[Program]) -> tuple[EntryPoint, ...]:
+def existing(options: Options, programs: Collection[str]) -> tuple[EntryPoint, ...]:
     """The entry points of a project, in the order of net.h."""
     return tuple(item for item in ENTRY_POINTS.values() if item.exists(options, programs))
 
 
-def functions(options: Options, programs: Collection[Program]) -> tuple[EntryPoint | StaticFunction, ...]:
+def functions(options: Options, programs: Collection[str]) -> tuple[EntryPoint | StaticFunction, ...]:
     """The functions of a project's net.c, in its order."""
     found = [item for item in _FUNCTIONS if item.exists(options, programs)]
     return tuple(sorted(found, key=lambda item: item.source))

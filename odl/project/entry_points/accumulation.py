@@ -4,10 +4,10 @@ from collections.abc import Collection
 
 from odl.options import Options
 from odl.project.entry_point import SAMPLE_WEIGHT, TARGET, CType, EntryPoint, X
-from odl.project.programs import APPLY, STEP, Program
+from odl.project.programs import APPLY, STEP
 
 
-def _exists(options: Options, programs: Collection[Program]) -> bool:
+def _exists(options: Options, programs: Collection[str]) -> bool:
     return options.accumulate
 
 

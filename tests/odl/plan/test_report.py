@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 from rich.console import Console
@@ -10,7 +11,8 @@ from rich.console import Console
 from odl.graph.ir import Purpose
 from odl.plan.buffers import Buffer
 from odl.plan.pack import plan_memory
-from odl.plan.report import memory_manifest, memory_map, memory_table
+from odl.plan.report import memory_map, memory_table
+from odl.project.manifest import MemoryEntry
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def plans():
 
 
 def test_manifest_has_peak_and_purposes_that_add_up(plans):
-    manifest = json.loads(json.dumps(memory_manifest(plans)))
+    manifest = json.loads(json.dumps({name: asdict(MemoryEntry.of(plan)) for name, plan in plans.items()}))
     ram = manifest["ram"]
     assert ram["peak_bytes"] == 5_044 == sum(ram["by_purpose"].values())
     assert ram["by_purpose"] == {

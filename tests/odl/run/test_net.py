@@ -541,3 +541,27 @@ def test_regression_takes_targets_like_its_output():
         net.train_step(x, [0, 1])
     losses = [net.train_step(x, x) for _ in range(50)]
     assert losses[-1] < losses[0]
+
+
+# ------------------------------------------------------------------------------------------- entry points by name
+def test_an_entry_point_by_its_name_does_what_its_method_does():
+    x, y = samples(1)
+    by_name, by_method = load(MIXED), load(MIXED)
+    assert by_name.call("train_step", x, y) == by_method.train_step(x, y)
+    assert np.array_equal(by_name.call("infer", x), by_method.infer(x))
+    assert by_name.save() == by_method.save()
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("apply", {}, "needs a network compiled with accumulate=True"),
+        ("infer", {}, "infer\\(\\) needs x"),
+        ("infer", {"x": 0, "y": 1}, "infer\\(\\) takes no y"),
+        ("steps", {}, "no entry point 'steps' to call; it has train_step, infer, refresh"),
+        ("trian_step", {}, "no entry point 'trian_step'"),
+    ],
+)
+def test_a_call_that_cannot_be_made_says_why(name, given, message):
+    with pytest.raises(InputError, match=message):
+        load(MIXED).call(name, **given)

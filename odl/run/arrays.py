@@ -1,0 +1,128 @@
+"""What callers hand in, as float32 arrays in the order of a network's memory; InputError where it does not fit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from odl.errors import InputError
+from odl.graph.ir import DType, Role, Value
+from odl.graph.operator import Array
+
+
+@dataclass(frozen=True)
+class CallArrays:
+    """The arrays of one call: x [N, …], targets (class numbers or an array like the output) and sample weights [N]."""
+
+    input: Value
+    output: Value
+    classifies: bool
+
+    @property
+    def batch(self) -> int:
+        """Samples in one call."""
+        return self.input.shape[0]
+
+    @property
+    def readers(self) -> Mapping[Role, Callable[[Any], Array]]:
+        """By the role of what a caller hands in: the function that checks and orders it."""
+        return {Role.INPUT: self.one_batch, Role.TARGET: self.target, Role.SAMPLE_WEIGHT: self.weights}
+
+    def samples(self, x: Any) -> Array:
+        """Any number of samples, [M, …] in PyTorch's axis order; one sample may come without M."""
+        array = finite(to_array(x, "x"), "x")
+        if array.shape == self.input.shape[1:]:
+            array = array[None]
+        if array.shape[1:] != self.input.shape[1:]:
+            expected = ", ".join(str(size) for size in self.input.shape[1:])
+            raise InputError(f"x has shape {array.shape}, expected (N, {expected})")
+        return array
+
+    def one_batch(self, x: Any) -> Array:
+        """The samples of one call, in memory order."""
+        samples = self.samples(x)
+        if len(samples) != self.batch:
+            raise InputError(
+                f"x has {len(samples)} samples; the network was compiled for {self.batch} a step"
+            )
+        return memory_order(samples, self.input)
+
+    def batches(self, x: Any) -> list[Array]:
+        """The samples of several calls, each in memory order."""
+        samples = self.samples(x)
+        if len(samples) % self.batch:
+            raise InputError(f"x has {len(samples)} samples; the network takes multiples of {self.batch}")
+        starts = range(0, len(samples), self.batch)
+        return [memory_order(samples[start : start + self.batch], self.input) for start in starts]
+
+    def target(self, y: Any) -> Array:
+        """Class numbers as ones among zeros, or an array like the output; in memory order."""
+        return memory_order(self._target(y), self.output)
+
+    def _target(self, y: Any) -> Array:
+        array = np.asarray(y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else y)
+        if self.classifies and array.dtype.kind in "iu" and array.ndim < 2:
+            return self._one_hot(np.atleast_1d(array))
+        values = finite(to_array(array, "y"), "y")
+        if values.shape == self.output.shape[1:]:
+            values = values[None]
+        if values.shape != self.output.shape:
+            labels_too = f", or {self.batch} class numbers" if self.classifies else ""
+            raise InputError(f"y has shape {values.shape}, expected {self.output.shape}{labels_too}")
+        return values
+
+    def _one_hot(self, labels: Array) -> Array:
+        classes = self.output.shape[1]
+        if labels.shape != (self.batch,):
+            raise InputError(f"y has {len(labels)} labels, expected {self.batch}")
+        wrong = labels[(labels < 0) | (labels >= classes)]
+        if wrong.size:
+            raise InputError(f"y holds label {wrong[0]}; the network has classes 0 to {classes - 1}")
+        one_hot: Array = np.eye(classes, dtype=np.float32)[labels]
+        return one_hot
+
+    def weights(self, weight: Any) -> Array:
+        """A factor for each sample."""
+        factors = np.atleast_1d(finite(to_array(weight, "weight"), "weight"))
+        if factors.shape != (self.batch,):
+            raise InputError(f"weight has shape {factors.shape}, expected {(self.batch,)}")
+        return factors
+
+
+def memory_order(array: Array, value: Value) -> Array:
+    """The array with its axes as they lie in the value's memory."""
+    return array.transpose(value.layout.permutation(array.ndim))
+
+
+def to_array(x: Any, name: str) -> Array:
+    """Anything array-like as float32; `name` is for the error."""
+    if isinstance(x, torch.Tensor):
+        x = x.detach().cpu().numpy()
+    try:
+        return np.asarray(x, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} is no array of numbers: {error}") from error
+
+
+def finite(array: Array, name: str) -> Array:
+    """The array, if it holds neither NaN nor infinity."""
+    if not np.isfinite(array).all():
+        where = np.argwhere(~np.isfinite(array))[0].tolist()
+        raise InputError(f"{name} holds NaN or infinity at index {where}")
+    return array
+
+
+def storable(value: Value, array: Array) -> Array:
+    """The array if it can be stored as the value: its shape, finite, and not beyond the storage type."""
+    if array.shape != value.shape:
+        raise InputError(f"'{value.name}' has shape {array.shape}, expected {value.shape}")
+    largest = float(np.finfo(np.float16).max) if value.dtype is DType.F16 else math.inf
+    beyond = np.abs(finite(array, f"'{value.name}'")) > largest
+    if beyond.any():
+        raise InputError(f"'{value.name}' holds {array[beyond][0]:g}; the largest fp16 number is {largest:g}")
+    return array
