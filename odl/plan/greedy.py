@@ -7,7 +7,8 @@ from random import Random
 
 from odl.plan.rectangles import Rectangle, height_of, round_up
 
-#: What the local search may spend: trials, rectangles placed, and how far one moves in the order.
+#: What the local search may spend: trials, rectangles placed, and how far one moves in the order. On made-up hard parts
+#: the orders alone end 4.6 % above the lower bound, 100 trials 3.7 %, 400 trials 3.5 % (docs/tuning.md).
 _TRIALS = 400
 _PLACEMENTS = 24_000
 _REACH = 10
