@@ -18,14 +18,14 @@ _APT = "apt-get install "
 def doctor() -> None:
     """Say which targets can run on this machine, and what is missing for the others."""
     from odl.targets import HOST, TARGETS
-    from odl.targets.common.requirements import Requirement, check
+    from odl.targets.common.requirements import Requirement
 
     speech = Requirement("keyword data", "espeak-ng", (1, 50), "apt-get install espeak-ng")
 
     others = [target for target in TARGETS.values() if target is not HOST]
     findings = [
         *HOST.findings(),
-        check(speech),
+        speech.check(),
         *(finding for target in others for finding in target.findings()),
     ]
     table = Table(title="What can run here")

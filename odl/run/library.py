@@ -16,10 +16,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from odl.cache_folder import cache_folder
-from odl.errors import InputError, MissingToolError, OdlError, option
+from odl.errors import InputError, OdlError, option
 from odl.project.manifest import read_manifest
 from odl.targets import HOST
-from odl.targets.common.requirements import complaint
 from odl.targets.common.toolchain import find_toolchain
 
 
@@ -51,8 +50,7 @@ def build_library(directory: Path, build: ProjectBuild) -> Path:
         if not (directory / path).is_file():
             raise InputError(f"{directory} has lost '{path}'; compile it again with odl compile -o")
     for finding in HOST.findings():
-        if not finding.ok:
-            raise MissingToolError(complaint(finding))
+        finding.require()
     flags, sources = _plan(directory, build, 2)
     tool = _run(["gcc", "--version"], directory).splitlines()[0] + _host_flags()
     with ThreadPoolExecutor(os.cpu_count()) as pool:

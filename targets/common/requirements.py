@@ -5,8 +5,29 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
 from dataclasses import dataclass
+
+from odl.errors import MissingToolError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A program that something needs, with what was found: a version, or None."""
+
+    purpose: str
+    tool: str
+    found: str | None
+    needed: str
+    remedy: str
+    ok: bool
+
+    def require(self) -> None:
+        """MissingToolError, with how to get the program, where it is not there or too old."""
+        if not self.ok:
+            state = "is missing" if self.found is None else f"is too old ({self.found})"
+            raise MissingToolError(
+                f"{self.tool} {state}, {self.needed} is needed; install it with: {self.remedy}"
+            )
 
 
 @dataclass(frozen=True)
@@ -18,37 +39,19 @@ class Requirement:
     minimum: tuple[int, ...]
     remedy: str
 
-
-@dataclass(frozen=True)
-class Finding:
-    """A requirement with what was found: a version, or None."""
-
-    purpose: str
-    tool: str
-    found: str | None
-    needed: str
-    remedy: str
-    ok: bool
-
-
-def check(requirement: Requirement) -> Finding:
-    """Look for one program and its version."""
-    version = tool_version(requirement.tool)
-    needed = ".".join(str(part) for part in requirement.minimum)
-    ok = version is not None and version >= requirement.minimum
-    found = None if version is None else ".".join(str(part) for part in version) or "no version"
-    return Finding(requirement.purpose, requirement.tool, found, f">= {needed}", requirement.remedy, ok)
-
-
-def complaint(finding: Finding) -> str:
-    """What to tell a user who needs a program that is not there, or too old."""
-    state = "is missing" if finding.found is None else f"is too old ({finding.found})"
-    return f"{finding.tool} {state}, {finding.needed} is needed; install it with: {finding.remedy}"
-
-
-def check_all(requirements: Iterable[Requirement]) -> list[Finding]:
-    """Look for every program."""
-    return [check(requirement) for requirement in requirements]
+    def check(self) -> Finding:
+        """Look for the program and its version."""
+        version = tool_version(self.tool)
+        needed, found = (".".join(map(str, parts)) for parts in (self.minimum, version or ()))
+        ok = version is not None and version >= self.minimum
+        return Finding(
+            self.purpose,
+            self.tool,
+            None if version is None else found or "no version",
+            f">= {needed}",
+            self.remedy,
+            ok,
+        )
 
 
 def tool_version(tool: str) -> tuple[int, ...] | None:

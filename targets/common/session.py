@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -83,20 +82,17 @@ class Trace:
     """None: every core."""
 
 
-class Session(ABC):
+@dataclass
+class Session:
     """A target that runs a project's program, call by call."""
 
-    @property
-    @abstractmethod
-    def unit(self) -> Unit:
-        """What marks count."""
+    simulate: Callable[..., RunResult]
+    """Runs a program with the keywords `load`, `dump` and `watch`."""
+    unit: Unit
+    """What marks count."""
+    machine: Any = None
+    """What describes the simulated machine; None where nothing does."""
 
-    @property
-    def machine(self) -> Any:
-        """What describes the simulated machine; None where nothing does."""
-        return None
-
-    @abstractmethod
     def run(
         self, program: Path, load: Mapping[str, bytes], dump: Sequence[str], watch: Sequence[Watch] = ()
     ) -> RunResult:
@@ -104,6 +100,7 @@ class Session(ABC):
 
         CheckFailedError where the program fails, MissingToolError where the simulator is missing.
         """
+        return self.simulate(program, load=load, dump=dump, watch=watch).check()
 
     def trace_next(self, trace: Trace) -> None:
         """Write a trace of the next run. InputError where the target writes none, or the trace is impossible."""

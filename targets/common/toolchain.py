@@ -8,8 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from functools import cache
 
-from odl.errors import MissingToolError
-from odl.targets.common.requirements import Finding, complaint
+from odl.targets.common.requirements import Finding
 
 TESTED = 22
 _RELEASES = (TESTED, *range(40, 17, -1))
@@ -52,8 +51,7 @@ def find_toolchain() -> Toolchain:
     """Raises MissingToolError, naming the Debian packages."""
     clang, lld = _clang(), _lld()
     for finding in check_toolchain(""):
-        if not finding.ok:
-            raise MissingToolError(complaint(finding))
+        finding.require()
     assert clang is not None and lld is not None
     return Toolchain(clang[0], lld[0], clang[1])
 

@@ -8,8 +8,9 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from typing_extensions import override
@@ -228,32 +229,26 @@ def trace_arguments(trace: Trace, cluster: Cluster) -> list[str]:
 
 @dataclass
 class ClusterSession(Session):
-    """Counts cycles. A run that takes more than `max_cycles` is at fault."""
+    """A run that takes more than `max_cycles` is at fault."""
 
-    cluster: Cluster
     max_cycles: int = 2 * DEFAULT_MAX_CYCLES
     _trace: Trace | None = None
 
-    @property
-    @override
-    def unit(self) -> Unit:
-        return Unit.CYCLES
-
-    @property
-    @override
-    def machine(self) -> Cluster:
-        return self.cluster
+    @classmethod
+    def on(cls, cluster: Cluster) -> Self:
+        """A session on that cluster, which counts cycles."""
+        return cls(partial(run, cluster=cluster), Unit.CYCLES, cluster)
 
     @override
     def run(
         self, program: Path, load: Mapping[str, bytes], dump: Sequence[str], watch: Sequence[Watch] = ()
-    ) -> ClusterResult:
+    ) -> RunResult:
         trace, self._trace = self._trace, None
         limit = self.max_cycles
-        result = run(program, self.cluster, load=load, dump=dump, max_cycles=limit, watch=watch, trace=trace)
+        result = self.simulate(program, load=load, dump=dump, watch=watch, max_cycles=limit, trace=trace)
         return result.check()
 
     @override
     def trace_next(self, trace: Trace) -> None:
-        trace_arguments(trace, self.cluster)  # an impossible trace is said before the run
+        trace_arguments(trace, self.machine)  # an impossible trace is said before the run
         self._trace = trace

@@ -46,7 +46,7 @@ class Cv32e40p(ClusterTarget):
     def session(self, cores: int, machine: Any = None) -> Session:
         from odl.targets.cv32e40p.simulation import ClusterSession
 
-        return ClusterSession(machine or Cluster(cores=cores))
+        return ClusterSession.on(machine or Cluster(cores=cores))
 
 
 TARGET = Cv32e40p(

@@ -9,7 +9,6 @@ from typing_extensions import override
 
 from odl.targets.common.requirements import Finding
 from odl.targets.common.session import Session, Unit
-from odl.targets.gvsoc.launcher import check_tools, find_gvsoc
 from odl.targets.pulp.cluster import ClusterTarget, cluster_memories
 from odl.targets.target import InstructionSet, plural
 
@@ -24,6 +23,8 @@ class Gvsoc(ClusterTarget):
 
     @override
     def findings(self) -> list[Finding]:
+        from odl.targets.gvsoc.launch import check_tools
+
         return check_tools()
 
     @override
@@ -32,10 +33,10 @@ class Gvsoc(ClusterTarget):
 
     @override
     def session(self, cores: int, machine: Any = None) -> Session:
-        from odl.targets.gvsoc.launch import GvsocSession
+        from odl.targets.gvsoc.launch import find_gvsoc, run
 
         find_gvsoc()
-        return GvsocSession()
+        return Session(run, self.unit)
 
 
 TARGET = Gvsoc(

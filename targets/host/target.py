@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from typing_extensions import override
 
-from odl.targets.common.requirements import Finding, Requirement, check_all
+from odl.targets.common.requirements import Finding, Requirement
 from odl.targets.common.session import Unit
 from odl.targets.target import InstructionSet, Memory, Target
 
@@ -23,7 +23,7 @@ class Host(Target):
 
     @override
     def findings(self) -> list[Finding]:
-        return check_all(TOOLS)
+        return [tool.check() for tool in TOOLS]
 
 
 TARGET = Host(

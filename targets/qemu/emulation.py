@@ -1,18 +1,19 @@
-"""Runs a program on QEMU: data in, data out, and the instructions of all harts at every mark."""
+"""Finds QEMU and runs a program on it: data in, data out, and the instructions of all harts at every mark."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from typing_extensions import override
-
 from odl.targets.common.exchange import DEFAULT_SECONDS, execute, run_exchanging
-from odl.targets.common.session import RunResult, Session, Unit, Watch
-from odl.targets.qemu.emulator import PROGRAM, find_qemu
+from odl.targets.common.requirements import Finding, Requirement, tool_version
+from odl.targets.common.session import RunResult, Watch
+from odl.targets.common.toolchain import check_toolchain
 from odl.targets.qemu.machine import Machine
 
+PROGRAM = "qemu-system-riscv32"
+#: The first release that was tested; fp16 vectors came shortly before.
+REQUIREMENT = Requirement("target qemu", PROGRAM, (7, 2), "apt-get install qemu-system-misc")
 #: The boot image, and no device but the machine's own; files of the host by semihosting.
 _OPTIONS = "-bios none -display none -serial none -monitor none -nodefaults -semihosting-config enable=on,target=native"
 
@@ -39,24 +40,12 @@ def run(
     return run_exchanging(elf, "QEMU", emulate, load, dump, watch)
 
 
-@dataclass
-class QemuSession(Session):
-    """Counts instructions, where the machine counts."""
+def find_qemu() -> tuple[int, ...]:
+    """Release of the QEMU on PATH. MissingToolError where there is none, or an old one."""
+    REQUIREMENT.check().require()
+    return tool_version(PROGRAM) or ()
 
-    emulated: Machine
 
-    @property
-    @override
-    def unit(self) -> Unit:
-        return Unit.INSTRUCTIONS if self.emulated.counted else Unit.NOTHING
-
-    @property
-    @override
-    def machine(self) -> Machine:
-        return self.emulated
-
-    @override
-    def run(
-        self, program: Path, load: Mapping[str, bytes], dump: Sequence[str], watch: Sequence[Watch] = ()
-    ) -> RunResult:
-        return run(program, self.emulated, load=load, dump=dump, watch=watch).check()
+def check_tools() -> list[Finding]:
+    """What is here of all that target qemu needs, for `odl doctor`."""
+    return [REQUIREMENT.check(), *check_toolchain(REQUIREMENT.purpose)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from typing_extensions import override
 
 from odl.targets.common.requirements import Finding
 from odl.targets.common.session import Session, Unit
-from odl.targets.qemu.emulator import check_tools, find_qemu
 from odl.targets.qemu.machine import INSTRUCTION_SETS, MAX_HARTS, Machine
 from odl.targets.target import EXCHANGE, Memory, Target, c_files, plural
 
@@ -41,6 +41,8 @@ class Qemu(Target):
 
     @override
     def findings(self) -> list[Finding]:
+        from odl.targets.qemu.emulation import check_tools
+
         return check_tools()
 
     @override
@@ -55,12 +57,13 @@ class Qemu(Target):
 
     @override
     def session(self, cores: int, machine: Any = None) -> Session:
-        from odl.targets.qemu.emulation import QemuSession
+        from odl.targets.qemu.emulation import find_qemu, run
 
         find_qemu()
         given = machine or Machine()
         fitting = Machine(self.instruction_set.name or "", cores, given.vlen, given.counted)
-        return QemuSession(fitting)
+        unit = self.unit if fitting.counted else Unit.NOTHING
+        return Session(partial(run, machine=fitting), unit, fitting)
 
 
 TARGET = Qemu(

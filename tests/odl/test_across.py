@@ -13,7 +13,7 @@ from odl.check.verify import Report, Row
 from odl.errors import InputError, MissingToolError
 from odl.rebuild import compiler
 from odl.targets.common.toolchain import find_toolchain
-from odl.targets.qemu.emulator import find_qemu
+from odl.targets.qemu.emulation import find_qemu
 
 MODEL = f"{Path(__file__).parents[1] / 'networks.py'}:factory"
 

@@ -26,8 +26,7 @@ from odl.targets.common.exchange import read_answer, request
 from odl.targets.common.session import Mark, Watch
 from odl.targets.common.toolchain import find_toolchain
 from odl.targets.cv32e40p.description import Cluster
-from odl.targets.gvsoc.launch import run
-from odl.targets.gvsoc.launcher import HOME, check_tools, find_gvsoc
+from odl.targets.gvsoc.launch import HOME, check_tools, find_gvsoc, run
 from odl.targets.pulp.cluster import MemoryLayout
 from odl.targets.pulp.program import build
 

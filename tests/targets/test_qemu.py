@@ -12,8 +12,7 @@ import pytest
 from odl.errors import CheckFailedError, InputError, MissingToolError
 from odl.targets.common.session import Watch
 from odl.targets.common.toolchain import find_toolchain
-from odl.targets.qemu.emulation import run
-from odl.targets.qemu.emulator import check_tools, find_qemu
+from odl.targets.qemu.emulation import check_tools, find_qemu, run
 from odl.targets.qemu.machine import Machine
 from tests.targets.qemu_programs import build
 

@@ -13,8 +13,7 @@ import pytest
 
 from odl.errors import MissingToolError
 from odl.targets.common.toolchain import find_toolchain
-from odl.targets.qemu.emulation import run
-from odl.targets.qemu.emulator import find_qemu
+from odl.targets.qemu.emulation import find_qemu, run
 from odl.targets.qemu.machine import Machine
 from tests.targets.qemu_programs import OPTIONS, ROOT, build
 

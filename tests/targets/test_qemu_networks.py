@@ -19,7 +19,7 @@ from odl.run.device import DeviceNet
 from odl.run.load import load_net
 from odl.targets.common.toolchain import find_toolchain
 from odl.targets.cv32e40p.description import Cluster
-from odl.targets.qemu.emulator import find_qemu
+from odl.targets.qemu.emulation import find_qemu
 from odl.targets.qemu.machine import Machine
 
 MODELS, DTYPES = ("dscnn", "resnet8"), ("fp16", "mixed")

@@ -7,7 +7,7 @@ import pytest
 
 from odl.targets import TARGETS
 from odl.targets.common import requirements as tools
-from odl.targets.common.requirements import Requirement, check, check_all, tool_version
+from odl.targets.common.requirements import Requirement, tool_version
 from odl.targets.host.target import TOOLS
 
 GCC = Requirement("target host", "gcc", (12,), "apt-get install gcc")
@@ -42,14 +42,14 @@ def programs(tmp_path, monkeypatch):
 def test_versions(programs, script, version, found, ok):
     programs("gcc", script)
     assert tool_version("gcc") == version
-    finding = check(GCC)
+    finding = GCC.check()
     assert (finding.found, finding.ok, finding.needed) == (found, ok, ">= 12")
     assert (finding.tool, finding.purpose, finding.remedy) == (GCC.tool, GCC.purpose, GCC.remedy)
 
 
 def test_a_missing_program(programs):
     assert tool_version("gcc") is None
-    assert (check(GCC).found, check(GCC).ok) == (None, False)
+    assert (GCC.check().found, GCC.check().ok) == (None, False)
 
 
 def test_a_program_that_cannot_be_run_or_hangs(programs, monkeypatch):
@@ -60,11 +60,11 @@ def test_a_program_that_cannot_be_run_or_hangs(programs, monkeypatch):
         raise tools.subprocess.TimeoutExpired("gcc", options["timeout"])
 
     monkeypatch.setattr(tools.subprocess, "run", hang)
-    assert tool_version("gcc") == () and not check(GCC).ok
+    assert tool_version("gcc") == () and not GCC.check().ok
 
 
 def test_every_requirement_says_what_it_is_for_and_how_to_get_it(programs):
-    findings = check_all(TOOLS)
+    findings = [tool.check() for tool in TOOLS]
     assert [finding.tool for finding in findings] == [item.tool for item in TOOLS]
     assert findings == TARGETS["host"].findings()
     others = [target.findings() for target in TARGETS.values() if not target.is_host]
@@ -75,7 +75,7 @@ def test_every_requirement_says_what_it_is_for_and_how_to_get_it(programs):
 
 
 def test_this_machine_can_build():
-    assert all(finding.ok for finding in check_all(TOOLS))
+    assert all(finding.ok for finding in [tool.check() for tool in TOOLS])
 
 
 def test_targets_are_listed_without_pytorch_and_without_any_simulator():

@@ -11,7 +11,7 @@ import pytest
 
 from odl.errors import MissingToolError
 from odl.targets.common.toolchain import find_toolchain
-from odl.targets.qemu.emulator import find_qemu
+from odl.targets.qemu.emulation import find_qemu
 
 MODEL = f"{Path(__file__).parents[2] / 'networks.py'}:factory"
 
