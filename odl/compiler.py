@@ -29,6 +29,8 @@ from odl.plan.program import ScheduleRequest
 from odl.plan.report import schedule_text
 from odl.plan.schedule import make_schedule
 from odl.precision import Precision
+from odl.project.entry_point import TrainingPasses
+from odl.project.entry_points import extra_graphs
 from odl.project.network import Network
 from odl.project.programs import APPLY, INFER, REFRESH, SKIP, STEP
 from odl.trace.lowering import lower
@@ -100,7 +102,7 @@ def compile_network(
     }
     graphs = {
         program: replace(graph, name=program.name) for program, graph in made.items() if graph is not None
-    }
+    } | extra_graphs(TrainingPasses(step, infer, options))
     for graph in graphs.values():
         graph.check("optimizer updates")
     stages["3-training"] = "".join(graph.dump() for graph in graphs.values())

@@ -44,13 +44,15 @@ class Facts:
     """What is to be known of an option besides its name and default.
 
     `of_target`: it says where a network runs, not what is computed. `recorded`: what manifest.json holds, where the value
-    itself may leave that to the target.
+    itself may leave that to the target. `later`: format 1 of the manifest lacks it, so that a
+    default is left out.
     """
 
     kind: Kind[Any]
     help: str
     of_target: bool = False
     recorded: Callable[[Options], object] | None = None
+    later: bool = False
 
 
 def _facts(
@@ -59,9 +61,10 @@ def _facts(
     *,
     of_target: bool = False,
     recorded: Callable[[Options], object] | None = None,
+    later: bool = False,
 ) -> Mapping[type[Facts], Facts]:
     """A field's metadata."""
-    return {Facts: Facts(kind, help, of_target, recorded)}
+    return {Facts: Facts(kind, help, of_target, recorded, later)}
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,8 @@ class Options:
         found: dict[str, object] = {}
         for name, facts in FACTS.items():
             value = getattr(self, name) if facts.recorded is None else facts.recorded(self)
+            if facts.later and value == DEFAULTS[name]:
+                continue
             found[name] = None if value is None else facts.kind.write(value)
         return found
 

@@ -207,7 +207,7 @@ class Verifier:
             start, end, target = (
                 source[name].astype(np.float64) for source in (before, after, {**after, **wanted.tensors})
             )
-            if value.role is Role.PARAMETER and name not in self._trainable:
+            if value.role is Role.RECORD or (value.role is Role.PARAMETER and name not in self._trainable):
                 self._note(name, "frozen", relative_error(end, start), 0.0)
                 continue
             kind = _KINDS.get(value.role, "optimizer")

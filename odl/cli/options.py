@@ -93,6 +93,7 @@ def _parameters(
             found += _optimizer_parameters(panel)
             continue
         facts, default = FACTS[name], defaults[name]
+        default = ",".join(default) if isinstance(default, tuple) else default
         found.append(_parameter(name, facts.kind.typed, default, facts.help, panel))
     return found
 

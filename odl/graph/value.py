@@ -30,6 +30,7 @@ class Purpose(StrEnum):
     OPTIMIZER = "optimizer"
     STATISTICS = "statistics"
     INPUTS = "inputs"
+    RECORDS = "records"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class _Facts:
 class Role(StrEnum):
     """What a value is for, and everything that stages decide by it.
 
-    SAVED is what a forward kernel keeps for its gradient besides activations, in a type of its own.
+    SAVED is what a forward kernel keeps for its gradient besides activations, in a type of its own. RECORD is what an entry
+    point other than training adds up over calls.
     """
 
     INPUT = "input", _Facts(Purpose.INPUTS, from_caller=True, half=True)
@@ -60,6 +62,7 @@ class Role(StrEnum):
     GRADIENT = "gradient", _Facts(Purpose.GRADIENTS, half=True)
     PARAMETER_GRADIENT = "parameter_gradient", _Facts(Purpose.GRADIENTS)
     OPTIMIZER = "optimizer", _Facts(Purpose.OPTIMIZER, persistent=True)
+    RECORD = "record", _Facts(Purpose.RECORDS, persistent=True, dtypes=(DType.F32,))
     LOSS = "loss", _Facts(Purpose.ACTIVATIONS, to_caller=True, dtypes=(DType.F32,))
 
     _facts: _Facts

@@ -10,7 +10,7 @@ from odl.kernels.call import KernelCall
 from odl.plan.buffers import MemoryPlan
 from odl.plan.staging import Staging
 from odl.plan.storage import Storage
-from odl.project.programs import Program
+from odl.project.programs import Program, chained
 
 
 def from_caller(graph: Graph) -> tuple[str, ...]:
@@ -95,6 +95,7 @@ class Keys:
         self, graphs: Mapping[Program, Graph], storages: Mapping[Program, Storage], request: ScheduleRequest
     ) -> None:
         self._graphs, self._storages, self._request = graphs, storages, request
+        self._chained = chained(graphs)
         following = [graph.values for program, graph in graphs.items() if program.follows]
         self._across = {
             name
@@ -105,7 +106,7 @@ class Keys:
 
     def _key(self, program: Program, name: str) -> str:
         value = self._graphs[program].values[name]
-        return name if value.persistent or name in self._across else f"{program}/{name}"
+        return name if value.persistent or self.across(program, name) else f"{program}/{name}"
 
     def tensor(self, program: Program, name: str) -> str:
         """Key of the bytes that a value names: a view has its source's key."""
@@ -113,9 +114,8 @@ class Keys:
 
     def buffer(self, program: Program, name: str) -> str:
         """Key of the buffer that a value lives in."""
-        storage = self._request.shared.get(name)
-        if storage is not None:
-            return storage
+        if program in self._chained and name in self._request.shared:
+            return self._request.shared[name]
         return self._key(program, self._storages[program].buffer_of[name])
 
     def is_stored(self, program: Program, name: str, stagings: Mapping[Program, Staging]) -> bool:
@@ -126,13 +126,14 @@ class Keys:
 
     def across(self, program: Program, name: str) -> bool:
         """Whether the value is handed from the step to the update."""
-        return name in self._across
+        return program in self._chained and name in self._across
 
     def taken_over(self, program: Program, name: str) -> bool:
         """Whether one of the program's gradients takes over the value's memory."""
-        return any(self._request.shared.get(other) == name for other in self._graphs[program].values)
+        given = self._graphs[program].values if program in self._chained else ()
+        return any(self._request.shared.get(other) == name for other in given)
 
     def persistent(self, program: Program, name: str) -> bool:
         """Whether the value's bytes survive between calls."""
         value = self._graphs[program].values[name]
-        return value.persistent or (self._request.accumulate and name in self._across)
+        return value.persistent or (self._request.accumulate and self.across(program, name))

@@ -11,14 +11,14 @@ from odl.plan.lifetimes import lifetimes
 from odl.plan.pack import plan_memory
 from odl.plan.program import BoundNode, Keys, PlannedProgram, Schedule, ScheduleRequest
 from odl.plan.staging import Staging
-from odl.plan.storage import share_storage
+from odl.plan.storage import Storage, share_storage
 from odl.plan.two_levels import local_plan, stage_programs
 from odl.plan.verify_schedule import verify_schedule
-from odl.project.programs import Program
+from odl.project.programs import Program, chained
 
 
-def bind_kernels(graph: Graph, request: ScheduleRequest) -> tuple[BoundNode, ...]:
-    """Ask every operator for its kernel."""
+def bind_kernels(graph: Graph, request: ScheduleRequest, accumulate: bool) -> tuple[BoundNode, ...]:
+    """Ask every operator for its kernel; `accumulate` adds parameters' gradients to what is there."""
     bound = []
     for node in graph.nodes:
         operator = node.operator
@@ -26,8 +26,7 @@ def bind_kernels(graph: Graph, request: ScheduleRequest) -> tuple[BoundNode, ...
         given = {name: graph.value(value) for name, value in node.inputs.items()}
         made = {name: graph.value(value) for name, value in node.outputs.items()}
         sums = any(value.role is Role.PARAMETER_GRADIENT for value in made.values())
-        accumulate = request.accumulate and sums
-        asked = KernelRequest(given, made, request.cores, request.chunk, accumulate)
+        asked = KernelRequest(given, made, request.cores, request.chunk, accumulate and sums)
         bound.append(BoundNode(node, operator.kernel(asked), operator.macs(_shapes(given), _shapes(made))))
     return tuple(bound)
 
@@ -42,8 +41,12 @@ def make_schedule(graphs: Mapping[Program, Graph], request: ScheduleRequest) -> 
     `graphs` in the order of their numbers in the manifest. InputError when a memory is too small; PlanError when the plan
     is wrong, which is a defect of odl.
     """
-    bound = {program: bind_kernels(graph, request) for program, graph in graphs.items()}
-    storages = {program: share_storage(graph, request.shared) for program, graph in graphs.items()}
+    bound: dict[Program, tuple[BoundNode, ...]] = {}
+    storages: dict[Program, Storage] = {}
+    for program, graph in graphs.items():
+        hands_on = program in chained(graphs)
+        bound[program] = bind_kernels(graph, request, request.accumulate and hands_on)
+        storages[program] = share_storage(graph, request.shared if hands_on else {})
     keys = Keys(graphs, storages, request)
     stagings = stage_programs(graphs, bound, storages, keys, request)
     buffers = lifetimes(graphs, keys, stagings, request.memory)

@@ -54,6 +54,14 @@ def orders(programs: Iterable[Program]) -> list[tuple[Program, ...]]:
     return [tuple(itertools.chain(*choice)) for choice in itertools.product(*chains)]
 
 
+def chained(programs: Iterable[Program]) -> frozenset[Program]:
+    """The programs that follow another or that another follows; they hand gradients on."""
+    given = tuple(programs)
+    return frozenset(
+        program for program in given if program.follows or any(program in other.follows for other in given)
+    )
+
+
 def _chains(program: Program, given: Sequence[Program]) -> Iterator[tuple[Program, ...]]:
     following = [other for other in given if program in other.follows]
     if not following:

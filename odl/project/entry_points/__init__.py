@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from odl.graph.ir import Graph
 from odl.options import Options
@@ -53,7 +54,8 @@ def extra_graphs(passes: TrainingPasses) -> dict[Program, Graph]:
     graphs: dict[Program, Graph] = {}
     for item in ENTRY_POINTS.values():
         if item.graphs is not None:
-            graphs |= item.graphs(passes)
+            made = item.graphs(passes)
+            graphs |= {program: replace(graph, name=program.name) for program, graph in made.items()}
     return graphs
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from odl.project.programs import APPLY, INFER, REFRESH, SKIP, STEP, Program, orders
+from odl.project.programs import APPLY, INFER, REFRESH, SKIP, STEP, Program, chained, orders
 
 LATER = Program("later", "after an update", follows=(APPLY,))
 ALONE = Program("alone", "at any time")
@@ -21,3 +21,8 @@ ALONE = Program("alone", "at any time")
 )
 def test_each_ending_of_a_chain_gives_an_order(programs, expected):
     assert orders(programs) == expected
+
+
+def test_chained_programs_are_those_that_hand_something_on():
+    assert chained((STEP, APPLY, SKIP, INFER, REFRESH)) == {STEP, APPLY, SKIP}
+    assert chained((STEP, INFER)) == frozenset()
