@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from odl.graph.ir import Node, Role
 from odl.plan.buffers import MemoryPlan
 from odl.plan.program import Keys, PlannedProgram, Schedule, from_caller
-from odl.plan.verify import Access, PlanError, verify_plan
+from odl.plan.replay import Access, PlanError, verify_plan
 from odl.plan.verify_staging import Memories, Places, demand, give, replay
 from odl.project.programs import Program, orders
 

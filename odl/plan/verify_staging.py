@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odl.kernels.tiling import Slice
+from odl.plan.replay import PlanError
 from odl.plan.staging import Command, StagedTask, Staging, Transfer, WaitForStores
 from odl.plan.tasks import Block
-from odl.plan.verify import PlanError
 
 _NOTHING = -1
 _MOVING = -2

@@ -14,9 +14,9 @@ from odl.operators.shape import Reshape
 from odl.plan import schedule as scheduling
 from odl.plan.buffers import MemoryPlan, Placement
 from odl.plan.program import ScheduleRequest
+from odl.plan.replay import PlanError
 from odl.plan.schedule import make_schedule
 from odl.plan.storage import share_storage
-from odl.plan.verify import PlanError
 from odl.project.programs import APPLY, STEP, Program
 from tests.networks import INPUT, tiny_build
 

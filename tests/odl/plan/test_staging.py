@@ -24,9 +24,9 @@ from odl.operators.convolution_gradients import Conv2dInputGradient, Conv2dWeigh
 from odl.operators.im2row import Im2Row, Im2RowTiling
 from odl.operators.window import Window
 from odl.options import Options
+from odl.plan.replay import PlanError
 from odl.plan.staging import Staging, Transfer, WaitForStores
 from odl.plan.tasks import Block
-from odl.plan.verify import PlanError
 from odl.plan.verify_staging import Memories, Places, give, replay
 from odl.precision import Precision
 from odl.project.programs import INFER, STEP

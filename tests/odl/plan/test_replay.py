@@ -13,7 +13,7 @@ from odl.errors import CheckFailedError
 from odl.graph.ir import Purpose
 from odl.plan.buffers import Buffer, MemoryPlan, Placement
 from odl.plan.pack import plan_memory
-from odl.plan.verify import Access, PlanError, verify_plan
+from odl.plan.replay import Access, PlanError, verify_plan
 
 LAST_STEP = 14
 
