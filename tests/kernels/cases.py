@@ -129,9 +129,75 @@ def update_call(optimizer: Optimizer, t: str, copy: bool, n: int) -> KernelCall:
     return optimizer.update().kernel(KernelRequest(values, {}, 1, None))
 
 
+# ---------------------------------------------------------------------------------------------- convolutions
+@dataclass(frozen=True)
+class Shape:
+    """A convolution, as `struct odl_conv2d_shape` states it."""
+
+    batch: int
+    in_h: int
+    in_w: int
+    in_c: int
+    out_h: int
+    out_w: int
+    out_c: int
+    kernel_h: int
+    kernel_w: int
+    stride_h: int
+    stride_w: int
+    pad_top: int
+    pad_left: int
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Types of a variant: T stores activations, P biases, G gradients of parameters; chunk 0: unchunked."""
+
+    T: str
+    P: str
+    G: str
+    chunk: int
+
+
+NUMBERS = {
+    "fp32": Numbers("f32", "f32", "f32", 0),
+    "fp16": Numbers("f16", "f16", "f16", 0),
+    "mixed": Numbers("f16", "f32", "f32", 8),
+}
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Outputs that a convolution's inner loop computes together."""
+
+    tile_pixels: int
+    tile_channels: int
+    tile_inputs: int
+
+
+def convolutions(all_numbers: Mapping[str, Numbers], tiles: Tiles) -> dict[str, Function]:
+    """The convolutions and the bias gradient; what accumulates is called _accumulate at the end."""
+    result = {}
+    for variant, numbers in all_numbers.items():
+        for template in KERNELS:
+            accumulates = template.endswith(("weight_gradient", "channel_sum"))
+            if not accumulates and not template.startswith(("conv2d_", "depthwise_")):
+                continue
+            for accumulate in (False, True) if accumulates and variant != "fp32" else (False,):
+                context = dataclasses.asdict(numbers) | dataclasses.asdict(tiles)
+                context |= {
+                    "chunked": numbers.chunk > 0,
+                    "chunk": numbers.chunk or 64,
+                    "accumulate": accumulate,
+                }
+                name = f"{template}_{variant}{'_accumulate' if accumulate else ''}"
+                result[name] = Function(name, KERNELS[template], context)
+    return result
+
+
 # ------------------------------------------------------------------------------------------------- functions
 def _functions() -> Iterator[Function]:
-    """Of every kernel but the convolutions, which tests/kernels/conv_library.py compiles with tiles and chunks."""
+    """Of every kernel."""
 
     def one(template: str, name: str, **context: str | int) -> Function:
         return Function(name, KERNELS[template], context)
@@ -155,6 +221,7 @@ def _functions() -> Iterator[Function]:
                 for optimizer in OPTIMIZERS:
                     call = update_call(optimizer_of(optimizer, extra), t, copy != "none", 1)
                     yield Function(f"{optimizer}_{t}_{copy}_{extra}", call.kernel, call.context)
+    yield from convolutions(NUMBERS, Tiles(4, 2, 2)).values()
 
 
 FUNCTIONS = {function.name: function for function in _functions()}

@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 
-from tests.kernels.conv_library import Shape
+from tests.kernels.cases import Shape
 
 # --------------------------------------------------------------------------------------------- arithmetic
 

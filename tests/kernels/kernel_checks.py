@@ -21,7 +21,8 @@ from odl.operators.pooling import POOL_SHAPE
 from odl.operators.window import Window, shape_struct
 from odl.optimizers import OPTIMIZERS
 from odl.optimizers.base import RunTimeScalar
-from tests.kernels.cases import TYPES, optimizer_of, update_call
+from tests.kernels.cases import FUNCTIONS, NUMBERS, TYPES, Shape, optimizer_of, update_call
+from tests.kernels.conv_checks import Operands, check_convolutions
 from tests.kernels.kernel_library import INF, Run, close, draw, empty, exact, image, last
 
 #: One rounding to fp16, counted in roundings to fp32.
@@ -383,3 +384,6 @@ def sweep(run: Run) -> None:
         for name in OPTIMIZERS:
             check_optimizer(run, name, t, True, True, 9, 7)
             check_optimizer(run, name, t, False, False, 9, 8)
+    for seed, variant in enumerate(NUMBERS):
+        operands = Operands(FUNCTIONS, variant, Shape(2, 6, 9, 4, 3, 5, 8, 3, 3, 2, 2, 0, 0), seed)
+        check_convolutions(lambda case: run(case.function.name, case.shape, **case.arguments), operands)

@@ -1,6 +1,6 @@
-"""Every kernel besides the convolutions in one library, called as compiled by several compilers.
+"""Kernels in one library, called as compiled by several compilers.
 
-Every call runs as compiled by gcc and by clang, on one, two and three cores, between guard zones; all runs
+Every call runs as compiled by gcc and by clang, on one, two and three cores, between guard zones of NaN; all runs
 must give the same bits, raise no overflow flag, and leave inputs and guards alone.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import re
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,23 +17,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.kernels.cases import FUNCTIONS, ISA, TYPES, Case, header
+from odl.targets.common import flags
+from tests.kernels.cases import FUNCTIONS, ISA, TYPES, Case, Function, header
 
 INF = float("inf")
 Arrays = list[Any]
 Run = Callable[..., Arrays]
-OPTIONS = [
-    "-std=c11",
-    "-ffp-contract=off",
-    "-I",
-    str(ISA),
-    "-Wall",
-    "-Wextra",
-    "-Wconversion",
-    "-Werror",
-]
+OPTIONS = [*flags.STANDARD, "-ffp-contract=off", "-I", str(ISA), *flags.WARNINGS]
 SHARED = ["-O2", "-fno-tree-slp-vectorize", "-fPIC", "-shared"]
+EXACT = [*flags.HOST, *flags.EXACT, "-fPIC", "-shared"]
+FAST = [*flags.HOST, *flags.FAST, "-fPIC", "-shared"]
+WIDE = [*EXACT, "-DODL_LANES_F16=8", "-DODL_LANES_F32=4"]
 MATH = """
+#include "odl_math.h"
 void test_expf(const float *x, float *y, uint8_t *flags, uint32_t n) {
     for (uint32_t i = 0; i < n; i++) {
         odl_overflow_clear();
@@ -64,11 +60,11 @@ def unity(sources: dict[str, str]) -> str:
     """All C files as one, which compiles much faster: names of file scope get the kernel's name in front."""
     text = ""
     for name, source in sources.items():
-        local = re.findall(r"^static [^(]*?(\w+)\(", source, re.M) + re.findall(
-            r"^struct (\w+) \{", source, re.M
-        )
+        local = re.findall(r"^(?:static|ODL_TILE) [^(]*?(\w+)\(", source, re.M)
+        local += re.findall(r"^struct (\w+) \{", source, re.M)
         text += "".join(f"#define {word} {name}_{word}\n" for word in local) + source
-        text += "".join(f"#undef {word}\n" for word in local)
+        macros = re.findall(r"^#define (\w+)", source, re.M)
+        text += "".join(f"#undef {word}\n" for word in [*local, *macros])
     return f"{text}{MATH}"
 
 
@@ -83,29 +79,38 @@ def compiled(folder: Path, compiler: str, options: Sequence[str], sources: dict[
     return output
 
 
+def library(folder: Path, functions: Iterable[Function], options: Sequence[str]) -> Path:
+    """All functions by gcc, as a shared library."""
+    functions = list(functions)
+    (folder / "kernels.h").write_text(header(functions))
+    return compiled(folder, "gcc", options, {"all": unity({f.name: f.rendered.text for f in functions})})
+
+
 # --------------------------------------------------------------------------------------------------- calling
-GUARD = 64  # bytes
-
-
-def guarded(array: Any) -> tuple[Any, Any]:
-    """A copy of the array, and the buffer with the guard zones that it lies in."""
-    buffer = np.full(array.nbytes + 2 * GUARD, 0xA5, np.uint8)
-    inside = buffer[GUARD : GUARD + array.nbytes].view(array.dtype).reshape(array.shape)
-    inside[...] = array
-    return inside, buffer
-
-
 def canonical(array: Any) -> bytes:
-    """Its bytes, with one kind of NaN."""
-    values = array if array.dtype == np.uint8 else np.where(np.isnan(array), array.dtype.type(np.nan), array)
+    """Its bytes, with one kind of NaN in fp32, which has no canonical one on hosts."""
+    values = np.where(np.isnan(array), np.float32(np.nan), array) if array.dtype == np.float32 else array
     return bytes(values.tobytes())
+
+
+def differing(cases: Sequence[Case], expected: Sequence[Arrays], got: Sequence[Arrays]) -> list[str]:
+    """Which of the calls have written other bits than expected."""
+    return [
+        f"{case.function.name} {case.shape}: {operand}"
+        for case, *written in zip(cases, expected, got, strict=True)
+        for operand, wanted, array in zip(case.written, *written, strict=True)
+        if canonical(wanted) != canonical(array)
+    ]
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Calls kernels in all libraries and on several numbers of cores; all must agree to the bit."""
+    """Calls kernels in all libraries with all orders of cores; all must agree to the bit."""
 
     libraries: list[ctypes.CDLL]
+    orders: Sequence[Sequence[int]] = ([0], [0, 1], [1, 0], [2, 0, 1])
+    guard: int = 64
+    """Bytes before and after every array."""
     calls: list[tuple[Case, Arrays]] = field(default_factory=list, repr=False)
 
     def __call__(
@@ -115,26 +120,21 @@ class Runner:
 
         The same array object given twice is one buffer. overflow: whether the call must raise a flag.
         """
-        case = Case(FUNCTIONS[name], shape, arguments)
-        results, flags = zip(
-            *[
-                self._run(library, case, order)
-                for library in self.libraries
-                for order in ([0], [0, 1], [1, 0], [2, 0, 1])
-            ],
-            strict=True,
-        )
+        return self.call(Case(FUNCTIONS[name], shape, arguments), overflow)
+
+    def call(self, case: Case, overflow: bool | None = None) -> Arrays:
+        """As above, of any function that the libraries have."""
+        runs = [self._run(library, case, order) for library in self.libraries for order in self.orders]
+        results, flags = zip(*runs, strict=True)
         assert overflow is None or set(flags) == {overflow}, "overflow flags"
         for result in results[1:]:
-            for first, other in zip(results[0], result, strict=True):
-                assert canonical(first) == canonical(other), "not the same bits"
+            assert not differing([case], [results[0]], [result]), "not the same bits"
         self.calls.append((case, results[0]))
         return results[0]
 
-    @staticmethod
-    def _run(library: ctypes.CDLL, case: Case, order: Sequence[int]) -> tuple[Arrays, bool]:
+    def _run(self, library: ctypes.CDLL, case: Case, order: Sequence[int]) -> tuple[Arrays, bool]:
         values = (ctypes.c_uint32 * len(case.sizes))(*case.sizes)
-        copies = {id(item): guarded(item) for item in case.in_order if isinstance(item, np.ndarray)}
+        copies = {id(item): self._guarded(item) for item in case.in_order if isinstance(item, np.ndarray)}
         converted: list[Any] = []
         for item in case.in_order:
             if isinstance(item, np.ndarray):
@@ -150,10 +150,18 @@ class Runner:
         for item in case.in_order:
             if isinstance(item, np.ndarray):
                 inside, buffer = copies[id(item)]
-                assert (buffer[:GUARD] == 0xA5).all() and (buffer[-GUARD:] == 0xA5).all(), "wrote outside"
+                outside = np.concatenate([buffer[: self.guard], buffer[self.guard + item.nbytes :]])
+                assert (outside == 0xFF).all(), f"{case.function.name} wrote outside"
                 if id(item) not in outputs:
-                    assert inside.tobytes() == item.tobytes(), "wrote to an input"
+                    assert inside.tobytes() == item.tobytes(), f"{case.function.name} wrote to an input"
         return [copies[id(item)][0].copy() for item in case.written.values()], overflow
+
+    def _guarded(self, array: Any) -> tuple[Any, Any]:
+        """A copy of the array, and the buffer with the guard zones that it lies in."""
+        buffer = np.full(array.nbytes + 2 * self.guard, 0xFF, np.uint8)
+        inside = buffer[self.guard : self.guard + array.nbytes].view(array.dtype).reshape(array.shape)
+        inside[...] = array
+        return inside, buffer
 
 
 # --------------------------------------------------------------------------------------- operands and bounds

@@ -2,13 +2,11 @@
 
 import ctypes
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.kernels.cases import ISA
-from tests.kernels.conv_library import EXACT, WARNINGS, run
+from tests.kernels.kernel_library import EXACT, compiled
 
 SOURCE = """
 #include "odl_isa.h"
@@ -72,12 +70,7 @@ BUILDS = {
 def isa(request, tmp_path_factory):
     """(library, lanes)"""
     flags, lanes = BUILDS[request.param]
-    folder = tmp_path_factory.mktemp("isa")
-    (folder / "isa.c").write_text(SOURCE)
-    library = folder / "isa.so"
-    source = [str(folder / "isa.c"), "-o", str(library), "-lm"]
-    run(["gcc", *WARNINGS, *flags, "-fPIC", "-shared", f"-I{ISA}", *source])
-    return ctypes.CDLL(str(Path(library))), lanes
+    return ctypes.CDLL(str(compiled(tmp_path_factory.mktemp("isa"), "gcc", flags, {"isa": SOURCE}))), lanes
 
 
 def pointer(array: np.ndarray):

@@ -22,13 +22,16 @@ def build(
     isa: str,
     harts: int = 1,
     defines: Mapping[str, object] | None = None,
+    include: Sequence[Path] = (),
 ) -> Path:
     """An ELF with the runtime linked in."""
     toolchain, target = find_toolchain(), TARGET.with_isa(isa)
     runtime = target.runtime_files()
     flags = " ".join([OPTIONS, *target.compile_options(harts), f"-D{target.instruction_set.dialect}"]).split()
     folders = dict.fromkeys(path.parent for path in runtime)
-    flags += [f"-I{folder}" for folder in (ROOT / "kernels" / "isa", *folders, FREESTANDING / "include")]
+    flags += [
+        f"-I{folder}" for folder in (ROOT / "kernels" / "isa", *folders, FREESTANDING / "include", *include)
+    ]
     flags += [f"-D{name}={value}" for name, value in (defines or {}).items()]
     files = [*(path for path in runtime if path.suffix != ".h"), FREESTANDING / "string.c"]
     objects = []

@@ -6,40 +6,38 @@ import ctypes
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from odl.targets.cv32e40p.description import Cluster
-from tests.kernels import conv_library
-from tests.kernels.conv_library import DTYPES, EXACT, NUMBERS, Library, Numbers, Shape, Tiles, conv_shape
+from tests.kernels.cases import FUNCTIONS as ALL
+from tests.kernels.cases import NUMBERS, Case, Numbers, Shape, Tiles, convolutions
+from tests.kernels.conv_checks import Operands
 from tests.kernels.kernel_checks import Norm, Pool, check_average_pool, check_batch_norm_train, sweep
-from tests.kernels.kernel_library import INF, SHARED, Runner, canonical, compiled, draw, empty, render, unity
-from tests.targets.kernels_on_cluster import Case, ClusterKernels
-from tests.targets.other_kernels_on_cluster import replay
+from tests.kernels.kernel_library import EXACT, INF, Arrays, Runner, differing, draw, empty, library
+from tests.targets.kernels_on_device import on_cluster
 
 pytestmark = pytest.mark.usefixtures("simulator_tools")
 
-DEPTHWISE = ("depthwise_forward", "depthwise_input_gradient", "depthwise_weight_gradient")
-#: Variants, with the chunk of "mixed" as it is used, and so small that a window and a row have several.
-VARIANTS = {
-    "fp16": NUMBERS["fp16"],
-    "fp32": NUMBERS["fp32"],
-    "mixed": Numbers("f16", "f32", "f16", 64),
-    "chunks": NUMBERS["mixed"],
-}
-TILES = Tiles(4, 4, 4)
+#: With the chunk of "mixed" as it is used, and so small that a window and a row have several.
+DEPTHWISE = convolutions(
+    {
+        "fp16": NUMBERS["fp16"],
+        "fp32": NUMBERS["fp32"],
+        "mixed": Numbers("f16", "f32", "f16", 64),
+        "chunks": NUMBERS["mixed"],
+    },
+    Tiles(4, 4, 4),
+)
 
 
 # ----------------------------------------------------------------------------------- elementwise, pooling, norms
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Runner:
     """Calls kernels on the host, and remembers the calls."""
-    folder = tmp_path_factory.mktemp("host")
-    (folder / "kernels.h").write_text(render()[0])
-    text = {"all": unity(render()[1])}
-    return Runner([ctypes.CDLL(str(compiled(folder, "gcc", ["-march=native", *SHARED], text)))])
+    built = library(tmp_path_factory.mktemp("host"), ALL.values(), EXACT)
+    return Runner([ctypes.CDLL(str(built))])
 
 
 def odd_sizes(host: Runner) -> None:
@@ -85,10 +83,14 @@ def test_other_kernels(host: Runner, tmp_path: Path, cores: int) -> None:
     host.calls.clear()
     sweep(host)
     odd_sizes(host)
-    outcomes = replay(tmp_path, [case for case, _ in host.calls], Cluster(cores=cores))
-    for (case, results), outcome in zip(host.calls, outcomes, strict=True):
-        for expected, got in zip(results, outcome.written, strict=True):
-            assert canonical(expected) == canonical(got), (case.function.name, case.shape)
+    compare([case for case, _ in host.calls], [results for _, results in host.calls], tmp_path, cores)
+
+
+def compare(cases: list[Case], expected: list[Arrays], folder: Path, cores: int) -> None:
+    """The cluster's bits are the expected ones."""
+    got = [outcome.written for outcome in on_cluster(folder, cases, Cluster(cores=cores))]
+    wrong = differing(cases, expected, got)
+    assert not wrong, "\n".join(wrong[:10])
 
 
 # ------------------------------------------------------------------------------------------------------ depthwise
@@ -110,63 +112,17 @@ def shapes(random: np.random.Generator, count: int) -> Iterator[Shape]:
         yield Shape(*map(int, drawn))
 
 
-def cases(variant: str, shape: Shape, random: np.random.Generator) -> Iterator[Case]:
-    """One call of each depthwise kernel, in every fourth shape with infinities, NaN and zeros of both signs."""
-    s, struct, numbers = shape, conv_shape(shape), VARIANTS[variant]
-    wild = random.random() < 0.25
-
-    def tensor(*size: int, kind: str = numbers.T) -> np.ndarray:
-        values = random.normal(0, 1, size)
-        if wild:
-            special = [np.inf, np.nan, 0.0, -0.0, 6e-8, -6e-8, 60000.0]
-            values = np.where(random.random(size) < 0.03, random.choice(special, size), values)
-        with np.errstate(all="ignore"):
-            return values.astype(DTYPES[kind])
-
-    def maybe(value: np.ndarray, chance: float) -> np.ndarray | None:
-        return value if random.random() < chance else None
-
-    source, result = (s.batch, s.in_h, s.in_w, s.in_c), (s.batch, s.out_h, s.out_w, s.in_c)
-    limits = [[-np.inf, np.inf], [0.0, np.inf], [0.0, np.inf], [0.0, 1.5]][random.integers(4)]
-    x, dy, w = tensor(*source), tensor(*result), tensor(s.kernel_h, s.kernel_w, s.in_c)
-    bias, addend = maybe(tensor(s.in_c, kind=numbers.P), 0.7), maybe(tensor(*result), 0.2)
-    y = np.full(result, np.nan, x.dtype)
-    yield Case(f"depthwise_forward_{variant}", struct, [x, w, bias, addend], y, limits)
-    addend, mask = maybe(tensor(*source), 0.2), maybe(np.maximum(tensor(*source), 0), 0.7)
-    dx = np.full(source, np.nan, x.dtype)
-    yield Case(f"depthwise_input_gradient_{variant}", struct, [dy, w, addend, mask], dx, limits)
-    dw = np.full(w.shape, np.nan, DTYPES[numbers.G])
-    yield Case(f"depthwise_weight_gradient_{variant}", struct, [x, dy], dw)
-
-
-@pytest.fixture(scope="module")
-def depthwise(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """variant -> (the host's library, the cluster's kernels)."""
-
-    def pair(variant: str) -> tuple[Library, ClusterKernels]:
-        numbers = {variant: VARIANTS[variant]}
-        library = conv_library.build(tmp_path_factory.mktemp("host"), TILES, EXACT, numbers)
-        return Library(library), ClusterKernels(tmp_path_factory.mktemp("device"), TILES, numbers, DEPTHWISE)
-
-    return pair
-
-
 @pytest.mark.parametrize(
     ("variant", "cores", "count"), [("fp16", 8, 80), ("mixed", 8, 60), ("chunks", 3, 30), ("fp32", 8, 40)]
 )
-def test_depthwise(depthwise: Any, variant: str, cores: int, count: int) -> None:
-    library, device = depthwise(variant)
-    random = np.random.default_rng(count)
-    calls = [case for shape in shapes(random, count) for case in cases(variant, shape, random)]
-    for case, outcome in zip(calls, device.run(calls, Cluster(cores=cores)), strict=True):
-        with np.errstate(all="ignore"):
-            limits = list(case.limits)
-            expected = library.call(case.name, case.shape, list(case.inputs), case.output, limits, 1)
-        assert canonical(expected) == canonical(outcome.output), (case.name, conv_fields(case))
-
-
-def conv_fields(case: Case) -> dict[str, int]:
-    return {field[0]: getattr(case.shape, field[0]) for field in case.shape._fields_}
+def test_depthwise(tmp_path: Path, variant: str, cores: int, count: int) -> None:
+    (tmp_path / "host").mkdir()
+    made = library(tmp_path / "host", (f for name, f in DEPTHWISE.items() if f"_{variant}" in name), EXACT)
+    run = Runner([ctypes.CDLL(str(made))], [[0]])
+    drawn = enumerate(shapes(np.random.default_rng(count), count))
+    operands = [Operands(DEPTHWISE, variant, shape, seed) for seed, shape in drawn]
+    calls = [case for item in operands for case in item.cases(depthwise=True)]
+    compare(calls, [run.call(case) for case in calls], tmp_path, cores)
 
 
 # ---------------------------------------------------------------------------------------------------------- speed
@@ -174,18 +130,17 @@ def conv_fields(case: Case) -> dict[str, int]:
 SPEEDS = {"forward": 6.5, "input_gradient": 6.2, "weight_gradient": 7.2}
 
 
-def test_depthwise_speed(depthwise: Any) -> None:
-    _, device = depthwise("fp16")
+def test_depthwise_speed(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
-    shape = Shape(1, 25, 5, 64, 25, 5, 64, 3, 3, 1, 1, 1, 1)
+    operands = Operands(DEPTHWISE, "fp16", Shape(1, 25, 5, 64, 25, 5, 64, 3, 3, 1, 1, 1, 1), 1)
     x, w = random.normal(0, 1, (1, 25, 5, 64)).astype(np.float16), np.ones((3, 3, 64), np.float16)
-    y, dw, struct = np.empty_like(x), np.empty_like(w), conv_shape(shape)
+    y, dw, limits = np.empty_like(x), np.empty_like(w), {"low": 0.0, "high": np.inf}
     calls = [
-        Case("depthwise_forward_fp16", struct, [x, w, w[0, 0].copy(), None], y, [0.0, np.inf]),
-        Case("depthwise_input_gradient_fp16", struct, [x, w, None, x.copy()], y, [0.0, np.inf]),
-        Case("depthwise_weight_gradient_fp16", struct, [x, x.copy()], dw),
+        operands.case("depthwise_forward", x=x, w=w, bias=w[0, 0].copy(), addend=None, y=y, **limits),
+        operands.case("depthwise_input_gradient", dy=x, w=w, addend=None, mask=x.copy(), dx=y, **limits),
+        operands.case("depthwise_weight_gradient", x=x, dy=x.copy(), dw=dw),
     ]
-    for (name, least), outcome in zip(SPEEDS.items(), device.run(calls), strict=True):
+    for (name, least), outcome in zip(SPEEDS.items(), on_cluster(tmp_path, calls), strict=True):
         reached = 25 * 5 * 64 * 9 / outcome.cycles
         assert reached >= least, f"{name}: {reached:.2f} MAC/clk"
 
@@ -208,7 +163,7 @@ def test_flat_speed(host: Runner, tmp_path: Path) -> None:
     host("sgd_f32_f16_False", shape, w=single, copy=half, g=half, learning_rate=0.05, gradient_factor=0.125)
     host("sgd_f32_none_False", shape, w=single, g=single.copy(), learning_rate=0.05, gradient_factor=0.125)
     host("relu_gradient_f16", shape, dy=half, y=half.copy(), dx=empty(n, "f16"), low=0.0, high=INF)
-    outcomes = replay(tmp_path, [case for case, _ in host.calls])
+    outcomes = on_cluster(tmp_path, [case for case, _ in host.calls])
     for (name, most), outcome in zip(FLAT_SPEEDS.items(), outcomes, strict=True):
         reached = 8 * 2 * outcome.cycles / n
         assert reached <= most, f"{name}: {reached:.1f} cycles per two elements"

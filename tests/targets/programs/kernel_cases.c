@@ -1,6 +1,6 @@
-/* Runs a list of kernel calls, each on operands in L1, as many cores as there are.
+/* Runs a list of kernel calls, each on operands in L1 where there is one, as many cores as there are.
  *
- * A case's operands lie together in `data`; they are copied to L1, the kernel runs between two marks, and
+ * A case's operands, its scalars among them, lie together in `data`; they are copied to L1, the kernel runs between two marks, and
  * everything is copied back, so that the host sees outputs, guard zones and inputs alike.
  */
 #include "odl_runtime.h"
@@ -14,7 +14,6 @@ struct kernel_case {
     uint32_t shape[SHAPE_WORDS];
     uint32_t begin, bytes;       /* of the operands in `data` */
     uint32_t operands[OPERANDS]; /* offsets from the first, or NONE */
-    float low, high;
 };
 
 uint32_t case_count;
@@ -25,11 +24,15 @@ ODL_L1 uint8_t arena[ARENA_BYTES] __attribute__((aligned(64)));
 ODL_L1 uint32_t shape[SHAPE_WORDS];
 
 static void copy(uint32_t bytes, uint8_t *from, bool to_l1) {
+#ifdef ODL_DMA_MAX_BYTES
     for (uint32_t at = 0; at < bytes; at += 0x10000) {
         const uint32_t size = bytes - at < 0x10000 ? bytes - at : 0x10000;
         odl_dma_wait(to_l1 ? odl_dma_to_l1(arena + at, from + at, size)
                            : odl_dma_to_l2(from + at, arena + at, size));
     }
+#else
+    memcpy(to_l1 ? arena : from, to_l1 ? from : arena, bytes);
+#endif
 }
 
 static void program(uint32_t core, uint32_t cores) {
@@ -40,7 +43,6 @@ static void program(uint32_t core, uint32_t cores) {
             operands[k] = c->operands[k] == NONE ? (void *)0 : arena + c->operands[k];
         }
         const uint32_t kernel = c->kernel;
-        const float low = c->low, high = c->high;
         if (core == 0) {
             copy(c->bytes, data + c->begin, true);
             for (uint32_t k = 0; k < SHAPE_WORDS; k++) {
@@ -49,7 +51,7 @@ static void program(uint32_t core, uint32_t cores) {
             odl_mark(2 * i);
         }
         odl_barrier();
-        run_kernel(kernel, shape, operands, low, high, core, cores);
+        run_kernel(kernel, shape, operands, core, cores);
         odl_barrier();
         if (core == 0) {
             odl_mark(2 * i + 1);
