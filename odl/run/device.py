@@ -9,13 +9,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from odl.errors import InputError, OdlError, option
 from odl.options import Options
@@ -57,31 +57,23 @@ class DeviceNet(Net):
         `machine` describes another machine than the target's default one, in what the program does not depend on, such as
         a cluster's FPUs or the length of vector registers. InputError when the project is for another target.
         """
-        target, session = _session(directory, read_manifest(directory).options, machine)
+        #: The project's target, with the instruction set that the project is for, and what runs the calls.
+        self.target, self.session = _session(directory, read_manifest(directory).options, machine)
         super().__init__(directory, ProjectBuild.EXACT, unused)
-        self._host = self._lib
-        self._device = _Device(self, target, session)
-        self._lib = _Calls(self._host, self._device)
+        self._lib = _Calls(self._host, self._run_on_device)
+        #: The simulator's report of the latest call.
+        self.last: RunResult | None = None
+        #: Cycles or instructions of all calls so far, each from its first to its last instruction.
+        self.count = 0
+        self._observer: Observer | None = None
+        self._touched: dict[str, Words] = {}
+        self._called: set[EntryPoint] = set()
+        self._programs: dict[bool, Path] = {}
 
     @property
+    @override
     def on_device(self) -> bool:
-        """They do."""
         return True
-
-    @property
-    def target(self) -> Target:
-        """The project's target, with the instruction set that the project is for."""
-        return self._device.target
-
-    @property
-    def session(self) -> Session:
-        """What runs the calls."""
-        return self._device.session
-
-    @property
-    def last(self) -> RunResult | None:
-        """The simulator's report of the latest call."""
-        return self._device.last
 
     def trace_next(self, trace: Trace) -> None:
         """Write a trace of the next call. InputError where the target has none, or the trace is impossible."""
@@ -96,16 +88,11 @@ class DeviceNet(Net):
         return self.session.unit
 
     @property
-    def count(self) -> int:
-        """Cycles or instructions of all calls so far, each from its first to its last instruction."""
-        return self._device.count
-
-    @property
     def cycles(self) -> int:
         """The count where it is of cycles. OdlError where the simulator does not know any."""
         if self.unit is not Unit.CYCLES:
             raise OdlError(f"target {self.target.name} counts no cycles")
-        return self._device.count
+        return self.count
 
     @property
     def marks(self) -> tuple[Mark, ...]:
@@ -114,77 +101,47 @@ class DeviceNet(Net):
 
     def canaries(self) -> tuple[Canary, ...]:
         """Planned against touched memory over all calls so far, those under `observed` excepted."""
-        programs = {program.name for called in self._device.called for program in called.runs}
+        programs = {program.name for called in self._called for program in called.runs}
         plans = self.manifest["memory"]
         return tuple(
-            compare(memory, plans[memory], programs, touched)
-            for memory, touched in self._device.touched.items()
+            compare(memory, plans[memory], programs, touched) for memory, touched in self._touched.items()
         )
 
     @contextmanager
     def observed(self, callback: Observer) -> Iterator[None]:
         """Call back, after a call, for every kernel of it; `result` then gives what that kernel wrote."""
-        self._device.observer = callback
+        self._observer = callback
         try:
             yield
         finally:
-            self._device.observer = None
+            self._observer = None
 
     # --- between the host library and the device -----------------------------------------------------------
 
-    def write(self, memory: str, offset: int, data: bytes) -> None:
-        """Put the device's bytes into the host library's memory."""
-        self._memories[memory][offset : offset + len(data)] = data
+    def _run_on_device(self, entry_point: EntryPoint, *arguments: Any) -> float | None:
+        """Run a function of net.h with C arguments; its loss where it has one."""
+        loads: dict[str, bytes] = {}
+        outputs: dict[str, Any] = {}
+        weighted = False
+        for parameter, argument in zip(entry_point.parameters, arguments, strict=True):
+            if parameter is OUTPUT:
+                outputs[parameter.symbol] = argument
+            elif argument != self._ffi.NULL:
+                loads[parameter.symbol] = bytes(self._ffi.buffer(argument))
+                weighted = weighted or parameter is SAMPLE_WEIGHT
+        dumps = self._simulate(entry_point, loads, weighted, outputs)
+        for symbol, floats in outputs.items():
+            self._ffi.buffer(floats)[:] = dumps[symbol]
+        loss: float = _REQUEST.unpack(dumps["net_request"])[2]
+        return loss if entry_point.returns is CType.FLOAT else None
 
-    def raw(self, floats: Any) -> bytes:
-        """The bytes of a C array of floats."""
-        return bytes(self._ffi.buffer(floats))
-
-    def fill(self, floats: Any, data: bytes) -> None:
-        """Overwrite a C array of floats."""
-        self._ffi.buffer(floats)[:] = data
-
-    def is_null(self, pointer: Any) -> bool:
-        """Whether a C pointer is NULL."""
-        return bool(pointer == self._ffi.NULL)
-
-
-def _session(directory: Path, options: Options, machine: Any) -> tuple[Target, Session]:
-    """A project's target, and a session on the given machine or the default one."""
-    target = options.description
-    if options.runtime == "none":
-        raise InputError(
-            f"{directory} was compiled with {option('runtime', 'none')}; it runs where your port runs"
-        )
-    if machine is not None and type(machine) is not target.machine_type:
-        wanted = [other.name for other in TARGETS.values() if other.machine_type is type(machine)]
-        raise InputError(
-            f"{directory} was compiled for '{target.name}'; compile it with {option('target', *wanted)}"
-        )
-    return target, target.session(options.core_count, machine)
-
-
-@dataclass
-class _Device:
-    """Runs calls on the simulator and keeps the host library's memory in step."""
-
-    net: DeviceNet
-    target: Target
-    session: Session
-    observer: Observer | None = None
-    last: RunResult | None = None
-    count: int = 0
-    touched: dict[str, Words] = field(default_factory=dict)
-    called: set[EntryPoint] = field(default_factory=set)
-    _programs: dict[bool, Path] = field(default_factory=dict)
-
-    def call(
+    def _simulate(
         self, entry_point: EntryPoint, loads: dict[str, bytes], weighted: bool, outputs: Collection[str]
     ) -> dict[str, bytes]:
         """Make one call; the state and the arena of the host library are the device's afterwards."""
-        net, observed = self.net, self.observer is not None
-        persistent = net.persistent_bytes
-        blob = net.save()
+        observed = self._observer is not None
+        persistent = self.persistent_bytes
+        blob = self.save()
         state, arena = blob[4 : len(blob) - persistent], blob[len(blob) - persistent :]
         program = self._program(observed)
         elf = Elf.read(program)
@@ -201,15 +158,15 @@ class _Device:
             [watch for _, watch in results.values()],
         )
         if not observed:  # publishing results touches more
-            self.called.add(entry_point)
+            self._called.add(entry_point)
             for memory in result.touched:
                 words = self._own_words(elf, result, memory)
-                self.touched[memory] = words | self.touched.get(memory, np.zeros(len(words), dtype=bool))
+                self._touched[memory] = words | self._touched.get(memory, np.zeros(len(words), dtype=bool))
         moments = {mark.id: mark.count for mark in result.marks}
         self.count += moments[END] - moments[BEGIN]
-        if self.observer is not None:
+        if self._observer is not None:
             self._replay(result, results)
-        net.load(blob[:4] + result.dumps["net_state"] + result.dumps["net_arena"][:persistent])
+        self.load(blob[:4] + result.dumps["net_state"] + result.dumps["net_arena"][:persistent])
         return dict(result.dumps)
 
     def _symbols(self) -> dict[str, str]:
@@ -227,14 +184,14 @@ class _Device:
 
     def _program(self, observed: bool) -> Path:
         if observed not in self._programs:
-            self._programs[observed] = build_program(self.net.directory, publish=observed)
+            self._programs[observed] = build_program(self.directory, publish=observed)
         return self._programs[observed]
 
     def _results(self, elf: Elf) -> _Results:
         """For each result of each kernel: its entry in the manifest, and the memory to see when it is made."""
         base = {memory: elf.symbol(name).address for memory, name in self._symbols().items()}
         results = {}
-        for program, item in enumerate(self.net.project.programs):
+        for program, item in enumerate(self.project.programs):
             for node, entry in enumerate(item.nodes):
                 for number, value in enumerate(entry.writes):
                     place = base[value.memory] + value.offset
@@ -244,7 +201,7 @@ class _Device:
 
     def _replay(self, result: RunResult, results: _Results) -> None:
         """Show the observer every result in the order in which the device made them."""
-        assert self.observer is not None
+        assert self._observer is not None
         for mark in result.marks:
             program, node = mark.id >> 16, mark.id & 0xFFFF
             if mark.id in (BEGIN, END) or node == INPUT_NODE:
@@ -252,34 +209,33 @@ class _Device:
             number = 0
             while (program, node, number) in results:
                 value, watch = results[(program, node, number)]
-                self.net.write(value.memory, value.offset, result.watched[watch][-1])
+                data = result.watched[watch][-1]
+                self._memories[value.memory][value.offset : value.offset + len(data)] = data
                 number += 1
-            self.observer(program, node)
+            self._observer(program, node)
+
+
+def _session(directory: Path, options: Options, machine: Any) -> tuple[Target, Session]:
+    """A project's target, and a session on the given machine or the default one."""
+    target = options.description
+    if options.runtime == "none":
+        raise InputError(
+            f"{directory} was compiled with {option('runtime', 'none')}; it runs where your port runs"
+        )
+    if machine is not None and type(machine) is not target.machine_type:
+        wanted = [other.name for other in TARGETS.values() if other.machine_type is type(machine)]
+        raise InputError(
+            f"{directory} was compiled for '{target.name}'; compile it with {option('target', *wanted)}"
+        )
+    return target, target.session(options.core_count, machine)
 
 
 class _Calls:
     """The host library's functions, those that compute replaced by calls on the device."""
 
-    def __init__(self, host: Any, device: _Device) -> None:
-        self._host, self._device = host, device
+    def __init__(self, host: Any, run: Callable[..., float | None]) -> None:
+        self._host, self._run = host, run
 
     def __getattr__(self, name: str) -> Any:
         entry_point = _COMPUTING.get(name)
-        return getattr(self._host, name) if entry_point is None else partial(self._call, entry_point)
-
-    def _call(self, entry_point: EntryPoint, *arguments: Any) -> float | None:
-        net = self._device.net
-        loads: dict[str, bytes] = {}
-        outputs: dict[str, Any] = {}
-        weighted = False
-        for parameter, argument in zip(entry_point.parameters, arguments, strict=True):
-            if parameter is OUTPUT:
-                outputs[parameter.symbol] = argument
-            elif not net.is_null(argument):
-                loads[parameter.symbol] = net.raw(argument)
-                weighted = weighted or parameter is SAMPLE_WEIGHT
-        dumps = self._device.call(entry_point, loads, weighted, outputs)
-        for symbol, floats in outputs.items():
-            net.fill(floats, dumps[symbol])
-        loss: float = _REQUEST.unpack(dumps["net_request"])[2]
-        return loss if entry_point.returns is CType.FLOAT else None
+        return getattr(self._host, name) if entry_point is None else partial(self._run, entry_point)
