@@ -31,6 +31,8 @@ class AbstractOperator(ABC):
     #: Names of the inputs and of the outputs, in order.
     inputs: ClassVar[tuple[str, ...]] = ()
     outputs: ClassVar[tuple[str, ...]] = ()
+    #: forward, input_gradient, weight_gradient, or update.
+    pass_name: ClassVar[str] = "forward"
     #: Whether the outputs in `in_place` are always the same bytes as their inputs.
     is_view: ClassVar[bool] = False
 
@@ -60,11 +62,6 @@ class AbstractOperator(ABC):
     def macs(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> int:
         """Multiply-accumulates of one call (convolutions and dense layers only, as MLPerf Tiny counts)."""
         return 0
-
-    @property
-    def pass_name(self) -> str:
-        """forward, input_gradient, weight_gradient, or update."""
-        return "forward"
 
     def describe(self) -> str:
         """Name and attributes that differ from their defaults, as text."""

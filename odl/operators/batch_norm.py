@@ -156,6 +156,7 @@ class BatchNormGradient(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("dy", "x", "gamma", "mean", "spread")
     outputs: ClassVar[tuple[str, ...]] = ("dx", "dgamma", "dbeta")
+    pass_name: ClassVar[str] = "input_gradient"
     eps: float
     training: bool
     wanted: tuple[bool, bool, bool]
@@ -173,11 +174,6 @@ class BatchNormGradient(Operator):
     @property
     def _wanted_names(self) -> list[str]:
         return [name for name, wanted in zip(self.outputs, self.wanted, strict=True) if wanted]
-
-    @property
-    @override
-    def pass_name(self) -> str:
-        return "input_gradient"
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:

@@ -34,12 +34,8 @@ class ChannelSum(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("dy",)
     outputs: ClassVar[tuple[str, ...]] = ("db",)
+    pass_name: ClassVar[str] = "weight_gradient"
     signature: ClassVar[Kernel] = CHANNEL_SUM
-
-    @property
-    @override
-    def pass_name(self) -> str:
-        return "weight_gradient"
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:

@@ -93,6 +93,7 @@ class Conv2dInputGradient(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("dy", "weight", "addend", "mask")
     outputs: ClassVar[tuple[str, ...]] = ("dx",)
+    pass_name: ClassVar[str] = "input_gradient"
     window: Window
     input_shape: Shape
     depthwise: bool = False
@@ -104,11 +105,6 @@ class Conv2dInputGradient(Operator):
     @override
     def signature(self) -> Kernel:
         return DEPTHWISE_INPUT_GRADIENT if self.depthwise else CONV2D_INPUT_GRADIENT
-
-    @property
-    @override
-    def pass_name(self) -> str:
-        return "input_gradient"
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -156,6 +152,7 @@ class Conv2dWeightGradient(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("x", "dy")
     outputs: ClassVar[tuple[str, ...]] = ("dw",)
+    pass_name: ClassVar[str] = "weight_gradient"
     window: Window
     weight_shape: Shape
     depthwise: bool = False
@@ -165,11 +162,6 @@ class Conv2dWeightGradient(Operator):
     @override
     def signature(self) -> Kernel:
         return DEPTHWISE_WEIGHT_GRADIENT if self.depthwise else CONV2D_WEIGHT_GRADIENT
-
-    @property
-    @override
-    def pass_name(self) -> str:
-        return "weight_gradient"
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:

@@ -73,14 +73,10 @@ class ReluGradient(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("dy", "y")
     outputs: ClassVar[tuple[str, ...]] = ("dx",)
+    pass_name: ClassVar[str] = "input_gradient"
     low: float = 0.0
     high: float = INFINITY
     signature: ClassVar[Kernel] = RELU_GRADIENT
-
-    @property
-    @override
-    def pass_name(self) -> str:
-        return "input_gradient"
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:

@@ -67,13 +67,9 @@ class GlobalAveragePoolGradient(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("dy",)
     outputs: ClassVar[tuple[str, ...]] = ("dx",)
+    pass_name: ClassVar[str] = "input_gradient"
     signature: ClassVar[Kernel] = GLOBAL_AVERAGE_POOL_GRADIENT
     input_shape: Shape
-
-    @property
-    @override
-    def pass_name(self) -> str:
-        return "input_gradient"
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:

@@ -106,14 +106,10 @@ class LinearInputGradient(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("dy", "weight", "addend", "mask")
     outputs: ClassVar[tuple[str, ...]] = ("dx",)
+    pass_name: ClassVar[str] = "input_gradient"
     low: float = -INFINITY
     high: float = INFINITY
     signature: ClassVar[Kernel] = CONV2D_INPUT_GRADIENT
-
-    @property
-    @override
-    def pass_name(self) -> str:
-        return "input_gradient"
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -147,12 +143,8 @@ class LinearWeightGradient(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("x", "dy")
     outputs: ClassVar[tuple[str, ...]] = ("dw",)
+    pass_name: ClassVar[str] = "weight_gradient"
     signature: ClassVar[Kernel] = CONV2D_WEIGHT_GRADIENT
-
-    @property
-    @override
-    def pass_name(self) -> str:
-        return "weight_gradient"
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:

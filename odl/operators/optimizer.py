@@ -28,13 +28,9 @@ class Refresh(Operator):
     """Round a master weight into its working copy; inputs master, copy (written in place)."""
 
     inputs: ClassVar[tuple[str, ...]] = ("parameter", "copy")
+    pass_name: ClassVar[str] = "update"
     signature: ClassVar[Kernel] = CAST
     operand_names: ClassVar[Mapping[str, str]] = {"x": "parameter", "y": "copy"}
-
-    @property
-    @override
-    def pass_name(self) -> str:
-        return "update"
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -55,13 +51,9 @@ class Clear(Operator):
     """Set a gradient accumulator to zero; input the accumulator (written in place)."""
 
     inputs: ClassVar[tuple[str, ...]] = ("accumulator",)
+    pass_name: ClassVar[str] = "update"
     signature: ClassVar[Kernel] = FILL
     operand_names: ClassVar[Mapping[str, str]] = {"y": "accumulator"}
-
-    @property
-    @override
-    def pass_name(self) -> str:
-        return "update"
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:

@@ -121,12 +121,8 @@ class AveragePoolGradient(_AveragePooling):
 
     inputs: ClassVar[tuple[str, ...]] = ("dy",)
     outputs: ClassVar[tuple[str, ...]] = ("dx",)
+    pass_name: ClassVar[str] = "input_gradient"
     signature: ClassVar[Kernel] = AVERAGE_POOL_GRADIENT
-
-    @property
-    @override
-    def pass_name(self) -> str:
-        return "input_gradient"
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -174,12 +170,8 @@ class MaxPoolGradient(_Pooling):
 
     inputs: ClassVar[tuple[str, ...]] = ("dy", "winner")
     outputs: ClassVar[tuple[str, ...]] = ("dx",)
+    pass_name: ClassVar[str] = "input_gradient"
     signature: ClassVar[Kernel] = MAX_POOL_GRADIENT
-
-    @property
-    @override
-    def pass_name(self) -> str:
-        return "input_gradient"
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:

@@ -57,12 +57,8 @@ class SiluGradient(Operator):
 
     inputs: ClassVar[tuple[str, ...]] = ("dy", "x")
     outputs: ClassVar[tuple[str, ...]] = ("dx",)
+    pass_name: ClassVar[str] = "input_gradient"
     signature: ClassVar[Kernel] = SILU_GRADIENT
-
-    @property
-    @override
-    def pass_name(self) -> str:
-        return "input_gradient"
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:

@@ -140,12 +140,8 @@ class Update(Operator):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("parameter", "gradient", "copy")
+    pass_name: ClassVar[str] = "update"
     operand_names: ClassVar[Mapping[str, str]] = {"w": "parameter", "g": "gradient"}
-
-    @property
-    @override
-    def pass_name(self) -> str:
-        return "update"
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
