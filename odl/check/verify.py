@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -54,14 +54,7 @@ class Row:
     def as_json(self) -> dict[str, Any]:
         """The row of `odl verify --json`; an error that is not finite is null."""
         error = self.rel_l2 if np.isfinite(self.rel_l2) else None
-        return {
-            "tensor": self.tensor,
-            "kind": self.kind,
-            "rel_l2": error,
-            "bound": self.bound,
-            "bit_exact": self.bit_exact,
-            "ok": self.ok,
-        }
+        return {**asdict(self), "rel_l2": error}
 
 
 @dataclass(frozen=True)
@@ -353,11 +346,10 @@ class Verifier:
             self._errors[key] = (error, bound)
 
     def _report(self) -> Report:
-        return Report(tuple(self._row(*key) for key in self._errors))
-
-    def _row(self, tensor: str, kind: str) -> Row:
-        error, bound = self._errors[(tensor, kind)]
-        return Row(tensor, kind, error, bound, None, within(error, bound))
+        errors = self._errors.items()
+        return Report(
+            tuple(Row(*key, error, bound, None, within(error, bound)) for key, (error, bound) in errors)
+        )
 
 
 def verify(
