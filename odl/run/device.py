@@ -222,8 +222,11 @@ def _session(directory: Path, options: Options, machine: Any) -> tuple[Target, S
         raise InputError(
             f"{directory} was compiled with {option('runtime', 'none')}; it runs where your port runs"
         )
-    if machine is not None and type(machine) is not target.machine_type:
-        wanted = [other.name for other in TARGETS.values() if other.machine_type is type(machine)]
+    if target.is_host or (machine is not None and type(machine) is not target.machine_type):
+        fitting = (
+            other for other in TARGETS.values() if machine is None or other.machine_type is type(machine)
+        )
+        wanted = [other.name for other in fitting if not other.is_host]
         raise InputError(
             f"{directory} was compiled for '{target.name}'; compile it with {option('target', *wanted)}"
         )
