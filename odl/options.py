@@ -14,7 +14,7 @@ from typing import Any
 from odl.errors import InputError, option
 from odl.optimizers import CLASSES, Optimizer, from_manifest
 from odl.optimizers.sgd import SGD
-from odl.option_kinds import FLAG, PRECISION, SIZE, TEXT, WHOLE, Kind, number, one_of
+from odl.option_kinds import FLAG, PRECISION, SIZE, TEXT, WHOLE, Kind, number, one_of, some_of
 from odl.precision import Precision
 from odl.targets import HOST, TARGETS, Target
 
@@ -148,6 +148,14 @@ class Options:
         metadata=_facts(number(1.0, 65536.0), "Initial loss scale; 1 in fp32, 128 in fp16, 1024 in mixed."),
     )
     optimizer: Optimizer = field(default=SGD(), metadata=_facts(OPTIMIZER, f"{_OPTIMIZERS}."))
+    learn: tuple[str, ...] = field(
+        default=(),
+        metadata=_facts(
+            some_of("importance"),
+            "What else the project learns: importance (sums of squared gradients).",
+            later=True,
+        ),
+    )
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> Options:

@@ -216,6 +216,7 @@ def _functions() -> Iterator[Function]:
                 yield one(f"{template}_gradient", name, T=t, P="f32", G=t, accumulate=accumulate)
         other = "f32" if t == "f16" else "f16"
         yield one("cast", f"cast_{t}", S=t, D=other)
+        yield one("squared_sum", f"squared_sum_{t}", G=t)
         for copy in ("none", "f16"):
             for extra in (False, True):
                 for optimizer in OPTIMIZERS:

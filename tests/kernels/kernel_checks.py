@@ -82,6 +82,12 @@ def check_cast_fill(run: Run, t: str, n: int, seed: int, value: float) -> None:
     assert y.tobytes() == np.full(n, value, TYPES[t]).tobytes()
 
 
+def check_squared_sum(run: Run, t: str, n: int, seed: int, factor: float) -> None:
+    g, total = draw(seed, n, t, 2.0), np.abs(draw(seed + 1, n, "f32", 2.0))
+    (got,) = run(f"squared_sum_{t}", {"count": n}, g=g, sum=total.copy(), gradient_factor=factor)
+    close(got, exact(total) + (exact(g) * factor) ** 2, 2.0)
+
+
 def check_change_layout(run: Run, t: str, size: tuple[int, int, int, int], seed: int) -> None:
     shape = dict(zip(("batch", "height", "width", "channels"), size, strict=True))
     x = draw(seed, size, t)
@@ -370,6 +376,7 @@ def sweep(run: Run) -> None:
         check_silu(run, t, 13, 1)
         check_add(run, t, 13, 1)
         check_cast_fill(run, t, 13, 1, 0.5)
+        check_squared_sum(run, t, 13, 1, 0.25)
         check_change_layout(run, t, (2, 3, 4, 5), 1)
         pool = Pool((2, 5, 6, 3), (3, 2), (2, 1), (1, 1), False, False, 0)
         check_average_pool(run, t, pool, 2)

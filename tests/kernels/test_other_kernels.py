@@ -26,6 +26,7 @@ from tests.kernels.kernel_checks import (
     check_optimizer,
     check_relu,
     check_silu,
+    check_squared_sum,
 )
 from tests.kernels.kernel_library import INF, Arrays, Runner, empty
 
@@ -58,6 +59,12 @@ def test_add(run: Runner, t: str, n: int, seed: int) -> None:
 @given(t=types, n=st.integers(1, 70), seed=seeds, value=st.floats(-1e4, 1e4, width=32))
 def test_cast_fill(run: Runner, t: str, n: int, seed: int, value: float) -> None:
     check_cast_fill(run, t, n, seed, value)
+
+
+@few
+@given(t=types, n=st.integers(1, 70), seed=seeds, factor=st.sampled_from([1.0, 1 / 128, 1 / 1024]))
+def test_squared_sum(run: Runner, t: str, n: int, seed: int, factor: float) -> None:
+    check_squared_sum(run, t, n, seed, factor)
 
 
 sizes = st.tuples(st.integers(1, 2), st.integers(1, 6), st.integers(1, 7), st.integers(1, 9))

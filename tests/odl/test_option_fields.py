@@ -37,6 +37,7 @@ PARTS = {
 #: Where a command differs from a compilation on purpose.
 OVERRIDES = {
     ("compile", "loss"): None,  # the model's own
+    ("compile", "learn"): "",  # the words of a command line are one text
     ("bench", "target"): "cv32e40p",  # the host counts nothing
     ("tune", "target"): "cv32e40p",
     ("verify", "target"): None,  # other targets than the project's, and only if asked for
@@ -90,6 +91,7 @@ def test_the_manifest_holds_every_field_and_gives_the_options_back(tmp_path: Any
     import torch
 
     chosen = {"dtype": "fp16", "cores": 2, "memory": "1M", "bn": "frozen", "optimizer": odl.Adam(0.5)}
+    chosen["learn"] = "importance"  # format 1 leaves out its default
     build = odl.compile(tiny(), torch.zeros(1, *INPUT), **chosen)
     entry = json.loads((build.save(tmp_path / "net") / "manifest.json").read_text())["options"]
     assert list(entry) == list(FACTS)

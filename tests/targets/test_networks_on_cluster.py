@@ -99,6 +99,26 @@ def test_the_device_touches_the_planned_memory_and_nothing_else(options: dict[st
         assert canary.planned_bytes == peak and 0 < canary.touched_bytes <= peak
 
 
+@pytest.mark.parametrize(
+    "options", [{"dtype": "fp32"}, {"dtype": "mixed"}, {"dtype": "mixed", "l1": 2048}], ids=str
+)
+def test_the_device_sums_the_hosts_squared_gradients(options: dict[str, object]) -> None:
+    build = compiled(learn="importance", **options)  # type: ignore[arg-type]
+    device, host = build.load(), build.load("exact")
+    assert isinstance(device, DeviceNet)
+    random = np.random.default_rng(0)
+    for label in range(3):
+        x = random.standard_normal((1, 3, 8, 8))
+        assert device.call("importance", x, label) == host.call("importance", x, label)
+        assert device.train_step(x, label) == host.train_step(x, label)
+    assert device.save() == host.save()
+    assert device.tensor("first.weight.importance").all()
+    assert all(canary.ok for canary in device.canaries())
+    for net in (device, host):
+        net.call("reset_importance")
+    assert device.save() == host.save() and not device.tensor("first.weight.importance").any()
+
+
 def test_a_canary_finds_a_word_too_many_and_a_word_too_few() -> None:
     plan = {"peak_bytes": 12, "buffers": [{"name": "step/x", "offset": 4, "size_bytes": 6}]}
     right = np.array([False, True, True, False])

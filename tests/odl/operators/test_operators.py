@@ -33,6 +33,7 @@ from odl.operators.pooling import (
     MaxPoolGradient,
 )
 from odl.operators.shape import ChangeLayout, Pad, Reshape, same_bytes
+from odl.operators.squared_sum import SquaredSum
 from odl.operators.window import Window
 from odl.optimizers.adam import AdamUpdate
 from odl.optimizers.sgd import SgdUpdate
@@ -401,7 +402,7 @@ def test_views_and_padding() -> None:
 
 
 def test_what_only_writes_in_place_has_no_outputs() -> None:
-    for operator in (SgdUpdate(0.9), AdamUpdate(), Refresh(), Clear()):
+    for operator in (SgdUpdate(0.9), AdamUpdate(), Refresh(), Clear(), SquaredSum()):
         assert operator.shapes(dict.fromkeys(operator.inputs, (4, 3))) == {}
         assert operator.updated and set(operator.updated) <= set(operator.inputs)
     for update in (SgdUpdate(), AdamUpdate()):
