@@ -23,14 +23,10 @@ def _flat(value: Value) -> dict[str, int]:
     return {"count": value.count}
 
 
-@dataclass(frozen=True)
-class Refresh(Operator):
-    """Round a master weight into its working copy; inputs master, copy (written in place)."""
+class _InPlace(Operator):
+    """An operator of the update that writes over an input and has no output."""
 
-    inputs: ClassVar[tuple[str, ...]] = ("parameter", "copy")
     pass_name: ClassVar[str] = "update"
-    signature: ClassVar[Kernel] = CAST
-    operand_names: ClassVar[Mapping[str, str]] = {"x": "parameter", "y": "copy"}
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -39,6 +35,15 @@ class Refresh(Operator):
     @override
     def reference(self, **arrays: Array) -> dict[str, Array]:
         return {}
+
+
+@dataclass(frozen=True)
+class Refresh(_InPlace):
+    """Round a master weight into its working copy; inputs master, copy (written in place)."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("parameter", "copy")
+    signature: ClassVar[Kernel] = CAST
+    operand_names: ClassVar[Mapping[str, str]] = {"x": "parameter", "y": "copy"}
 
     @override
     def kernel(self, request: KernelRequest) -> KernelCall:
@@ -47,21 +52,12 @@ class Refresh(Operator):
 
 
 @dataclass(frozen=True)
-class Clear(Operator):
+class Clear(_InPlace):
     """Set a gradient accumulator to zero; input the accumulator (written in place)."""
 
     inputs: ClassVar[tuple[str, ...]] = ("accumulator",)
-    pass_name: ClassVar[str] = "update"
     signature: ClassVar[Kernel] = FILL
     operand_names: ClassVar[Mapping[str, str]] = {"y": "accumulator"}
-
-    @override
-    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
-        return {}
-
-    @override
-    def reference(self, **arrays: Array) -> dict[str, Array]:
-        return {}
 
     @override
     def kernel(self, request: KernelRequest) -> KernelCall:
