@@ -7,17 +7,23 @@ from dataclasses import dataclass
 
 from odl.graph.ir import Purpose
 
+#: Addresses of buffers, and of blocks in L1, are multiples of this.
+ALIGNMENT = 4
 #: Key in `MemoryPlan.by_purpose` of the bytes that hold nothing at the peak step.
 UNUSED = "unused"
+
+
+def round_up(count: int) -> int:
+    """Bytes up to the next aligned address."""
+    return -(-count // ALIGNMENT) * ALIGNMENT
 
 
 @dataclass(frozen=True)
 class Buffer:
     """A run of bytes with one address, needed from `first_step` to `last_step`, both included.
 
-    A persistent buffer keeps its bytes over the whole schedule and between calls, whatever its steps say.
-    `memory` is the name of the memory it lies in; its address is a multiple of `alignment`, a power of two.
-    ValueError otherwise.
+    A persistent buffer keeps its bytes over the whole schedule and between calls, whatever its steps say. ValueError
+    for a negative size or lifetime.
     """
 
     name: str
@@ -25,8 +31,6 @@ class Buffer:
     purpose: Purpose
     first_step: int
     last_step: int
-    memory: str = "ram"
-    alignment: int = 4
     persistent: bool = False
 
     def __post_init__(self) -> None:
@@ -34,8 +38,6 @@ class Buffer:
             raise ValueError(f"buffer '{self.name}': size of {self.size_bytes} bytes")
         if self.last_step < self.first_step:
             raise ValueError(f"buffer '{self.name}': lives from {self.first_step} to {self.last_step}")
-        if self.alignment < 1 or self.alignment & (self.alignment - 1):
-            raise ValueError(f"buffer '{self.name}': alignment {self.alignment} is not a power of two")
 
     def live_at(self, step: int) -> bool:
         """Whether the buffer must keep its bytes during the step."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
-from odl.plan.rectangles import Rectangle, height_of, round_up
+from odl.plan.rectangles import Rectangle, height_of
 
 _SEED = 1
 
@@ -26,13 +25,11 @@ def pack_exactly(
     for item in rectangles:
         if item.size == 0:
             continue
-        place = model.new_int_var(0, (ceiling - item.size) // item.stride, item.name)
-        model.add(place * item.stride + item.size <= height)
-        model.add_hint(place, hint[item] // item.stride)
+        place = model.new_int_var(0, ceiling - item.size, item.name)
+        model.add(place + item.size <= height)
+        model.add_hint(place, hint[item])
         in_time.append(model.new_fixed_size_interval_var(item.first, item.lifetime, f"{item.name} steps"))
-        in_memory.append(
-            model.new_fixed_size_interval_var(place * item.stride, item.size, f"{item.name} units")
-        )
+        in_memory.append(model.new_fixed_size_interval_var(place, item.size, f"{item.name} units"))
         places[item] = place
     model.add_no_overlap_2d(in_time, in_memory)
     model.add_hint(height, ceiling)
@@ -44,8 +41,7 @@ def pack_exactly(
     status = solver.solve(model)
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return dict(hint), floor
-    found = {item: solver.value(place) * item.stride for item, place in places.items()}
-    found = _settle({item: found.get(item, 0) for item in rectangles})
+    found = _settle({item: solver.value(places[item]) if item in places else 0 for item in rectangles})
     bound = round(solver.best_objective_bound)
     return (found if height_of(found) < ceiling else dict(hint)), bound
 
@@ -55,6 +51,5 @@ def _settle(offsets: Mapping[Rectangle, int]) -> dict[Rectangle, int]:
     ordered = sorted(offsets, key=lambda item: (offsets[item], item.first, item.name))
     settled: dict[Rectangle, int] = {}
     for item in ordered:
-        below = (settled[other] + other.size for other in settled if item.meets(other))
-        settled[item] = round_up(max(chain(below, (0,))), item.stride)
+        settled[item] = height_of({other: at for other, at in settled.items() if item.meets(other)})
     return settled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from random import Random
 
-from odl.plan.rectangles import Rectangle, height_of, round_up
+from odl.plan.rectangles import Rectangle, height_of
 
 #: What the local search may spend: trials, rectangles placed, and how far one moves in the order. On made-up hard parts
 #: the orders alone end 4.6 % above the lower bound, 100 trials 3.7 %, 400 trials 3.5 % (docs/tuning.md).
@@ -73,14 +73,13 @@ def _pack_in_order(ordered: Sequence[Rectangle], tightest: bool) -> dict[Rectang
         for offset, top, other in placed:
             if not item.meets(other):
                 continue
-            start = round_up(end, item.stride)
-            room = offset - start - item.size
+            room = offset - end - item.size
             if room >= 0 and (chosen is None or (tightest and room < slack)):
-                chosen, slack = start, room
+                chosen, slack = end, room
                 if not tightest:
                     break
             end = max(end, top)
-        offset = round_up(end, item.stride) if chosen is None else chosen
+        offset = end if chosen is None else chosen
         offsets[item] = offset
         placed.append((offset, offset + item.size, item))
         placed.sort(key=lambda entry: entry[:2])

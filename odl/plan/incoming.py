@@ -34,8 +34,8 @@ def incoming(value: Value, capacity: int) -> Incoming | None:
     return Incoming(elements, held * DType.F32.bytes, held * value.dtype.bytes)
 
 
-def place_incoming(program: str, graph: Graph, step: int, memory: str, arena_bytes: int) -> list[Placement]:
-    """The buffers of a program's input in `memory`, the name of L1, at the step before its first task.
+def place_incoming(program: str, graph: Graph, step: int, arena_bytes: int) -> list[Placement]:
+    """The buffers of a program's input in L1, at the step before its first task.
 
     They lie within the bytes that the tasks need anyway.
     """
@@ -45,9 +45,7 @@ def place_incoming(program: str, graph: Graph, step: int, memory: str, arena_byt
             sizes = {"floats": blocks.floats_bytes, "converted": blocks.converted_bytes}
             offset = 0
             for name, size in sizes.items():
-                buffer = Buffer(
-                    f"{program}/{value.name}.{name}", size, Purpose.INPUTS, step, step, memory=memory
-                )
+                buffer = Buffer(f"{program}/{value.name}.{name}", size, Purpose.INPUTS, step, step)
                 placements.append(Placement(buffer, offset))
                 offset += size
     return placements

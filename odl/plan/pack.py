@@ -9,15 +9,16 @@ work, and the solver runs on one thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from odl.errors import InputError
 from odl.graph.ir import Purpose
-from odl.plan.buffers import Buffer, MemoryPlan, Placement
+from odl.plan.buffers import ALIGNMENT, Buffer, MemoryPlan, Placement, round_up
 from odl.plan.exact import pack_exactly
 from odl.plan.greedy import pack_greedy, pack_reordered
-from odl.plan.rectangles import Rectangle, height_of, round_up
+from odl.plan.rectangles import Rectangle, height_of
 from odl.plan.report import budget_message
 
 #: What CP-SAT may spend on one part of a schedule: deterministic time, of which 0.1 is one to two seconds. On made-up
@@ -28,54 +29,34 @@ _PURPOSE_ORDER = {purpose: index for index, purpose in enumerate(Purpose)}
 
 
 def plan_memory(
-    buffers: Iterable[Buffer], capacities: Mapping[str, int | None], *, solver_time: float = SOLVER_TIME
-) -> dict[str, MemoryPlan]:
-    """Give every buffer an address in its memory; one plan for each memory in `capacities`, in that order.
+    buffers: Sequence[Buffer], memory: str, capacity: int | None, *, solver_time: float = SOLVER_TIME
+) -> MemoryPlan:
+    """Give every buffer an address in the memory of that name; `capacity` has its bytes, None for no limit.
 
-    The persistent region comes first, the transient one after it. `capacities` has the bytes of each memory,
-    None for no limit. `solver_time` 0 leaves the greedy packing as it is. InputError when a plan is larger
-    than its memory or a buffer's memory is not in `capacities`; ValueError when two buffers have one name.
+    The persistent region comes first, the transient one after it. `solver_time` 0 leaves the greedy packing as it is.
+    InputError when the plan is larger than the memory; ValueError when two buffers have one name.
     """
-    by_memory: dict[str, list[Buffer]] = {memory: [] for memory in capacities}
-    names: set[str] = set()
-    for buffer in buffers:
-        if buffer.name in names:
-            raise ValueError(f"two buffers are named '{buffer.name}'")
-        names.add(buffer.name)
-        if buffer.memory not in by_memory:
-            known = ", ".join(capacities) or "none"
-            raise InputError(
-                f"buffer '{buffer.name}' is meant for memory '{buffer.memory}', which this target does not "
-                f"have (it has: {known}); choose another target"
-            )
-        by_memory[buffer.memory].append(buffer)
-    return {
-        memory: _plan_one(memory, members, capacities[memory], solver_time)
-        for memory, members in by_memory.items()
-    }
-
-
-def _plan_one(memory: str, buffers: Sequence[Buffer], capacity: int | None, solver_time: float) -> MemoryPlan:
+    name, times = Counter(buffer.name for buffer in buffers).most_common(1)[0] if buffers else ("", 0)
+    if times > 1:
+        raise ValueError(f"two buffers are named '{name}'")
     transient = [buffer for buffer in buffers if not buffer.persistent]
-    persistent, persistent_end = _pack_persistent([buffer for buffer in buffers if buffer.persistent])
-    base = round_up(persistent_end, max((buffer.alignment for buffer in transient), default=1))
-    unit = min((buffer.alignment for buffer in transient), default=1)
-    rectangles = [Rectangle.of(buffer, unit) for buffer in transient]
+    persistent, base = _pack_persistent([buffer for buffer in buffers if buffer.persistent])
+    rectangles = [Rectangle.of(buffer) for buffer in transient]
     peak_step, live = _peak(rectangles)
     # The capacity does not enter: what a refusal says would fit is then what a larger memory gets.
     packed = _pack(rectangles, live, solver_time)
+    placed = [
+        Placement(buffer, base + packed.offsets[item] * ALIGNMENT)
+        for buffer, item in zip(transient, rectangles, strict=True)
+    ]
     plan = MemoryPlan(
         memory=memory,
         capacity=capacity,
-        arena_bytes=base + packed.height * unit,
+        arena_bytes=base + packed.height * ALIGNMENT,
         persistent_bytes=base,
-        placements=tuple(persistent)
-        + tuple(
-            Placement(buffer, base + packed.offsets[item] * unit)
-            for buffer, item in zip(transient, rectangles, strict=True)
-        ),
+        placements=(*persistent, *placed),
         peak_step=peak_step,
-        lower_bound_bytes=base + packed.lower_bound * unit,
+        lower_bound_bytes=base + packed.lower_bound * ALIGNMENT,
     )
     if capacity is not None and plan.arena_bytes > capacity:
         raise InputError(budget_message(plan))
@@ -83,14 +64,13 @@ def _plan_one(memory: str, buffers: Sequence[Buffer], capacity: int | None, solv
 
 
 def _pack_persistent(buffers: Sequence[Buffer]) -> tuple[list[Placement], int]:
-    """One after the other: strictest alignment first, then by purpose, then as given; also their end."""
+    """One after the other: by purpose, then as given; also their end."""
     placements: list[Placement] = []
     end = 0
-    for buffer in sorted(buffers, key=lambda item: (-item.alignment, _PURPOSE_ORDER[item.purpose])):
-        offset = round_up(end, buffer.alignment)
-        placements.append(Placement(buffer, offset))
-        end = offset + buffer.size_bytes
-    return placements, round_up(end, max((buffer.alignment for buffer in buffers), default=1))
+    for buffer in sorted(buffers, key=lambda item: _PURPOSE_ORDER[item.purpose]):
+        placements.append(Placement(buffer, end))
+        end = round_up(end + buffer.size_bytes)
+    return placements, end
 
 
 # ------------------------------------------------------------------------------------------------- rectangles

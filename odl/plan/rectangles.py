@@ -1,28 +1,27 @@
-"""Transient buffers as rectangles, lifetime by units of memory: what the packers of an arena work on."""
+"""Transient buffers as rectangles, lifetime by units of `ALIGNMENT` bytes: what the packers of an arena work on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from odl.plan.buffers import Buffer
+from odl.plan.buffers import ALIGNMENT, Buffer, round_up
 
 
 @dataclass(frozen=True)
 class Rectangle:
-    """A transient buffer in units of the smallest alignment; `stride` is its own alignment in these units."""
+    """A transient buffer; `size` in units."""
 
     name: str
     first: int
     last: int
     size: int
-    stride: int
 
     @staticmethod
-    def of(buffer: Buffer, unit: int) -> Rectangle:
-        """The buffer's rectangle; `unit` is the smallest alignment, in bytes."""
-        size = -(-buffer.size_bytes // unit)
-        return Rectangle(buffer.name, buffer.first_step, buffer.last_step, size, buffer.alignment // unit)
+    def of(buffer: Buffer) -> Rectangle:
+        """The buffer's rectangle."""
+        size = round_up(buffer.size_bytes) // ALIGNMENT
+        return Rectangle(buffer.name, buffer.first_step, buffer.last_step, size)
 
     @property
     def lifetime(self) -> int:
@@ -37,8 +36,3 @@ class Rectangle:
 def height_of(offsets: Mapping[Rectangle, int]) -> int:
     """Units from the start of the arena to the end of the highest rectangle."""
     return max((offset + item.size for item, offset in offsets.items()), default=0)
-
-
-def round_up(value: int, alignment: int) -> int:
-    """The next multiple of the alignment."""
-    return -(-value // alignment) * alignment

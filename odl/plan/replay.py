@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odl.errors import CheckFailedError
-from odl.plan.buffers import MemoryPlan, Placement
+from odl.plan.buffers import ALIGNMENT, Buffer, MemoryPlan, Placement
 
 #: The replay's name for the time before the first call, when persistent tensors got their bytes.
 _BEFORE = -1
@@ -41,65 +41,63 @@ class Access:
 
 
 def verify_plan(
-    plans: MemoryPlan | Mapping[str, MemoryPlan],
+    plan: MemoryPlan,
     accesses: Sequence[Access],
     *,
     storage: Mapping[str, str],
     sizes: Mapping[str, int],
     initial: Collection[str] = frozenset(),
-    offsets: Mapping[str, int] | None = None,
     runs: int = 2,
 ) -> None:
-    """Replay `accesses` `runs` times over the addresses of the plans; PlanError when one does not hold.
+    """Replay `accesses` `runs` times over the addresses of the plan; PlanError when it does not hold.
 
-    `storage` maps each tensor to its buffer, `sizes` to its bytes, `offsets` to its first byte in the buffer
-    (0 when not given). `initial` names the tensors that have their bytes before the first run (weights,
-    optimizer state); they must have them again at the end of every run. What a caller fills in before each
-    run (inputs) is written by a first access of its own.
+    `storage` maps each tensor to its buffer, `sizes` to its bytes. `initial` names the tensors that have their bytes
+    before the first run (weights, optimizer state); they must have them again at the end of every run. What a caller
+    fills in before each run (inputs) is written by a first access of its own.
     """
-    mapping = {plans.memory: plans} if isinstance(plans, MemoryPlan) else plans
-    placements = _check_layout(mapping)
-    tensors = _locate(placements, storage, sizes, offsets or {})
+    tensors = _locate(_check_layout(plan), storage, sizes)
     _check_steps(accesses, tensors)
-    _check_initial(initial, tensors)
+    _check_initial(initial, tensors, plan.memory)
     for access in accesses:
-        _check_step(access, tensors)
-    memories = {memory: _Memory(plan.arena_bytes) for memory, plan in mapping.items()}
+        _check_step(access, tensors, plan.memory)
+    memory = _Memory(plan)
     for name in initial:
-        memories[tensors[name].memory].write(tensors[name], _BEFORE)
+        memory.write(tensors[name], _BEFORE)
     for run in range(1, runs + 1):
         for access in accesses:
             for name in access.reads:
-                place = f"step {access.step} of run {run} reads"
-                memories[tensors[name].memory].demand(tensors[name], place)
+                memory.demand(tensors[name], f"step {access.step} of run {run} reads")
             for name in access.writes:
-                memories[tensors[name].memory].write(tensors[name], access.step)
+                memory.write(tensors[name], access.step)
         for name in sorted(initial):
-            memories[tensors[name].memory].demand(tensors[name], f"after run {run} the next call needs")
+            memory.demand(tensors[name], f"after run {run} the next call needs")
+
+
+def check_capacity(plan: MemoryPlan) -> None:
+    """PlanError where the arena is larger than its memory."""
+    if plan.capacity is not None and plan.arena_bytes > plan.capacity:
+        raise PlanError(f"arena of {plan.arena_bytes} bytes in '{plan.memory}', which has {plan.capacity}")
 
 
 @dataclass(frozen=True)
 class _Tensor:
-    """A tensor at its bytes `start`..`end` (excluded) of a memory's arena."""
+    """A tensor at the bytes `start`..`end` (excluded) of the arena."""
 
     name: str
-    buffer: str
-    memory: str
+    buffer: Buffer
     start: int
     end: int
-    persistent: bool
 
     def shared_bytes(self, other: _Tensor) -> int:
-        if self.memory != other.memory:
-            return 0
         return max(0, min(self.end, other.end) - max(self.start, other.start))
 
 
 class _Memory:
     """Which write each byte of an arena comes from; -1 for none."""
 
-    def __init__(self, size: int) -> None:
-        self._owner: NDArray[np.int32] = np.full(size, -1, dtype=np.int32)
+    def __init__(self, plan: MemoryPlan) -> None:
+        self._name = plan.memory
+        self._owner: NDArray[np.int32] = np.full(plan.arena_bytes, -1, dtype=np.int32)
         self._writes: list[tuple[str, int]] = []
         self._latest: dict[str, int] = {}
 
@@ -122,70 +120,50 @@ class _Memory:
         when = "before the first run" if step == _BEFORE else f"at step {step}"
         raise PlanError(
             f"{place} tensor '{tensor.name}', but {wrong.size} of its {owner.size} bytes, the first at "
-            f"byte {tensor.start + first} of '{tensor.memory}', were overwritten by '{intruder}' {when}"
+            f"byte {tensor.start + first} of '{self._name}', were overwritten by '{intruder}' {when}"
         )
 
 
 # ------------------------------------------------------------------------------------ what holds at any time
-def _check_layout(plans: Mapping[str, MemoryPlan]) -> dict[str, tuple[str, Placement]]:
-    """Placements by buffer name with their memory, after the checks that need no schedule."""
-    found: dict[str, tuple[str, Placement]] = {}
-    for memory, plan in plans.items():
-        if plan.capacity is not None and plan.arena_bytes > plan.capacity:
-            raise PlanError(f"arena of {plan.arena_bytes} bytes in '{memory}', which has {plan.capacity}")
-        for item in plan.placements:
-            if item.buffer.name in found:
-                raise PlanError(f"buffer '{item.buffer.name}' has two places")
-            found[item.buffer.name] = (memory, item)
-            _check_place(plan, memory, item)
-        _check_persistent(plan, memory)
+def _check_layout(plan: MemoryPlan) -> dict[str, Placement]:
+    """Placements by buffer name, after the checks that need no schedule."""
+    check_capacity(plan)
+    found: dict[str, Placement] = {}
+    for item in plan.placements:
+        if item.buffer.name in found:
+            raise PlanError(f"buffer '{item.buffer.name}' has two places")
+        found[item.buffer.name] = item
+        _check_place(plan, item)
+    persistent = [item for item in plan.placements if item.buffer.persistent and item.buffer.size_bytes]
+    for lower, upper in pairwise(sorted(persistent, key=lambda item: item.offset)):
+        if upper.offset < lower.end:
+            raise PlanError(
+                f"persistent buffers '{lower.buffer.name}' and '{upper.buffer.name}' share bytes "
+                f"{upper.offset} to {min(lower.end, upper.end)} of '{plan.memory}'"
+            )
     return found
 
 
-def _check_place(plan: MemoryPlan, memory: str, item: Placement) -> None:
+def _check_place(plan: MemoryPlan, item: Placement) -> None:
     buffer = item.buffer
-    span = f"bytes {item.offset} to {item.end} of '{memory}'"
-    if buffer.memory != memory:
-        raise PlanError(f"buffer '{buffer.name}' is meant for '{buffer.memory}' but lies at {span}")
+    span = f"buffer '{buffer.name}' at bytes {item.offset} to {item.end} of '{plan.memory}'"
+    region = f"the persistent region, which ends at {plan.persistent_bytes}"
     if item.offset < 0 or item.end > plan.arena_bytes:
-        raise PlanError(f"buffer '{buffer.name}' at {span} leaves the arena of {plan.arena_bytes} bytes")
-    if item.offset % buffer.alignment:
+        raise PlanError(f"{span} leaves the arena of {plan.arena_bytes} bytes")
+    if item.offset % ALIGNMENT:
         raise PlanError(
-            f"buffer '{buffer.name}' at byte {item.offset} of '{memory}' is not aligned to "
-            f"{buffer.alignment} bytes"
+            f"buffer '{buffer.name}' at byte {item.offset} of '{plan.memory}' is not aligned to {ALIGNMENT} bytes"
         )
     if buffer.size_bytes == 0:
         return
     if buffer.persistent and item.end > plan.persistent_bytes:
-        raise PlanError(
-            f"persistent buffer '{buffer.name}' at {span} leaves the persistent region, which ends at "
-            f"{plan.persistent_bytes}"
-        )
+        raise PlanError(f"persistent {span} leaves {region}")
     if not buffer.persistent and item.offset < plan.persistent_bytes:
-        raise PlanError(
-            f"transient buffer '{buffer.name}' at {span} lies in the persistent region, which ends at "
-            f"{plan.persistent_bytes}"
-        )
-
-
-def _check_persistent(plan: MemoryPlan, memory: str) -> None:
-    persistent = sorted(
-        (item for item in plan.placements if item.buffer.persistent and item.buffer.size_bytes),
-        key=lambda item: item.offset,
-    )
-    for lower, upper in pairwise(persistent):
-        if upper.offset < lower.end:
-            raise PlanError(
-                f"persistent buffers '{lower.buffer.name}' and '{upper.buffer.name}' share bytes "
-                f"{upper.offset} to {min(lower.end, upper.end)} of '{memory}'"
-            )
+        raise PlanError(f"transient {span} lies in {region}")
 
 
 def _locate(
-    placements: Mapping[str, tuple[str, Placement]],
-    storage: Mapping[str, str],
-    sizes: Mapping[str, int],
-    offsets: Mapping[str, int],
+    placements: Mapping[str, Placement], storage: Mapping[str, str], sizes: Mapping[str, int]
 ) -> dict[str, _Tensor]:
     """The bytes of every tensor; its buffer must have a place and be large enough."""
     tensors: dict[str, _Tensor] = {}
@@ -194,15 +172,12 @@ def _locate(
             raise PlanError(f"tensor '{name}' lies in buffer '{buffer}', which has no place")
         if name not in sizes:
             raise PlanError(f"the size of tensor '{name}' is not known")
-        memory, item = placements[buffer]
-        offset, size = offsets.get(name, 0), sizes[name]
-        if offset < 0 or size < 0 or offset + size > item.buffer.size_bytes:
+        item, size = placements[buffer], sizes[name]
+        if not 0 <= size <= item.buffer.size_bytes:
             raise PlanError(
-                f"tensor '{name}' is bytes {offset} to {offset + size} of buffer '{buffer}', which has "
-                f"{item.buffer.size_bytes}"
+                f"tensor '{name}' is bytes 0 to {size} of buffer '{buffer}', which has {item.buffer.size_bytes}"
             )
-        start = item.offset + offset
-        tensors[name] = _Tensor(name, buffer, memory, start, start + size, item.buffer.persistent)
+        tensors[name] = _Tensor(name, item.buffer, item.offset, item.offset + size)
     return tensors
 
 
@@ -219,46 +194,41 @@ def _check_steps(accesses: Sequence[Access], tensors: Mapping[str, _Tensor]) -> 
                 raise PlanError(f"step {access.step} uses tensor '{name}', which has no storage")
 
 
-def _check_initial(initial: Collection[str], tensors: Mapping[str, _Tensor]) -> None:
+def _check_initial(initial: Collection[str], tensors: Mapping[str, _Tensor], memory: str) -> None:
     """Tensors that survive between calls lie in persistent buffers, apart from each other."""
     for name in sorted(initial):
         if name not in tensors:
             raise PlanError(f"tensor '{name}', kept between calls, has no storage")
-        tensor = tensors[name]
-        if not tensor.persistent:
+        buffer = tensors[name].buffer
+        if not buffer.persistent:
             raise PlanError(
-                f"tensor '{name}' must survive between calls, but its buffer '{tensor.buffer}' is transient"
+                f"tensor '{name}' must survive between calls, but its buffer '{buffer.name}' is transient"
             )
-    ordered = sorted(
-        (tensors[name] for name in initial if tensors[name].start < tensors[name].end),
-        key=lambda tensor: (tensor.memory, tensor.start, tensor.name),
-    )
-    for lower, upper in pairwise(ordered):
+    kept = [tensors[name] for name in initial if tensors[name].start < tensors[name].end]
+    for lower, upper in pairwise(sorted(kept, key=lambda tensor: (tensor.start, tensor.name))):
         shared = lower.shared_bytes(upper)
         if shared:
             raise PlanError(
                 f"tensors '{lower.name}' and '{upper.name}', both kept between calls, share {shared} "
-                f"bytes from byte {upper.start} of '{upper.memory}' on"
+                f"bytes from byte {upper.start} of '{memory}' on"
             )
 
 
-def _check_step(access: Access, tensors: Mapping[str, _Tensor]) -> None:
+def _check_step(access: Access, tensors: Mapping[str, _Tensor], memory: str) -> None:
     """A step's results share no bytes with each other, nor with operands that are not updated in place."""
+
+    def forbid_sharing(verb: str, written: _Tensor, other: _Tensor) -> None:
+        shared = written.shared_bytes(other)
+        if shared:
+            raise PlanError(
+                f"step {access.step} writes tensor '{written.name}' and {verb} tensor '{other.name}', which share "
+                f"{shared} bytes from byte {max(written.start, other.start)} of '{memory}' on"
+            )
+
     writes = [tensors[name] for name in dict.fromkeys(access.writes)]
     for index, written in enumerate(writes):
         for other in writes[index + 1 :]:
-            _forbid_sharing(access.step, "writes", written, other)
-        for name in access.reads:
-            read = tensors[name]
-            in_place = read.buffer == written.buffer and read.start == written.start
-            if not in_place:
-                _forbid_sharing(access.step, "reads", written, read)
-
-
-def _forbid_sharing(step: int, verb: str, written: _Tensor, other: _Tensor) -> None:
-    shared = written.shared_bytes(other)
-    if shared:
-        raise PlanError(
-            f"step {step} writes tensor '{written.name}' and {verb} tensor '{other.name}', which share "
-            f"{shared} bytes from byte {max(written.start, other.start)} of '{written.memory}' on"
-        )
+            forbid_sharing("writes", written, other)
+        for read in (tensors[name] for name in access.reads):
+            if (read.buffer, read.start) != (written.buffer, written.start):
+                forbid_sharing("reads", written, read)

@@ -10,7 +10,6 @@ from odl.operators.base import KernelRequest, Operator
 from odl.plan.lifetimes import lifetimes
 from odl.plan.pack import plan_memory
 from odl.plan.program import BoundNode, Keys, PlannedProgram, Schedule, ScheduleRequest
-from odl.plan.staging import Staging
 from odl.plan.storage import Storage, share_storage
 from odl.plan.two_levels import local_plan, stage_programs
 from odl.plan.verify_schedule import verify_schedule
@@ -49,35 +48,19 @@ def make_schedule(graphs: Mapping[Program, Graph], request: ScheduleRequest) -> 
         storages[program] = share_storage(graph, request.shared if hands_on else {})
     keys = Keys(graphs, storages, request)
     stagings = stage_programs(graphs, bound, storages, keys, request)
-    buffers = lifetimes(graphs, keys, stagings, request.memory)
-    plan = plan_memory(buffers, {request.memory: request.capacity})[request.memory]
-    programs = {
-        program: PlannedProgram(
-            graph,
-            bound[program],
-            _offsets(program, graph, keys, stagings, plan.offsets),
-            stagings.get(program),
-            storages[program].view_of,
-        )
-        for program, graph in graphs.items()
-    }
+    plan = plan_memory(lifetimes(graphs, keys, stagings), request.memory, request.capacity)
+    programs: dict[Program, PlannedProgram] = {}
+    addresses = plan.offsets
+    for program, graph in graphs.items():
+        offsets = {
+            value: addresses[keys.buffer(program, value)]
+            for value in graph.values
+            if keys.buffer(program, value) in addresses and keys.is_stored(program, value, stagings)
+        }
+        view_of = storages[program].view_of
+        programs[program] = PlannedProgram(graph, bound[program], offsets, stagings.get(program), view_of)
     capacity = request.local_capacity
     local = None if capacity is None else local_plan(graphs, stagings, capacity)
     schedule = Schedule(programs, plan, local)
     verify_schedule(schedule, keys)
     return schedule
-
-
-def _offsets(
-    program: Program,
-    graph: Graph,
-    keys: Keys,
-    stagings: Mapping[Program, Staging],
-    offsets: Mapping[str, int],
-) -> dict[str, int]:
-    """The address of every value that has a place in the arena; `offsets` are those of the buffers."""
-    return {
-        value: offsets[keys.buffer(program, value)]
-        for value in graph.values
-        if keys.buffer(program, value) in offsets and keys.is_stored(program, value, stagings)
-    }

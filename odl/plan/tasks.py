@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from odl.graph.ir import Graph, Node, Role
 from odl.kernels.call import KernelCall
 from odl.kernels.tiling import Slice, Tile, Tiling
+from odl.plan.buffers import round_up
 from odl.plan.storage import Storage
 
-ALIGNMENT = 4
 #: Most tiles of one node; what would need more stays in L2.
 #: 16 gives ResNet8, DS-CNN and MobileNetV1 as many tasks in the default L1; the bound limits the search for divisions.
 _MOST_TILES = 256
@@ -34,7 +34,7 @@ class Block:
     @property
     def room(self) -> int:
         """Bytes that it takes when its lines lie one after another, up to the next aligned address."""
-        return -(-self.part.count // ALIGNMENT) * ALIGNMENT
+        return round_up(self.part.count)
 
     @property
     def end(self) -> int:

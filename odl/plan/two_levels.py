@@ -83,7 +83,7 @@ def local_plan(
         start += len(staging.tasks) + 2
     arena = max((item.end for item in placements), default=0)
     for program, start in starts.items():
-        placements += place_incoming(program.name, graphs[program], start, LOCAL, arena)
+        placements += place_incoming(program.name, graphs[program], start, arena)
     live: dict[int, list[Placement]] = {}
     for item in placements:
         for step in range(item.buffer.first_step, item.buffer.last_step + 1):
@@ -100,4 +100,4 @@ def _placement(program: Program, graph: Graph, stay: Stay, number: int, start: i
     first = start + 1 + max(0, stay.first)
     last = max(first, start + 1 + stay.last)
     name = f"{program}/{tensor}#{number}"
-    return Placement(Buffer(name, stay.block.room, purpose, first, last, memory=LOCAL), stay.address)
+    return Placement(Buffer(name, stay.block.room, purpose, first, last), stay.address)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from odl.graph.ir import Node, Role
 from odl.plan.buffers import MemoryPlan
 from odl.plan.program import Keys, PlannedProgram, Schedule, from_caller
-from odl.plan.replay import Access, PlanError, verify_plan
+from odl.plan.replay import Access, PlanError, check_capacity, verify_plan
 from odl.plan.verify_staging import Memories, Places, demand, give, replay
 from odl.project.programs import Program, orders
 
@@ -86,10 +86,7 @@ def _replay_staged(
     programs: Mapping[Program, PlannedProgram], keys: Keys, local: MemoryPlan, plan: MemoryPlan
 ) -> None:
     for memory in (local, plan):
-        if memory.capacity is not None and memory.arena_bytes > memory.capacity:
-            raise PlanError(
-                f"arena of {memory.arena_bytes} bytes in '{memory.memory}', which has {memory.capacity}"
-            )
+        check_capacity(memory)
     memories = Memories.of(local.capacity or 0, plan.arena_bytes)
     places = {program: _places(program, planned, keys) for program, planned in programs.items()}
     for program, planned in programs.items():

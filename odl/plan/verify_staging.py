@@ -24,10 +24,7 @@ _MOVING = -2
 
 @dataclass
 class Memories:
-    """Both memories and the newest bytes of every tensor; lives over several programs.
-
-    `places` and `sizes` give every tensor's address in L2 and its bytes, under its key.
-    """
+    """L1, L2 and the newest bytes of every tensor by its key, each byte as the token of its write; over all programs."""
 
     small: NDArray[np.int64]
     large: NDArray[np.int64]
@@ -84,7 +81,8 @@ def replay(memories: Memories, places: Places, staging: Staging, program: str) -
     player = _Player(memories, places, program)
     for number, task in enumerate(staging.tasks):
         player.task(number, task)
-    player.commands(staging.finish, "at the end")
+    player.name = "at the end"
+    player.commands(staging.finish)
     player.arrive(None)
     if player.outgoing:
         raise PlanError(
@@ -93,40 +91,48 @@ def replay(memories: Memories, places: Places, staging: Staging, program: str) -
 
 
 class _Player:
+    """`name` says in messages which task is being replayed."""
+
     def __init__(self, memories: Memories, places: Places, program: str) -> None:
         self.memories, self.places, self.program = memories, places, program
+        self.name = ""
         self.incoming: list[tuple[Transfer, NDArray[np.int64]]] = []
         self.outgoing: list[Transfer] = []
         self.leaving = np.zeros(len(memories.large), dtype=bool)
 
     def task(self, number: int, staged: StagedTask) -> None:
-        name = f"task {number} of '{self.program}' ({staged.task.call.kernel.template})"
-        self.commands(staged.before, name)
+        self.name = f"task {number} of '{self.program}' ({staged.task.call.kernel.template})"
+        self.commands(staged.before)
         self.arrive(number)
-        self.commands(staged.beside, name)
-        self._run(staged, name)
+        self.commands(staged.beside)
+        for block in staged.task.reads:
+            self._read(staged, block)
+        for block in staged.task.writes:
+            self._write(staged, block)
+        if staged.task.staged:
+            self._check_apart(staged)
         if staged.await_next:
             self.arrive(number + 1)
         if staged.wait_for_stores:
             self._leave()
 
-    def commands(self, commands: Sequence[Command], name: str) -> None:
+    def commands(self, commands: Sequence[Command]) -> None:
         for command in commands:
             if isinstance(command, WaitForStores):
                 self._leave()
             elif not isinstance(command, Transfer):
                 self.arrive(None)
             elif command.inward:
-                self._load(command, name)
+                self._load(command)
             else:
-                self._store(command, name)
+                self._store(command)
 
     def arrive(self, due: int | None) -> None:
         """All blocks on their way in that are due for that task, or all at all, are there."""
         left = []
         for transfer, tokens in self.incoming:
             if due is None or transfer.due == due:
-                self.memories.small[_dense(transfer)] = tokens
+                self.memories.small[_span(transfer.block, transfer.address)] = tokens
             else:
                 left.append((transfer, tokens))
         self.incoming = left
@@ -135,102 +141,92 @@ class _Player:
         self.outgoing.clear()
         self.leaving[:] = False
 
-    def _load(self, transfer: Transfer, name: str) -> None:
-        where = self._large(transfer.block, name)
+    def _load(self, transfer: Transfer) -> None:
+        where = self._large(transfer.block)
         if self.leaving[where].any():
-            raise PlanError(f"{name}: '{transfer.block.tensor}' comes in while it is still on its way out")
-        for other in self.outgoing:
-            self._apart(transfer, other, name)
-        for other, _ in self.incoming:
-            self._apart(transfer, other, name)
-        self._inside(transfer, name)
+            raise PlanError(
+                f"{self.name}: '{transfer.block.tensor}' comes in while it is still on its way out"
+            )
+        span = self._undisturbed(transfer, [*self.outgoing, *(other for other, _ in self.incoming)])
         self.incoming.append((transfer, self.memories.large[where].copy()))
-        self.memories.small[_dense(transfer)] = _MOVING
+        self.memories.small[span] = _MOVING
 
-    def _store(self, transfer: Transfer, name: str) -> None:
-        self._inside(transfer, name)
-        for other, _ in self.incoming:
-            self._apart(transfer, other, name)
-        where = self._large(transfer.block, name)
-        self.memories.large[where] = self.memories.small[_dense(transfer)]
+    def _store(self, transfer: Transfer) -> None:
+        span = self._undisturbed(transfer, [other for other, _ in self.incoming])
+        where = self._large(transfer.block)
+        self.memories.large[where] = self.memories.small[span]
         self.leaving[where] = True
         self.outgoing.append(transfer)
 
-    def _run(self, staged: StagedTask, name: str) -> None:
-        task = staged.task
-        for block in task.reads:
-            self._check(staged, block, name)
-        for block in task.writes:
-            if task.staged:
-                self._free(staged, block, name)
-            tensor, key = block.tensor, self.places.key[block.tensor]
-            size = self.places.size[tensor]
-            newest = self.memories.newest.setdefault(key, np.full(size, _NOTHING))
-            tokens = self.memories.fresh(block.part.count)
-            newest[_bytes(block.part)] = tokens
-            if task.staged:
-                self.memories.small[_span(staged.addresses[block], block.part.count)] = tokens
-            else:
-                self.memories.large[self._large(block, name)] = tokens
-        self._apart_writes(staged, name)
+    def _undisturbed(self, transfer: Transfer, others: Sequence[Transfer]) -> slice:
+        """The transfer's bytes of L1, where no other one may be moving anything."""
+        span = _span(transfer.block, transfer.address)
+        for other in others:
+            if _meet(span, _span(other.block, other.address)):
+                raise PlanError(
+                    f"{self.name}: '{transfer.block.tensor}' is moved where '{other.block.tensor}' is being moved"
+                )
+        if not self._inside(span):
+            raise PlanError(f"{self.name}: '{transfer.block.tensor}' is moved outside L1")
+        return span
 
-    def _check(self, staged: StagedTask, block: Block, name: str) -> None:
+    def _read(self, staged: StagedTask, block: Block) -> None:
+        """The kernel must find the block's newest bytes."""
         newest = self.memories.newest.get(self.places.key[block.tensor])
         if newest is None:
-            raise PlanError(f"{name} reads '{block.tensor}', which nothing has written")
+            raise PlanError(f"{self.name} reads '{block.tensor}', which nothing has written")
         if staged.task.staged:
-            if not 0 <= staged.addresses[block] <= len(self.memories.small) - block.part.count:
-                raise PlanError(f"{name} reads '{block.tensor}' outside L1")
-            found = self.memories.small[_span(staged.addresses[block], block.part.count)]
+            span = _span(block, staged.addresses[block])
+            if not self._inside(span):
+                raise PlanError(f"{self.name} reads '{block.tensor}' outside L1")
+            found = self.memories.small[span]
         else:
-            found = self.memories.large[self._large(block, name)]
+            found = self.memories.large[self._large(block)]
         wanted = newest[_bytes(block.part)]
         wrong = np.flatnonzero(found != wanted)
         if wrong.size or (wanted == _NOTHING).any():
             why = "is still on its way in" if (found == _MOVING).any() else "is not there or not the newest"
-            raise PlanError(f"{name} reads '{block.tensor}', which {why} ({wrong.size} bytes)")
+            raise PlanError(f"{self.name} reads '{block.tensor}', which {why} ({wrong.size} bytes)")
 
-    def _free(self, staged: StagedTask, block: Block, name: str) -> None:
-        """The kernel may write to the block's place."""
-        begin, end = staged.addresses[block], staged.addresses[block] + block.part.count
-        if begin < 0 or end > len(self.memories.small):
-            raise PlanError(f"{name} writes '{block.tensor}' outside L1")
-        moving = [other for other, _ in self.incoming] + self.outgoing
-        for other in moving:
-            if other.address < end and begin < other.address + other.block.part.count:
-                raise PlanError(f"{name} writes '{block.tensor}' where '{other.block.tensor}' is being moved")
-
-    def _apart_writes(self, staged: StagedTask, name: str) -> None:
-        """Operands share no bytes, but for a result in the place of the operand that it takes over."""
+    def _write(self, staged: StagedTask, block: Block) -> None:
+        """The kernel makes the block's bytes anew, where it may."""
+        tokens = self.memories.fresh(block.part.count)
+        key, size = self.places.key[block.tensor], self.places.size[block.tensor]
+        self.memories.newest.setdefault(key, np.full(size, _NOTHING))[_bytes(block.part)] = tokens
         if not staged.task.staged:
+            self.memories.large[self._large(block)] = tokens
             return
-        spans = [(block, staged.addresses[block]) for block in staged.task.blocks]
-        for written, at in spans:
-            if written not in staged.task.writes:
-                continue
-            for other, there in spans:
-                allowed = other == written or staged.task.takes_over.get(written) == other
-                if allowed and (other == written or at == there):
+        span = _span(block, staged.addresses[block])
+        if not self._inside(span):
+            raise PlanError(f"{self.name} writes '{block.tensor}' outside L1")
+        for other in [*(other for other, _ in self.incoming), *self.outgoing]:
+            if _meet(span, _span(other.block, other.address)):
+                raise PlanError(
+                    f"{self.name} writes '{block.tensor}' where '{other.block.tensor}' is being moved"
+                )
+        self.memories.small[span] = tokens
+
+    def _check_apart(self, staged: StagedTask) -> None:
+        """Operands share no bytes, but for a result in the place of the operand that it takes over."""
+        spans = {block: _span(block, staged.addresses[block]) for block in staged.task.blocks}
+        for written in staged.task.writes:
+            for other, span in spans.items():
+                if other == written:
                     continue
-                if at < there + other.part.count and there < at + written.part.count:
-                    raise PlanError(f"{name}: '{written.tensor}' and '{other.tensor}' share bytes")
+                taken_over = staged.task.takes_over.get(written) == other
+                if taken_over and spans[written].start == span.start:
+                    continue
+                if _meet(spans[written], span):
+                    raise PlanError(f"{self.name}: '{written.tensor}' and '{other.tensor}' share bytes")
 
-    def _apart(self, transfer: Transfer, other: Transfer, name: str) -> None:
-        end, other_end = (item.address + item.block.part.count for item in (transfer, other))
-        if transfer.address < other_end and other.address < end:
-            raise PlanError(
-                f"{name}: '{transfer.block.tensor}' is moved where '{other.block.tensor}' is being moved"
-            )
+    def _inside(self, span: slice) -> bool:
+        return bool(span.start >= 0 and span.stop <= len(self.memories.small))
 
-    def _inside(self, transfer: Transfer, name: str) -> None:
-        end = transfer.address + transfer.block.part.count
-        if transfer.address < 0 or end > len(self.memories.small):
-            raise PlanError(f"{name}: '{transfer.block.tensor}' is moved outside L1")
-
-    def _large(self, block: Block, name: str) -> NDArray[np.int64]:
+    def _large(self, block: Block) -> NDArray[np.int64]:
+        """The block's bytes in L2."""
         address = self.places.large[block.tensor]
         if address is None:
-            raise PlanError(f"{name} moves '{block.tensor}', which has no place in L2")
+            raise PlanError(f"{self.name} moves '{block.tensor}', which has no place in L2")
         return address + _bytes(block.part)
 
 
@@ -240,9 +236,10 @@ def _bytes(part: Slice) -> NDArray[np.int64]:
     return np.asarray((lines + np.arange(part.line)[None]).reshape(-1))
 
 
-def _span(address: int, count: int) -> slice:
-    return slice(address, address + count)
+def _span(block: Block, address: int) -> slice:
+    """The block's bytes in L1, where its lines lie one after another."""
+    return slice(address, address + block.part.count)
 
 
-def _dense(transfer: Transfer) -> slice:
-    return _span(transfer.address, transfer.block.part.count)
+def _meet(one: slice, other: slice) -> bool:
+    return bool(one.start < other.stop and other.start < one.stop)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from odl.codegen.kernel_case import Placed, render_case
 from odl.graph.ir import DType
 from odl.kernels.call import KernelCall, Variant
+from odl.plan.buffers import round_up
 from odl.plan.program import PlannedProgram, Schedule
-from odl.plan.tasks import ALIGNMENT, Task
+from odl.plan.tasks import Task
 from odl.project.programs import APPLY, STEP
 from odl.targets.cv32e40p.description import Cluster
 from odl.tune.job import Field, Job
@@ -58,7 +59,7 @@ class Case:
                 offsets[name] = offsets[operand.same_as]
             else:
                 offsets[name] = end
-                end += -(-operand.bytes // ALIGNMENT) * ALIGNMENT + GUARD_BYTES
+                end += round_up(operand.bytes) + GUARD_BYTES
         return offsets, end
 
 

@@ -17,15 +17,13 @@ from odl.project.manifest import MemoryEntry
 
 @pytest.fixture
 def plans():
-    return plan_memory(
-        [
-            Buffer("weight", 1_002, Purpose.WEIGHTS, 0, 3, persistent=True),
-            Buffer("relu", 4_000, Purpose.ACTIVATIONS, 1, 2),
-            Buffer("logits", 40, Purpose.ACTIVATIONS, 2, 3),
-            Buffer("tile", 64, Purpose.GRADIENTS, 2, 2, memory="l1"),
-        ],
-        {"ram": 8_192, "l1": None},
-    )
+    arena = [
+        Buffer("weight", 1_002, Purpose.WEIGHTS, 0, 3, persistent=True),
+        Buffer("relu", 4_000, Purpose.ACTIVATIONS, 1, 2),
+        Buffer("logits", 40, Purpose.ACTIVATIONS, 2, 3),
+    ]
+    local = [Buffer("tile", 64, Purpose.GRADIENTS, 2, 2)]
+    return {"ram": plan_memory(arena, "ram", 8_192), "l1": plan_memory(local, "l1", None)}
 
 
 def test_manifest_has_peak_and_purposes_that_add_up(plans):
