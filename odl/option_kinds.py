@@ -84,21 +84,18 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * factor)
 
 
-def _flag(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ValueError("must be True or False")
+def _only(wanted: type[T], what: str) -> Callable[[object], T]:
+    def read(value: object) -> T:
+        if isinstance(value, wanted):
+            return value
+        raise ValueError(f"must be {what}")
 
-
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    raise ValueError("must be a text")
+    return read
 
 
 WHOLE = Kind(_whole, int)
 #: Bytes, as a number or as a text such as 64K.
 SIZE = Kind(_size)
-FLAG = Kind(_flag, bool)
-TEXT = Kind(_text)
+FLAG = Kind(_only(bool, "True or False"), bool)
+TEXT = Kind(_only(str, "a text"))
 PRECISION = Kind(lambda value: Precision(one_of(*Precision).read(value)), write=str)

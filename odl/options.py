@@ -55,16 +55,17 @@ class Facts:
     later: bool = False
 
 
-def _facts(
+def option_field(
+    default: Any,
     kind: Kind[Any],
     help: str,
     *,
     of_target: bool = False,
     recorded: Callable[[Options], object] | None = None,
     later: bool = False,
-) -> Mapping[type[Facts], Facts]:
-    """A field's metadata."""
-    return {Facts: Facts(kind, help, of_target, recorded, later)}
+) -> Any:
+    """A field of `Options` with its default and its `Facts`."""
+    return field(default=default, metadata={Facts: Facts(kind, help, of_target, recorded, later)})
 
 
 @dataclass(frozen=True)
@@ -74,87 +75,66 @@ class Options:
     InputError names the option, the value and what it may be.
     """
 
-    target: str = field(
-        default=HOST.name,
-        metadata=_facts(one_of(*TARGETS), f"Where the project runs: {', '.join(TARGETS)}.", of_target=True),
+    target: str = option_field(
+        HOST.name, one_of(*TARGETS), f"Where the project runs: {', '.join(TARGETS)}.", of_target=True
     )
-    isa: str | None = field(
-        default=None,
-        metadata=_facts(
-            TEXT,
-            f"Instruction set, the first by default: {_ISAS}.",
-            of_target=True,
-            recorded=lambda options: options.description.instruction_set.name,
-        ),
+    isa: str | None = option_field(
+        None,
+        TEXT,
+        f"Instruction set, the first by default: {_ISAS}.",
+        of_target=True,
+        recorded=lambda options: options.description.instruction_set.name,
     )
-    runtime: str = field(
-        default="own",
-        metadata=_facts(
-            one_of("own", "none"),
-            "none: leave out the target's runtime and write down what a port to your own must supply (docs/porting.md).",
-            of_target=True,
-        ),
+    runtime: str = option_field(
+        "own",
+        one_of("own", "none"),
+        "none: leave out the target's runtime and write down what a port to your own must supply (docs/porting.md).",
+        of_target=True,
     )
-    dtype: Precision = field(
-        default=Precision.MIXED,
-        metadata=_facts(PRECISION, "fp32, fp16, or mixed: fp16 storage, fp32 sums and master weights."),
+    dtype: Precision = option_field(
+        Precision.MIXED, PRECISION, "fp32, fp16, or mixed: fp16 storage, fp32 sums and master weights."
     )
-    cores: int | None = field(
-        default=None,
-        metadata=_facts(
-            WHOLE,
-            f"Cores that share the work; if not given {', '.join(f'{t.name} {t.cores}' for t in TARGETS.values())}.",
-            of_target=True,
-            recorded=lambda options: options.core_count,
-        ),
+    cores: int | None = option_field(
+        None,
+        WHOLE,
+        f"Cores that share the work; if not given {', '.join(f'{t.name} {t.cores}' for t in TARGETS.values())}.",
+        of_target=True,
+        recorded=lambda options: options.core_count,
     )
-    memory: int | None = field(
-        default=None,
-        metadata=_facts(
-            SIZE, "Budget for the host's memory, such as 256K; exceeding it is an error.", of_target=True
-        ),
+    memory: int | None = option_field(
+        None, SIZE, "Budget for the host's memory, such as 256K; exceeding it is an error.", of_target=True
     )
-    l1: int | None = field(
-        default=None,
-        metadata=_facts(
-            SIZE, "Bytes that tensors may take beside a cluster's cores, such as 64K.", of_target=True
-        ),
+    l1: int | None = option_field(
+        None, SIZE, "Bytes that tensors may take beside a cluster's cores, such as 64K.", of_target=True
     )
-    l2: int | None = field(
-        default=None,
-        metadata=_facts(SIZE, "Bytes that tensors may take in a cluster's large memory.", of_target=True),
+    l2: int | None = option_field(
+        None, SIZE, "Bytes that tensors may take in a cluster's large memory.", of_target=True
     )
-    update: str = field(
-        default="full",
-        metadata=_facts(TEXT, "What is trained: full, last:N (layers), bias, or globs: 'head.*,*.bias'."),
+    update: str = option_field(
+        "full", TEXT, "What is trained: full, last:N (layers), bias, or globs: 'head.*,*.bias'."
     )
-    bn: str = field(
-        default="fold",
-        metadata=_facts(
-            one_of("fold", "frozen", "train"), "Batch norm: fold (into the layer before), frozen, or train."
-        ),
+    bn: str = option_field(
+        "fold",
+        one_of("fold", "frozen", "train"),
+        "Batch norm: fold (into the layer before), frozen, or train.",
     )
-    loss: str = field(
-        default="cross_entropy",
-        metadata=_facts(
-            one_of("cross_entropy", "mse"), "cross_entropy or mse; the zoo model's own, else cross_entropy."
-        ),
+    loss: str = option_field(
+        "cross_entropy",
+        one_of("cross_entropy", "mse"),
+        "cross_entropy or mse; the zoo model's own, else cross_entropy.",
     )
-    accumulate: bool = field(
-        default=False, metadata=_facts(FLAG, "Keep gradient buffers: accumulate over calls, apply when told.")
+    accumulate: bool = option_field(
+        False, FLAG, "Keep gradient buffers: accumulate over calls, apply when told."
     )
-    loss_scale: float | None = field(
-        default=None,
-        metadata=_facts(number(1.0, 65536.0), "Initial loss scale; 1 in fp32, 128 in fp16, 1024 in mixed."),
+    loss_scale: float | None = option_field(
+        None, number(1.0, 65536.0), "Initial loss scale; 1 in fp32, 128 in fp16, 1024 in mixed."
     )
-    optimizer: Optimizer = field(default=SGD(), metadata=_facts(OPTIMIZER, f"{_OPTIMIZERS}."))
-    learn: tuple[str, ...] = field(
-        default=(),
-        metadata=_facts(
-            some_of("importance"),
-            "What else the project learns: importance (sums of squared gradients).",
-            later=True,
-        ),
+    optimizer: Optimizer = option_field(SGD(), OPTIMIZER, f"{_OPTIMIZERS}.")
+    learn: tuple[str, ...] = option_field(
+        (),
+        some_of("importance"),
+        "What else the project learns: importance (sums of squared gradients).",
+        later=True,
     )
 
     @classmethod
