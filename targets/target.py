@@ -77,6 +77,8 @@ class Target(ABC):
     """What may be chosen of the simulated machine that programs do not depend on."""
     machine_type: type | None = None
     """What describes such a machine; None where there is nothing to choose."""
+    stack_bytes: int | None = None
+    """What the runtime gives each core for its stack; None where the caller's stack is used."""
     is_host: bool = False
     """Whether it is the machine that compiles."""
     traces: bool = False

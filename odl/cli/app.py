@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from odl.cli import bench, doctor, models, run, tune, verify
+from odl.cli import bench, doctor, models, run, stack, tune, verify
 from odl.cli import compile as compile_command
 from odl.errors import InputError, OdlError
 
@@ -33,6 +33,7 @@ app.command("compile")(compile_command.compile_model)
 app.command("run")(run.run)
 app.command("verify")(verify.verify_project)
 app.command("bench")(bench.bench)
+app.command("stack")(stack.stack)
 app.command("tune")(tune.tune)
 app.command("doctor")(doctor.doctor)
 

@@ -114,10 +114,30 @@ class MemoryEntry:
 
 
 @dataclass(frozen=True)
+class StackEntry:
+    """Bytes of stack that are proven to be enough (`odl stack`), for code that this compiler made of this build.
+
+    `cores`: each core of the device's program; none where the project has no such program. `reserved`: what each core has.
+    `entry_points`: a call of each function of the interface. `outside`: functions that are called and not part of the
+    project, whose need comes on top. `through_pointers`: functions that call through a pointer; counted is every function
+    of the project whose address is taken, so what the caller hands in comes on top too.
+    """
+
+    build: str
+    compiler: str
+    cores: tuple[int, ...]
+    reserved: int | None
+    entry_points: Mapping[str, int]
+    outside: tuple[str, ...]
+    through_pointers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a project says of itself. `tensors` are those that outlive a call, `counters` batch norms' at compile time.
 
-    `spec` is what the model can be made from again, None where it was a Python object.
+    `spec` is what the model can be made from again, None where it was a Python object. `stack` is None until `odl stack`
+    proves it: that takes the device's compiler, which `odl compile` does without.
     """
 
     model: str
@@ -133,6 +153,7 @@ class Manifest:
     programs: tuple[ProgramEntry, ...]
     state_bytes: int
     files: tuple[str, ...]
+    stack: StackEntry | None = None
 
     @property
     def arena(self) -> str:
@@ -163,6 +184,7 @@ class Manifest:
             ],
             "state_bytes": self.state_bytes,
             "files": list(self.files),
+            **({} if self.stack is None else {"stack": dataclasses.asdict(self.stack)}),
         }
 
 
@@ -259,7 +281,13 @@ def _manifest(document: Mapping[str, Any]) -> Manifest:
         ),
         int(document["state_bytes"]),
         tuple(document["files"]),
+        _stack(document["stack"]) if "stack" in document else None,
     )
+
+
+def _stack(entry: Mapping[str, Any]) -> StackEntry:
+    lists = {name: tuple(entry[name]) for name in ("cores", "outside", "through_pointers")}
+    return StackEntry(**{**entry, **lists})
 
 
 def _memory(entry: Mapping[str, Any]) -> MemoryEntry:

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -40,6 +41,15 @@ class ProjectBuild(StrEnum):
         return cls(name)
 
 
+@dataclass(frozen=True)
+class BuildPlan:
+    """How a build is made, as the project's Makefile states it: the compiler's flags, the sources, the linker's flags."""
+
+    flags: list[str]
+    sources: list[str]
+    link: list[str]
+
+
 def build_library(directory: Path, build: ProjectBuild) -> Path:
     """Path of the shared library of that build, made if its sources changed.
 
@@ -51,11 +61,11 @@ def build_library(directory: Path, build: ProjectBuild) -> Path:
             raise InputError(f"{directory} has lost '{path}'; compile it again with odl compile -o")
     for finding in HOST.findings():
         finding.require()
-    flags, sources = _plan(directory, build, 2)
+    plan = build_plan(directory, build)
     tool = _run(["gcc", "--version"], directory).splitlines()[0] + _host_flags()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        compiler = ["gcc", *flags, "-fPIC"]
-        objects = list(pool.map(lambda source: _object(directory, source, compiler, tool), sources))
+        compiler = ["gcc", *plan.flags, "-fPIC"]
+        objects = list(pool.map(lambda source: _object(directory, source, compiler, tool), plan.sources))
     library = directory / f"net_{build}.so"
     stamp = directory / f".net_{build}.key"
     key = _digest(*(path.name.encode() for path in objects))
@@ -73,30 +83,29 @@ def build_program(directory: Path, *, publish: bool) -> Path:
     With `publish` every kernel's results are in memory at its mark. Raises MissingToolError without clang or lld.
     """
     toolchain = find_toolchain()
-    flags, sources, link = _plan(directory, ProjectBuild.DEVICE, 3)
-    flags += ["-DNET_PUBLISH" if publish else "-DNET_MARKS"]
+    plan = build_plan(directory, ProjectBuild.DEVICE)
     tool = _run([toolchain.clang, "--version"], directory).splitlines()[0]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        compiler = [toolchain.clang, *flags]
-        objects = list(pool.map(lambda source: _object(directory, source, compiler, tool), sources))
+        compiler = [toolchain.clang, *plan.flags, "-DNET_PUBLISH" if publish else "-DNET_MARKS"]
+        objects = list(pool.map(lambda source: _object(directory, source, compiler, tool), plan.sources))
     script = (directory / "runtime" / "link.ld").read_bytes()
-    key = _digest(script, *(path.name.encode() for path in objects), " ".join(link).encode())
+    key = _digest(script, *(path.name.encode() for path in objects), " ".join(plan.link).encode())
     program = cache_folder() / "programs" / f"{key}.elf"
     if not program.is_file():
-        command = [toolchain.lld, *link, *map(str, objects), "-o"]
+        command = [toolchain.lld, *plan.link, *map(str, objects), "-o"]
         _replace(program, lambda path: _run([*command, path], directory))
     return program
 
 
-def _plan(directory: Path, build: ProjectBuild, count: int) -> list[list[str]]:
-    """Compiler flags, sources (and linker flags), as the project's Makefile states them, whatever CFLAGS the user set."""
+def build_plan(directory: Path, build: ProjectBuild) -> BuildPlan:
+    """How the project's Makefile makes a build, whatever CFLAGS the user set. OdlError where it does not say."""
     command = ["make", "--silent", "--no-print-directory", f"print-{build}", "CFLAGS="]
-    lines = _run(command, directory).splitlines()
-    if len(lines) != count:
+    lines = [line.split() for line in _run(command, directory).splitlines()]
+    if len(lines) != (3 if build is ProjectBuild.DEVICE else 2):
         raise OdlError(
             f"{directory}/Makefile does not say how to build for '{build}'; compile the project again"
         )
-    return [line.split() for line in lines]
+    return BuildPlan(*lines, *([[]] if len(lines) == 2 else []))
 
 
 def _object(directory: Path, source: str, compiler: list[str], tool: str) -> Path:

@@ -81,6 +81,7 @@ class MemoryLayout:
 class ClusterTarget(Target):
     """A target whose programs run on a PULP-like cluster."""
 
+    stack_bytes: int | None = STACK_BYTES
     exchanges: bool = False
     """Whether data goes in and out by files, for want of a simulator that reaches its memories."""
     has_controller: bool = False

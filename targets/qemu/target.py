@@ -76,4 +76,5 @@ TARGET = Qemu(
     most_cores=MAX_HARTS,
     machine_options=("vlen",),
     machine_type=Machine,
+    stack_bytes=16 * 1024,
 )
