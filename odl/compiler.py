@@ -79,7 +79,8 @@ def compile_network(
     stages: dict[str, str] = {}
     traced = lower(trace_training(module, example, options.loss, trainable), STEP.name)
     stages["1-traced"] = traced.dump()
-    step = run_passes(replace(traced, outputs=("loss",)), OPTIMIZING)
+    loss = tuple(value.name for value in traced.values.values() if value.role is Role.LOSS)
+    step = run_passes(replace(traced, outputs=loss), OPTIMIZING)
     infer = run_passes(inference, OPTIMIZING)
     stages["2-fused"] = step.dump() + infer.dump()
     kept = frozenset(step.gradients)

@@ -42,10 +42,13 @@ class DeviceActivation:
 
 @dataclass(frozen=True)
 class DeviceWinners:
-    """The positions in their windows, row by row, that the device's max pooling chose; [N,C,OH,OW]."""
+    """The positions in their windows, row by row, that the device's max pooling chose; [N,C,OH,OW].
+
+    None where no gradient passes, so that only the largest values count.
+    """
 
     name: str
-    winners: Array
+    winners: Array | None
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,15 @@ class AlignedMasks(TorchFunctionMode):
         if limits is not None and isinstance(device, DeviceActivation):
             return self._aligned(args[0], device, *limits)
         if limits is None and isinstance(device, DeviceWinners):
-            return self._pooled(device, *args, **kwargs)
+            if device.winners is None:
+                return func(*args, **kwargs)
+            return self._pooled(device.name, device.winners, *args, **kwargs)
         raise CheckFailedError(f"'{device.name}' on the device stands where the model calls {name}")
 
     def _pooled(
         self,
-        device: DeviceWinners,
+        name: str,
+        winners_there: Array,
         x: torch.Tensor,
         kernel_size: Any,
         stride: Any = None,
@@ -116,11 +122,11 @@ class AlignedMasks(TorchFunctionMode):
         windows = padded.unfold(2, kernel[0], steps[0]).unfold(3, kernel[1], steps[1]).flatten(4)
         with torch.no_grad():
             own = windows.argmax(dim=4)
-            chosen = torch.from_numpy(device.winners.astype("int64")).reshape(own.shape)
+            chosen = torch.from_numpy(winners_there.astype("int64")).reshape(own.shape)
             behind = windows.amax(dim=4) - windows.gather(4, chosen[..., None])[..., 0]
             width, scale = self._width(x)
             winners = torch.where(behind <= width, chosen, own)
-            self._count(device.name, winners != own, width, scale)
+            self._count(name, winners != own, width, scale)
         return windows.gather(4, winners[..., None])[..., 0]
 
     def _aligned(self, x: torch.Tensor, device: DeviceActivation, low: float, high: float) -> torch.Tensor:

@@ -291,8 +291,8 @@ class Verifier:
             self._activations.append([])
         entry = self._net.project.programs[program].nodes[node]
         if entry.operator == MaxPool.__name__:
-            winners = entry.writes[1]
-            self._activations[-1].append(DeviceWinners(winners.value.name, self._net.result(winners)))
+            winners = self._net.result(entry.writes[1]) if len(entry.writes) > 1 else None
+            self._activations[-1].append(DeviceWinners(entry.writes[-1].value.name, winners))
         if entry.clamp is None:
             return
         written = entry.writes[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -50,6 +50,10 @@ class AbstractOperator(ABC):
     def in_place(self) -> tuple[InPlace, ...]:
         """Outputs that may be written over inputs."""
         return ()
+
+    def without(self, outputs: Collection[str]) -> AbstractOperator:
+        """The operator where nobody reads these outputs: one that does not give them, or itself where it always does."""
+        return self
 
     @abstractmethod
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:

@@ -1,11 +1,12 @@
 """Batch normalisation in training mode (batch statistics) and frozen (running statistics), and its gradient.
 
 Ioffe and Szegedy 2015 (arXiv 1502.03167), algorithm 1; running statistics as PyTorch keeps them.
-Shapes: x [N,C,H,W] or [N,C]; gamma, beta, running mean and variance [C].
+Shapes: x [N,C,…]; gamma, beta, running mean and variance [C].
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -21,6 +22,7 @@ from odl.kernels.signature import CHANNEL_SHAPE, Direction, Kernel, Operand, Sca
 from odl.kernels.tiling import CHANNELS
 from odl.operators.base import INFINITY, KernelRequest, Operator, clamp
 from odl.operators.lowering import Lowering, lowers
+from odl.operators.shape import Reshape
 
 _AFFINE = (Operand("x", "T"), Operand("gamma", "P"), Operand("beta", "P"))
 _Y = Operand("y", "T", Direction.WRITE)
@@ -208,6 +210,22 @@ class BatchNormGradient(Operator):
         return self.call(request, context, _channels(x), {} if self.training else {"eps": Number(self.eps)})
 
 
+def _as_image(lowering: Lowering, node: Any, operand: Any) -> str:
+    """The operand as the kernels take it: rows [N,C] or images [N,C,H,W], all axes behind the channels as one."""
+    shape = lowering.shape(operand)
+    image = shape if len(shape) in (2, 4) else (*shape[:2], math.prod(shape[2:]), 1)
+    return _reshaped(lowering, node, lowering.name(operand), image)
+
+
+def _reshaped(lowering: Lowering, node: Any, name: str, shape: Shape) -> str:
+    """The value, or a view of it, in that shape."""
+    if lowering.values[name].shape == shape:
+        return name
+    role = lowering.values[name].role
+    role = Role.ACTIVATION if role is Role.INPUT else role
+    return lowering.add(node, Reshape(shape), {"x": name}, role)["y"]
+
+
 @lowers(
     "aten._native_batch_norm_legit_functional.default",
     "aten._native_batch_norm_legit_no_training.default",
@@ -226,7 +244,7 @@ def lower_batch_norm(lowering: Lowering, node: Any) -> None:
     else:
         training, momentum, eps = node.args[5:8]
     gamma, beta = lowering.parameter(node, gamma), lowering.parameter(node, beta)
-    names = {"x": lowering.name(x), "gamma": gamma, "beta": beta}
+    names = {"x": _as_image(lowering, node, x), "gamma": gamma, "beta": beta}
     statistics = {"mean": lowering.name(mean), "variance": lowering.name(variance)}
     operator = BatchNorm(float(eps), float(momentum), bool(training))
     outputs = lowering.add(node, operator, names | statistics, Role.ACTIVATION)
@@ -234,7 +252,8 @@ def lower_batch_norm(lowering: Lowering, node: Any) -> None:
     for name in saved:
         if name is not None:
             lowering.save(name, DType.F32)
-    lowering.set_tuple(node, (outputs["y"], *saved, *statistics.values()))
+    y = _reshaped(lowering, node, outputs["y"], lowering.shape(x))
+    lowering.set_tuple(node, (y, *saved, *statistics.values()))
 
 
 @lowers("aten.native_batch_norm_backward.default")
@@ -244,10 +263,12 @@ def lower_batch_norm_backward(lowering: Lowering, node: Any) -> None:
     first, second = (saved_mean, saved_inverse) if training else (mean, variance)
     first_wanted, second_wanted, third_wanted = (bool(item) for item in wanted)
     operator = BatchNormGradient(float(eps), bool(training), (first_wanted, second_wanted, third_wanted))
-    given = {"dy": dy, "x": x, "gamma": gamma, "mean": first, "spread": second}
-    inputs = {name: lowering.name(item) for name, item in given.items()}
+    images = {"dy": _as_image(lowering, node, dy), "x": _as_image(lowering, node, x)}
+    given = {"gamma": gamma, "mean": first, "spread": second}
+    inputs = images | {name: lowering.name(item) for name, item in given.items()}
     outputs = lowering.add(node, operator, inputs, Role.GRADIENT)
     for name in ("dgamma", "dbeta"):
         if name in outputs:
             lowering.give_role(outputs[name], Role.PARAMETER_GRADIENT)
-    lowering.set_tuple(node, [outputs.get(name) for name in operator.outputs])
+    dx = _reshaped(lowering, node, outputs["dx"], lowering.shape(x)) if "dx" in outputs else None
+    lowering.set_tuple(node, [dx, outputs.get("dgamma"), outputs.get("dbeta")])

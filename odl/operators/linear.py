@@ -78,6 +78,8 @@ class Linear(Operator):
             raise ValueError(f"a linear layer takes [batch, features], got {len(x)} dimensions")
         if x[1] != weight[1]:
             raise ValueError(f"the input has {x[1]} features, the weight expects {weight[1]}")
+        if inputs.get("bias", weight[:1]) != weight[:1]:
+            raise ValueError(f"the bias has shape {inputs['bias']}, the weight expects {weight[:1]}")
         return {"y": (x[0], weight[0])}
 
     @override
@@ -222,4 +224,7 @@ def lower_sum(lowering: Lowering, node: Any) -> None:
     rank = len(lowering.shape(x))
     if [axis % rank for axis in axes] != [axis for axis in range(rank) if axis != 1]:
         raise InputError(f"{lowering.where(node)}: a sum over axes {axes} is not supported")
-    lowering.emit(node, ChannelSum(), {"dy": lowering.name(x)}, Role.PARAMETER_GRADIENT)
+    dy = lowering.name(x)
+    if lowering.values[dy].role is not Role.GRADIENT:
+        raise InputError(f"{lowering.where(node)}: a sum of activations is not supported")
+    lowering.emit(node, ChannelSum(), {"dy": dy}, Role.PARAMETER_GRADIENT)

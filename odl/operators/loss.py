@@ -118,7 +118,8 @@ def _lower_loss(lowering: Lowering, node: Any, operator: Operator, predicted: st
     """Add the loss, whose input `predicted` is the model's output and whose output d`predicted` its gradient."""
     output = lowering.name(node.meta["model_output"])
     model_output = lowering.values[output]
-    target = next((value for value in lowering.values.values() if value.role is Role.TARGET), None)
+    given = {value.role: value for value in lowering.values.values() if value.role.from_caller}
+    target = given.get(Role.TARGET)
     if target is None:
         raise InputError(
             f"{lowering.where(node)}: a loss inside the model is not supported; odl adds the loss"
@@ -126,7 +127,7 @@ def _lower_loss(lowering: Lowering, node: Any, operator: Operator, predicted: st
     if target.layout is not model_output.layout:
         raise InputError(f"{lowering.where(node)}: the target's layout does not match the model's output")
     gradient = f"d{predicted}"
-    inputs = {predicted: output, "target": target.name, "sample_weight": "sample_weight"}
+    inputs = {predicted: output, "target": target.name, "sample_weight": given[Role.SAMPLE_WEIGHT].name}
     called = {"loss": "loss", gradient: "output_gradient"}
     names = lowering.add(node, operator, inputs, Role.GRADIENT, called)
     lowering.values[names["loss"]] = Value(names["loss"], (1,), Role.LOSS, DType.F32)

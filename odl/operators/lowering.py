@@ -131,6 +131,11 @@ class Lowering:
             raise InputError(f"{self.where(node)}: a transposed or broadcast tensor is not supported here")
         return operand
 
+    def value(self, node: Any) -> Value | None:
+        """The value that the FX node became; None for a view that exists only while lowering, and for what nobody needs."""
+        operand = self._operands.get(node)
+        return self.values[operand] if isinstance(operand, str) else None
+
     def parameter(self, user: Any, node: Any) -> str:
         """As `name`, for a weight or bias of the FX node `user`: InputError unless it is a parameter of the model."""
         name = self.name(node)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,7 +28,8 @@ _X, _Y = Operand("x", "T"), Operand("y", "T", Direction.WRITE)
 _DY, _DX = Operand("dy", "T"), Operand("dx", "T", Direction.WRITE)
 AVERAGE_POOL = Kernel("average_pool", POOL_SHAPE, (_X, _Y), tiling=CHANNELS)
 AVERAGE_POOL_GRADIENT = Kernel("average_pool_gradient", POOL_SHAPE, (_DY, _DX), tiling=CHANNELS)
-MAX_POOL = Kernel("max_pool", POOL_SHAPE, (_X, _Y, Operand("winner", "u8", Direction.WRITE)), tiling=CHANNELS)
+_WINNER = Operand("winner", "u8", Direction.WRITE, optional=True)
+MAX_POOL = Kernel("max_pool", POOL_SHAPE, (_X, _Y, _WINNER), tiling=CHANNELS)
 MAX_POOL_GRADIENT = Kernel(
     "max_pool_gradient", POOL_SHAPE, (_DY, Operand("winner", "u8"), _DX), tiling=CHANNELS
 )
@@ -139,17 +140,25 @@ class AveragePoolGradient(_AveragePooling):
 
 @dataclass(frozen=True)
 class MaxPool(_Pooling):
-    """PyTorch's max_pool2d; input x, outputs y and the winner's position in its window (row-major, uint8)."""
+    """PyTorch's max_pool2d; input x, outputs y and the winner's position in its window (row-major, uint8).
+
+    Without `winners`, which only the gradient reads, y is the only output.
+    """
 
     inputs: ClassVar[tuple[str, ...]] = ("x",)
     outputs: ClassVar[tuple[str, ...]] = ("y", "winner")
     signature: ClassVar[Kernel] = MAX_POOL
+    winners: bool = True
+
+    @override
+    def without(self, outputs: Collection[str]) -> MaxPool:
+        return replace(self, winners=False) if "winner" in outputs else self
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
         if self.window.kernel[0] * self.window.kernel[1] > 256:
             raise ValueError("a max pooling window has more than 256 elements")  # a position is one byte
-        return {"y": self._output_shape(), "winner": self._output_shape()}
+        return {name: self._output_shape() for name in self.outputs[: 1 + self.winners]}
 
     @override
     def reference(self, *, x: Array) -> dict[str, Array]:
@@ -161,7 +170,7 @@ class MaxPool(_Pooling):
         stack = np.stack(taps)
         winner = stack.argmax(axis=0)
         y = np.take_along_axis(stack, winner[None], axis=0)[0]
-        return {"y": y, "winner": winner.astype(np.uint8)}
+        return {"y": y, "winner": winner.astype(np.uint8)} if self.winners else {"y": y}
 
 
 @dataclass(frozen=True)

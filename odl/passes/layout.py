@@ -28,7 +28,7 @@ def choose_layouts(graph: Graph) -> Graph:
 def _copied(node: Node, before: Value, after: Value) -> tuple[list[Node], Value]:
     name = f"{node.name}.layout"
     if before.layout is Layout.NHWC and after.layout is Layout.FLAT:
-        value = Value(name, before.shape, before.role, before.dtype, Layout.FLAT)
+        value = Value(name, before.shape, after.role, before.dtype, Layout.FLAT)
         copy = Node(name, ChangeLayout(before.shape, to_channels_first=True), {"x": before.name}, {"y": name})
         return [copy, Node(node.name, node.operator, {"x": name}, node.outputs)], value
     if before.layout is Layout.FLAT and after.layout is Layout.NHWC:

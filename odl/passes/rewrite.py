@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from odl.graph.ir import Graph, Node
@@ -38,11 +38,21 @@ def sole_consumer(graph: Graph, name: str) -> Node | None:
 
 
 def remove_dead_code(graph: Graph) -> Graph:
-    """Drop the nodes whose results nobody needs; nodes that update something in place stay."""
+    """Drop the nodes and the optional outputs that nobody needs; nodes that update something in place stay."""
     needed = set(graph.outputs) | set(graph.gradients.values())
     kept: list[Node] = []
     for node in reversed(graph.nodes):
         if needed.intersection(node.results) or set(node.operator.updated) & node.inputs.keys():
-            kept.append(node)
+            kept.append(_without_unread(node, needed))
             needed.update(node.reads)
     return graph.with_nodes(reversed(kept))
+
+
+def _without_unread(node: Node, needed: Collection[str]) -> Node:
+    """The node without outputs that nobody reads, where its operator can leave them out."""
+    unread = [name for name, value in node.outputs.items() if value not in needed]
+    operator = node.operator.without(unread)
+    if operator is node.operator:
+        return node
+    outputs = {name: value for name, value in node.outputs.items() if name not in unread}
+    return replace(node, operator=operator, outputs=outputs)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from odl.errors import InputError
+import torch
+
+from odl.errors import InputError, option
 from odl.graph.ir import Graph, Role, Value
 from odl.operators.lowering import RULES, Lowering, expression, supported
 from odl.trace.tracing import Traced
+
+#: Keyword arguments of ATen operators that say where and how PyTorch stores a result, not what it is.
+_MEANINGLESS = {"device", "layout", "memory_format", "pin_memory"}
 
 
 def lower(traced: Traced, name: str) -> Graph:
@@ -23,14 +29,7 @@ def lower(traced: Traced, name: str) -> Graph:
         lowering.values[value.name] = value
         lowering.set(node, value.name)
     for node in traced.needed:
-        found = expression(node)
-        if found is not None:
-            found.rule(lowering, node, found.reads)
-            continue
-        rule = RULES.get(str(node.target))
-        if rule is None:
-            raise InputError(f"{lowering.where(node)} is not supported; supported operators: {supported()}")
-        rule(lowering, node)
+        _lower_node(lowering, node)
     gradients: dict[str, str] = {}
     for parameter, node in traced.gradients.items():
         gradients[parameter] = lowering.name(node)
@@ -40,6 +39,42 @@ def lower(traced: Traced, name: str) -> Graph:
     graph = _name_gradients(graph)
     graph.check("lowering")
     return graph
+
+
+def _lower_node(lowering: Lowering, node: Any) -> None:
+    """Lower one ATen node; InputError for an operator, an argument, a type or a broadcast that no rule knows."""
+    found = expression(node)
+    if found is not None:
+        found.rule(lowering, node, found.reads)
+        return
+    rule = RULES.get(str(node.target))
+    if rule is None:
+        raise InputError(f"{lowering.where(node)} is not supported; supported operators: {supported()}")
+    types = {item.dtype for other in (node, *node.all_input_nodes) if (item := _floats(other)) is not None}
+    if len(types) > 1:
+        raise InputError(
+            f"{lowering.where(node)}: changing to {node.meta['val'].dtype} is not supported; leave types to "
+            f"{option('dtype')}"
+        )
+    rule(lowering, node)
+    unknown = sorted(node.kwargs.keys() - _MEANINGLESS)
+    if unknown:
+        raise InputError(f"{lowering.where(node)}: {' and '.join(unknown)} cannot be set; leave it out")
+    became = lowering.value(node)
+    if became is not None and _squeezed(became.shape) != _squeezed(lowering.shape(node)):
+        raise InputError(
+            f"{lowering.where(node)}: a result of shape {lowering.shape(node)} is not supported here, only {became.shape}"
+        )
+
+
+def _floats(node: Any) -> torch.Tensor | None:
+    """The node's result where it is one tensor of floating-point numbers."""
+    result = node.meta.get("val")
+    return result if isinstance(result, torch.Tensor) and result.is_floating_point() else None
+
+
+def _squeezed(shape: Sequence[int]) -> list[int]:
+    return [size for size in shape if size != 1]
 
 
 def _name_gradients(graph: Graph) -> Graph:

@@ -6,7 +6,7 @@ Every call into PyTorch-private code is here.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,8 +166,15 @@ def trace_training(module: nn.Module, x: torch.Tensor, loss: str, trainable: Ite
         for node, name in signature.backward_signature.gradients_to_parameters.items()
     }
     gradients = {name: node for name, node in gradients.items() if name in set(trainable)}
-    output_node = by_name[signature.user_outputs[1]]
+    output_node = _unaliased(by_name[signature.user_outputs[1]])
     return _traced(program, signature, output_node, gradients, training=True)
+
+
+def _unaliased(node: Any) -> Any:
+    """The node whose result another one passes on: the loss may read it before the alias exists."""
+    while str(node.target) in ("aten.detach.default", "aten.alias.default"):
+        node = node.args[0]
+    return node
 
 
 def trace_inference(module: nn.Module, x: torch.Tensor) -> Traced:
@@ -223,7 +230,12 @@ def _traced(
     training: bool,
 ) -> Traced:
     values: dict[Any, Value] = {}
-    user_roles = iter([("x", Role.INPUT), ("target", Role.TARGET)])
+    _check_mutated(program, signature)
+    taken = {
+        name.removeprefix("module.")
+        for name in (*signature.inputs_to_parameters.values(), *signature.inputs_to_buffers.values())
+    }
+    own = iter([(_free("x", taken), Role.INPUT), (_free("target", taken), Role.TARGET)])
     for node in program.graph.nodes:
         if node.op != "placeholder":
             continue
@@ -236,14 +248,35 @@ def _traced(
             name = signature.inputs_to_buffers[node.name].removeprefix("module.")
             values[node] = Value(name, shape, Role.STATISTIC, source=name)
         else:
-            name, role = next(user_roles)
+            name, role = next(own)
             values[node] = Value(name, shape, role, layout=layout)
     if training:
         batch = next(value.shape[0] for value in values.values() if value.role is Role.INPUT)
-        weight = Value("sample_weight", (batch,), Role.SAMPLE_WEIGHT)
-        values["sample_weight"] = weight
+        weight = Value(_free("sample_weight", taken), (batch,), Role.SAMPLE_WEIGHT)
+        values[weight.name] = weight
     needed = _needed(program, [output, *gradients.values()], output)
     return Traced(values, needed, output, gradients)
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name, with underscores where one of the model's tensors has it."""
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _check_mutated(program: Any, signature: Any) -> None:
+    """InputError where the forward pass changes a buffer that no kernel would change."""
+    by_name = {node.name: node for node in program.graph.nodes}
+    for result, buffer in signature.buffers_to_mutate.items():
+        node = by_name[result]
+        source = node.args[0] if str(node.target) == "<built-in function getitem>" else node
+        if "batch_norm" in str(source.target) or buffer.rpartition(".")[2] == "num_batches_tracked":
+            continue
+        raise InputError(
+            f"the model's forward pass changes its buffer '{buffer.removeprefix('module.')}', and the compiled network "
+            "would not: batch norm's statistics are the only ones kept up to date; change the buffer outside forward"
+        )
 
 
 def _needed(program: Any, roots: list[Any], output: Any) -> tuple[Any, ...]:

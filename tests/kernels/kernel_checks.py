@@ -157,6 +157,8 @@ def check_max_pool(run: Run, t: str, pool: Pool, seed: int) -> None:
         f"max_pool_{t}", shape, x=x, y=empty(dy.shape, t), winner=np.full(dy.shape, 255, np.uint8)
     )
     close(y, last(output), 0.0)
+    (alone,) = run(f"max_pool_{t}", shape, x=x, y=empty(dy.shape, t), winner=None)
+    assert alone.tobytes() == y.tobytes()
     (dx,) = run(f"max_pool_gradient_{t}", shape, dy=dy, winner=winner, dx=empty(x.shape, t))
     terms = pool.kernel[0] * pool.kernel[1]
     close(dx, last(reference.grad), terms, np.abs(dy).max() * terms)
