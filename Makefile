@@ -18,11 +18,11 @@ BENCH_OPTIONS ?=
 DEMO_OPTIONS ?=
 C_SOURCES = find kernels/isa targets -type f \( -name '*.c' -o -name '*.h' -o -name '*.cpp' \)
 
-.PHONY: help setup demo test lint types pytest golden cycles bench format clean
+.PHONY: help setup demo test test-long lint types pytest golden cycles bench format clean
 
 help: ## list the targets
 	@echo "odl: make TARGET"
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 setup: $(STAMP) ## make .venv and install what is missing (quick when nothing is)
 
@@ -34,6 +34,9 @@ demo: setup ## set-up, then the whole way: pretrain, compile, adapt on the host,
 	$(RUN) -m odl.demo $(DEMO_OPTIONS)
 
 test: setup lint types pytest ## set-up, then style, types and all tests
+
+test-long: setup ## the tests that take hours: every compiler at every level
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist worksteal -p no:benchmark -m long $(TEST_OPTIONS)
 
 lint: setup ## style of Python and C
 	$(RUN) -m ruff check .

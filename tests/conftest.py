@@ -20,6 +20,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # Simulators take a minute to build: they stay in the user's cache even where tests put everything else elsewhere.
 _CACHE = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
 os.environ.setdefault("ODL_SIMULATOR_CACHE", str(Path(_CACHE) / "odl"))
+# Projects never ask for it themselves.
+os.environ.setdefault("WERROR", "1")
 # What a machine has measured does not change what tests compile.
 os.environ.setdefault("ODL_TUNING", "shipped")
 
@@ -49,12 +51,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --update-golden, leave out every test that has no expected text to write."""
-    if not config.getoption("--update-golden"):
-        return
-    without = [item for item in items if "golden" not in getattr(item, "fixturenames", ())]
-    items[:] = [item for item in items if item not in without]
-    config.hook.pytest_deselected(items=without)
+    """Leave out what takes hours, unless -m asks for it; with --update-golden, every test without an expected text."""
+    left_out = [
+        item
+        for item in items
+        if (item.get_closest_marker("long") and "long" not in config.getoption("markexpr"))
+        or (config.getoption("--update-golden") and "golden" not in getattr(item, "fixturenames", ()))
+    ]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture(scope="session")

@@ -38,8 +38,8 @@ def test_paths_exist(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_jobs_are_the_makefile_s(document):
-    jobs = set(re.findall(r"(?m)^([a-z]+):.* ## ", (ROOT / "Makefile").read_text(encoding="utf-8")))
-    named = re.findall(r"(?m)(?:`|^)make ([a-z]+)(?=[` ]|$)", document.read_text(encoding="utf-8"))
+    jobs = set(re.findall(r"(?m)^([a-z-]+):.* ## ", (ROOT / "Makefile").read_text(encoding="utf-8")))
+    named = re.findall(r"(?m)(?:`|^)make ([a-z-]+)(?=[` ]|$)", document.read_text(encoding="utf-8"))
     # Those of a generated project's Makefile, which docs/porting.md and CONTRIBUTING.md call inside one.
     assert set(named) - jobs <= {"libnet", "device"}
 

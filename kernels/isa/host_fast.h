@@ -51,9 +51,17 @@ static inline void odl_vstore_tail_f32(odl_f32 *p, odl_vec_f32 v, uint32_t n) {
     __builtin_ia32_maskstoreps256((odl_vec_f32 *)(void *)p, odl_first_lanes(n), v);
 }
 
+/* The lanes of v in another order. Only gcc before 12 lacks the first builtin, and clang has not the second.
+ */
+#if defined(__clang__) || __GNUC__ >= 12
+#define ODL_REORDERED(v, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
+#else
+#define ODL_REORDERED(v, ...) __builtin_shuffle(v, (odl_lane_mask){__VA_ARGS__})
+#endif
+
 static inline float odl_vsum_f32(odl_vec_f32 v) {
-    const odl_vec_f32 four = v + __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
-    const odl_vec_f32 two = four + __builtin_shufflevector(four, four, 2, 3, 0, 1, 6, 7, 4, 5);
+    const odl_vec_f32 four = v + ODL_REORDERED(v, 4, 5, 6, 7, 0, 1, 2, 3);
+    const odl_vec_f32 two = four + ODL_REORDERED(four, 2, 3, 0, 1, 6, 7, 4, 5);
     return two[0] + two[1];
 }
 

@@ -247,7 +247,7 @@ static inline void odl_put_f32_f32(odl_f32 *p, odl_wide_f32 w) { odl_wide_store_
         return odl_wide_load_##V(lane);                                                                      \
     }                                                                                                        \
     static inline void odl_put_tail_##V##_##X(odl_##X *p, odl_wide_##V w, uint32_t n) {                      \
-        float lane[ODL_MAX_LANES];                                                                           \
+        float lane[ODL_LANES_##V];                                                                           \
         odl_wide_store_##V(lane, w);                                                                         \
         for (uint32_t i = 0; i < n; i++) {                                                                   \
             odl_store_##X(p + i, lane[i]);                                                                   \

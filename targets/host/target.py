@@ -10,7 +10,7 @@ from odl.targets.common.requirements import Finding, Requirement
 from odl.targets.common.session import Unit
 from odl.targets.target import InstructionSet, Memory, Target
 
-#: gcc 12 is the first with __builtin_shufflevector, which the fast host build is written in.
+#: The oldest gcc that all tests ran with; projects also build with gcc 11.
 TOOLS = (
     Requirement("target host", "gcc", (12,), "apt-get install gcc libc6-dev"),
     Requirement("target host", "make", (4,), "apt-get install make"),

@@ -23,7 +23,7 @@ from tests.kernels.cases import FUNCTIONS, ISA, TYPES, Case, Function, header
 INF = float("inf")
 Arrays = list[Any]
 Run = Callable[..., Arrays]
-OPTIONS = [*flags.STANDARD, "-ffp-contract=off", "-I", str(ISA), *flags.WARNINGS]
+OPTIONS = [*flags.STANDARD, "-ffp-contract=off", "-I", str(ISA), *flags.WARNINGS, "-Werror"]
 SHARED = ["-O2", "-fno-tree-slp-vectorize", "-fPIC", "-shared"]
 EXACT = [*flags.HOST, *flags.EXACT, "-fPIC", "-shared"]
 FAST = [*flags.HOST, *flags.FAST, "-fPIC", "-shared"]

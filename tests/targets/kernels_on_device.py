@@ -25,7 +25,7 @@ from tests.kernels.cases import ISA, Case, Function, header
 from tests.targets import qemu_programs
 
 PROGRAM = Path(__file__).parent / "programs" / "kernel_cases.c"
-OPTIONS = (*flags.OPTIMISED, *flags.DEVICE, "-DODL_ISA_XCV", *flags.STANDARD, *flags.WARNINGS)
+OPTIONS = (*flags.OPTIMISED, *flags.DEVICE, "-DODL_ISA_XCV", *flags.STANDARD, *flags.WARNINGS, "-Werror")
 SHAPE_WORDS, OPERANDS, GUARD_BYTES, NONE = 14, 14, 16, 0xFFFFFFFF
 
 
