@@ -140,10 +140,21 @@ def _prepare(module: nn.Module, example: torch.Tensor, bn: str) -> tuple[nn.Modu
         _check_same_output(module, folded.module, example)
         return folded.module, folded.kept
     if bn == "train":
-        for child in module.modules():
+        for path, child in module.named_modules():
             if isinstance(child, nn.modules.batchnorm._BatchNorm):
+                _check_momentum(path, child)
                 child.train()
     return module, ()
+
+
+def _check_momentum(path: str, norm: nn.modules.batchnorm._BatchNorm) -> None:
+    """InputError for a norm whose running statistics are the plain average of all batches so far."""
+    if norm.track_running_stats and norm.momentum is None:
+        raise InputError(
+            f"batch norm '{path}' ({type(norm).__name__}) has momentum=None, an average of all batches so far, which "
+            f"{option('bn', 'train')} cannot compute; set its momentum to a number such as 0.1, or use "
+            f"{option('bn', 'fold', 'frozen')}"
+        )
 
 
 def _checked_module(module: nn.Module) -> nn.Module:

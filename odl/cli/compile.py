@@ -16,8 +16,6 @@ from odl.errors import InputError
 from odl.options import FACTS, Options
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from odl.build import Build
 
 _MODEL = "Zoo name (see odl models) or file.py:factory, a function that returns an nn.Module."
@@ -44,6 +42,7 @@ def compile_model(
     """Turn a PyTorch model into a C project that trains it, and say how much memory that takes."""
     Options.of(options)  # what is wrong with an option is said before PyTorch is imported
     from odl.build import compile
+    from odl.checkpoints import load_weights
     from odl.models import parse_shape, resolve
     from odl.project.directory import check_output
 
@@ -53,8 +52,8 @@ def compile_model(
         _check_dump(dump, output)
     loss = None if "loss" not in options else str(options["loss"])
     made = resolve(model, None if input_shape is None else parse_shape(input_shape), loss)
-    if weights is not None:
-        _load_weights(made.module, weights)
+    if weights is not None and (taken := load_weights(made.module, weights)) is not None:
+        print_line(console, taken)
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -72,22 +71,6 @@ def compile_model(
             _dump(build.compiled.stages, dump)
         build.save(output)
     _report(console, build, output)
-
-
-def _load_weights(module: nn.Module, path: Path) -> None:
-    import torch
-
-    if not path.is_file():
-        raise InputError(f"--weights {path}: no such file")
-    try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:
-        raise InputError(f"--weights {path}: not a state_dict that torch.save wrote") from error
-    try:
-        module.load_state_dict(state)
-    except Exception as error:
-        first = " ".join(str(error).split())[:200]
-        raise InputError(f"--weights {path}: does not fit the model: {first}") from error
 
 
 def _check_dump(directory: Path, output: Path) -> None:

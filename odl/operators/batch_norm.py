@@ -236,9 +236,10 @@ def lower_batch_norm(lowering: Lowering, node: Any) -> None:
     """Either mode; the results are y, batch mean, batch 1/sqrt(var + eps), new running mean and variance."""
     x, gamma, beta, mean, variance = node.args[:5]
     if gamma is None or beta is None:
-        raise InputError(f"{lowering.where(node)}: batch norm without affine parameters is not supported")
-    if mean is None or not hasattr(mean, "meta"):
-        raise InputError(f"{lowering.where(node)}: batch norm without running statistics is not supported")
+        raise InputError(
+            f"{lowering.where(node)}: batch norm without affine parameters is not supported; affine=True begins with a "
+            "weight of 1 and a bias of 0, which compute the same"
+        )
     if "no_training" in str(node.target):
         training, (momentum, eps) = False, node.args[5:7]
     else:
@@ -254,6 +255,15 @@ def lower_batch_norm(lowering: Lowering, node: Any) -> None:
             lowering.save(name, DType.F32)
     y = _reshaped(lowering, node, outputs["y"], lowering.shape(x))
     lowering.set_tuple(node, (y, *saved, *statistics.values()))
+
+
+@lowers("aten._native_batch_norm_legit.no_stats")
+def lower_batch_norm_without_statistics(lowering: Lowering, node: Any) -> None:
+    """Refused: inference would depend on what else is in the batch."""
+    raise InputError(
+        f"{lowering.where(node)}: normalisation by each batch's or sample's own statistics is not supported; batch "
+        "norm with track_running_stats=True is"
+    )
 
 
 @lowers("aten.native_batch_norm_backward.default")

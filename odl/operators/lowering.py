@@ -121,7 +121,10 @@ class Lowering:
     def operand(self, node: Any) -> Operand:
         """What the FX node became; InputError for a scalar or a constant, which become nothing."""
         if node not in self._operands:
-            raise InputError(f"a scalar parameter, buffer or constant ({node}) in the model is not supported")
+            raise InputError(
+                f"the model computes with a scalar parameter, buffer or constant ({node}), which is not supported; fold it "
+                "into a layer's weights"
+            )
         return self._operands[node]
 
     def name(self, node: Any) -> str:

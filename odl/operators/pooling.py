@@ -198,9 +198,13 @@ def _pool_window(
     lowering: Lowering, node: Any, x: Any, kernel: Any, stride: Any, padding: Any, ceil: bool
 ) -> Window:
     if len(lowering.shape(x)) != 4:
-        raise InputError(f"{lowering.where(node)}: only two-dimensional pooling of a batch is supported")
+        raise InputError(
+            f"{lowering.where(node)}: only pooling of [batch, channels, height, width] is supported"
+        )
     if ceil:
-        raise InputError(f"{lowering.where(node)}: ceil_mode is not supported; pad the input instead")
+        raise InputError(
+            f"{lowering.where(node)}: ceil_mode is not supported; leave it out, and a window that does not fit wholly"
+        )
     stride = stride or kernel
     return Window(
         (kernel[0], kernel[-1]),
@@ -244,7 +248,7 @@ def lower_max_pool(lowering: Lowering, node: Any) -> None:
     x = node.args[0]
     kernel, stride, padding, dilation, ceil = _arguments(node, 1, [None, [], [0, 0], [1, 1], False])
     if any(step != 1 for step in dilation):
-        raise InputError(f"{lowering.where(node)}: dilation is not supported")
+        raise InputError(f"{lowering.where(node)}: dilation is not supported; use dilation=1")
     window = _pool_window(lowering, node, x, kernel, stride, padding, ceil)
     operator = MaxPool(window, lowering.shape(x))
     names = lowering.add(node, operator, {"x": lowering.name(x)}, Role.ACTIVATION)

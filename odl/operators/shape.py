@@ -103,8 +103,8 @@ class Pad(Operator):
     def kernel(self, request: KernelRequest) -> KernelCall:
         """Refused: only padding that a convolution takes on is supported."""
         raise InputError(
-            f"padding {self.amounts} (top, left, bottom, right) does not stand before a convolution; "
-            "give the padding to the layer itself"
+            f"padding {self.amounts} (top, left, bottom, right) does not stand before a single convolution; give the "
+            "padding to the layer itself, or pad once for each layer that reads it"
         )
 
 

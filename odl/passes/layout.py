@@ -36,4 +36,6 @@ def _copied(node: Node, before: Value, after: Value) -> tuple[list[Node], Value]
         view = Node(name, node.operator, node.inputs, {"y": name})
         back = ChangeLayout(after.shape, to_channels_first=False)
         return [view, Node(node.name, back, {"x": name}, node.outputs)], value
-    raise InputError(f"reshaping {before.shape} to {after.shape} is not supported")
+    raise InputError(
+        f"{node.name}: reshaping {before.shape} to {after.shape}, both images, is not supported; flatten the first"
+    )

@@ -43,12 +43,40 @@ class CallArrays:
             raise InputError(f"x has shape {array.shape}, expected (N, {expected})")
         return array
 
+    def completed(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any, Any]:
+        """A whole batch that trains as these samples do by themselves, where there are fewer; else what was given.
+
+        A network sums weighted losses and divides by its batch. The first sample fills the batch up with the weight 0, and
+        the others' weights grow in proportion.
+        """
+        samples = self.samples(x)
+        count = len(samples)
+        if not 0 < count < self.batch:
+            return x, y, weight
+        targets = np.asarray(y.detach().cpu() if isinstance(y, torch.Tensor) else y)
+        if count == 1 and targets.shape in ((), self.output.shape[1:]):
+            targets = targets[None]
+        factors = (
+            np.ones(count) if weight is None else np.atleast_1d(finite(to_array(weight, "weight"), "weight"))
+        )
+        for name, given in (("y", targets), ("weight", factors)):
+            if len(given) != count:
+                raise InputError(f"{name} has shape {given.shape}; x has {count} samples")
+        order = [*range(count), *[0] * (self.batch - count)]
+        filled = np.zeros(self.batch)
+        filled[:count] = factors * self.batch / count
+        return samples[order], targets[order], filled
+
     def one_batch(self, x: Any) -> Array:
         """The samples of one call, in memory order."""
         samples = self.samples(x)
         if len(samples) != self.batch:
+            fewer = len(samples) < self.batch
+            remedy = (
+                ", which batch norm in training mode needs whole: leave the last ones out" if fewer else ""
+            )
             raise InputError(
-                f"x has {len(samples)} samples; the network was compiled for {self.batch} a step"
+                f"x has {len(samples)} samples; the network was compiled for {self.batch} a step{remedy}"
             )
         return memory_order(samples, self.input)
 

@@ -98,7 +98,11 @@ class Net:
     def train_step(
         self, x: ArrayLike | torch.Tensor, y: ArrayLike | torch.Tensor, weight: ArrayLike | None = None
     ) -> float:
-        """Forward, backward, update; the mean loss. InputError for wrong shapes, labels or NaN."""
+        """Forward, backward, update; the samples' losses times their weights, summed and divided by the batch.
+
+        Fewer samples than the batch train with their own mean: the rest of the batch gets the weight 0, and theirs grow
+        in proportion. InputError for wrong shapes, labels or NaN.
+        """
         return cast(float, self.call("train_step", x, y, weight))
 
     def accumulate(
@@ -134,6 +138,9 @@ class Net:
                 raise InputError(f"{name}() takes no {_ARGUMENTS[role]}")
             if value is None and role in taken and not taken[role].optional:
                 raise InputError(f"{name}() needs {_ARGUMENTS[role]}")
+        if Role.SAMPLE_WEIGHT in taken and self.project.options.bn != "train":
+            x, y, weight = self._arrays.completed(x, y, weight)
+            handed_in = {Role.INPUT: x, Role.TARGET: y, Role.SAMPLE_WEIGHT: weight}
         readers = self._arrays.readers
         given = {role: readers[role](value) for role, value in handed_in.items() if value is not None}
         return self._call(entry_point, given)

@@ -44,11 +44,17 @@ class Traced:
     gradients: Mapping[str, Any]
 
     def where(self, node: Any) -> str:
-        """Where in the user's model the node's operator stands; empty when that is not known (backward nodes)."""
-        if _PATH not in node.meta:
-            return ""
-        path, kind = node.meta[_PATH]
-        return f"in '{path}' ({kind})" if path else "in the model's own forward"
+        """Where in the user's model the node's operator stands: a layer, or one whose gradient needs it."""
+        pending, seen = [node], {node}
+        while pending:
+            found = pending.pop(0)
+            if _PATH in found.meta:
+                path, kind = found.meta[_PATH]
+                place = f"'{path}' ({kind})" if path else "the model's own forward"
+                return f"in {place}" if found is node else f"in the gradient of {place}"
+            pending += [item for item in found.all_input_nodes if item not in seen]
+            seen.update(pending)
+        return ""
 
 
 def _export(module: nn.Module, inputs: tuple[torch.Tensor, ...], **options: Any) -> tuple[Any, Any]:
@@ -151,13 +157,19 @@ def trace_training(module: nn.Module, x: torch.Tensor, loss: str, trainable: Ite
             f"cross_entropy takes scores [batch, classes] and the model returns shape {tuple(output.shape)}; "
             f"flatten the output or use {option('loss', 'mse')}"
         )
+    if loss == "cross_entropy" and output.shape[1] == 1:
+        raise InputError(
+            "cross_entropy over one class is zero whatever the model computes, and trains nothing; give the model one "
+            f"output per class, two for a yes or no, or use {option('loss', 'mse')}"
+        )
     wrapped = _WithLoss(copy.deepcopy(module), loss)
     target = torch.full_like(output, 1.0 / output.shape[-1])
     _select(wrapped, set(trainable), x, target)
     if not any(parameter.requires_grad for parameter in wrapped.parameters()):
         raise InputError("no parameter to train: the selection matches none that affects the loss")
     try:
-        program, signature = _export(wrapped, (x, target), trace_joint=True, output_loss_index=0)
+        with _ModulePaths(wrapped.module):
+            program, signature = _export(wrapped, (x, target), trace_joint=True, output_loss_index=0)
     except Exception as error:
         raise InputError(f"PyTorch cannot trace the training step: {_first_line(error)}") from error
     by_name = {node.name: node for node in program.graph.nodes}

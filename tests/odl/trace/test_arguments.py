@@ -258,3 +258,37 @@ def test_a_model_whose_tensors_have_the_names_of_the_graphs_own() -> None:
 
     x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
     assert agrees(disturbed(Named()), x)
+
+
+# --- what is refused by name ------------------------------------------------------------------------------
+
+
+def test_cross_entropy_over_one_class_is_refused_and_two_or_mse_are_not() -> None:
+    x = torch.zeros(2, 4)
+    with pytest.raises(InputError, match="cross_entropy over one class is zero whatever the model computes"):
+        odl.compile(nn.Linear(4, 1), x)
+    odl.compile(nn.Linear(4, 2), x)
+    odl.compile(nn.Linear(4, 1), x, loss="mse")
+
+
+def test_a_cumulative_average_names_the_norm_and_both_remedies_work() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, momentum=None), nn.ReLU())
+    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(InputError, match=r"batch norm '1' \(BatchNorm1d\) has momentum=None.*such as 0.1"):
+        agrees(model.eval(), x, bn="train")
+    assert agrees(model, x, bn="frozen")
+    assert agrees(model, x, bn="fold")
+    model[1].momentum = 0.1
+    assert agrees(disturbed(model), x, bn="train")
+
+
+def test_affine_parameters_of_one_and_zero_are_the_remedy_that_is_named() -> None:
+    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    without, remedy = (
+        nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, affine=item)) for item in (False, True)
+    )
+    with pytest.raises(InputError, match="affine=True begins with a weight of 1 and a bias of 0"):
+        agrees(without.eval(), x)
+    remedy.load_state_dict(without.state_dict(), strict=False)
+    assert torch.equal(remedy.eval()(x), without(x))
+    assert agrees(remedy, x)

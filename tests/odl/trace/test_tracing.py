@@ -73,8 +73,16 @@ class Function(nn.Module):
         (nn.Sigmoid(), "aten.sigmoid.default", SUPPORTED),
         (nn.GELU(), "aten.gelu.default", SUPPORTED),
         (nn.GroupNorm(2, 4), "aten.native_group_norm.default", SUPPORTED),
-        (nn.BatchNorm2d(4, track_running_stats=False), "aten._native_batch_norm_legit.no_stats", SUPPORTED),
-        (nn.BatchNorm2d(4, affine=False), "aten._native_batch_norm_legit_no_training", "without affine"),
+        (
+            nn.BatchNorm2d(4, track_running_stats=False),
+            "aten._native_batch_norm_legit.no_stats",
+            "statistics is not supported; batch norm with track_running_stats=True is",
+        ),
+        (
+            nn.BatchNorm2d(4, affine=False),
+            "aten._native_batch_norm_legit_no_training",
+            "without affine parameters is not supported; affine=True begins",
+        ),
         (
             nn.Conv2d(4, 4, 3, groups=2),
             "aten.convolution.default",
