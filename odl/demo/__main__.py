@@ -13,8 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Table
 
 from odl.data import SplitName
-from odl.demo.deployment import Outcome, Scenario, run
-from odl.demo.scenarios import SCENARIOS
+from odl.demo.deployment import SCENARIOS, Outcome, Scenario, run
 from odl.errors import InputError, OdlError
 
 EVALUATED: tuple[SplitName, ...] = ("test", "validation")

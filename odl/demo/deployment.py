@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,8 +15,7 @@ from numpy.typing import NDArray
 import odl
 from odl import zoo
 from odl.data import Dataset, SplitName, load
-from odl.learning.adapt import adapt, net_accuracy, net_correct
-from odl.learning.pretrain import Recipe, accuracy, adapt_pytorch, correct, pretrain
+from odl.learning.loops import DSCNN, RESNET8, Recipe, adapt, adapt_pytorch, correct, net_correct, pretrain
 
 #: Called as progress(stage, done, total) while a stage runs.
 Progress = Callable[[str, int, int], None]
@@ -30,6 +30,25 @@ class Scenario:
     easy: str
     hard: str
     story: str
+
+
+#: The deployments that the demonstration follows.
+SCENARIOS = (
+    Scenario(
+        network="resnet8",
+        recipe=RESNET8,
+        easy="digits",
+        hard="digits-photos",
+        story="Handwritten digits on plain ground; the device then meets digits on photographs.",
+    ),
+    Scenario(
+        network="dscnn",
+        recipe=DSCNN,
+        easy="keywords-clean",
+        hard="keywords-noisy",
+        story="Twelve keywords in a quiet room; the device then hears them in noise. No voice is in two splits.",
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -73,31 +92,45 @@ def run(scenario: Scenario, seed: int, progress: Progress, split: SplitName = "t
     """Run one deployment and evaluate it on `split`; same seed, same order of samples in C and in PyTorch."""
     data = _load(scenario, seed, progress, split)
     recipe, hard = scenario.recipe, data["hard evaluation"]
+
+    def training(stage: str, train: Callable[..., object], network: object, domain: str) -> float:
+        """Seconds that a stage takes."""
+        start = time.perf_counter()
+        train(
+            network,
+            data[f"{domain} train"],
+            recipe,
+            seed,
+            lambda done, total, _: progress(stage, done, total),
+        )
+        return time.perf_counter() - start
+
     module = zoo.get(scenario.network).factory()
-    pretrain(
+    training("pretraining with batch norm in PyTorch", pretrain, module, "easy")
+    easy = correct(module, data["easy evaluation"])
+    progress("compiling: fold batch norm, trace, plan, C", 0, 1)
+    build = odl.compile(
         module,
-        data["easy train"],
-        epochs=recipe.pretrain_epochs,
-        lr=recipe.pretrain_learning_rate,
-        batch_size=recipe.pretrain_batch_size,
-        seed=seed,
-        progress=lambda done, total, _: progress("pretraining with batch norm in PyTorch", done, total),
+        torch.from_numpy(hard.x[:1].copy()),
+        dtype="mixed",
+        bn="fold",
+        optimizer=odl.SGD(recipe.learning_rate, recipe.momentum),
+        accumulate=True,
+        name=scenario.network,
     )
-    easy = accuracy(module, data["easy evaluation"])
-    build = _compile(scenario, module, data["hard train"], progress)
     net = build.load("fast")
-    before = net_accuracy(net, hard)
-    device_seconds = _adapt_device(net, recipe, data["hard train"], seed, progress)
+    before = net_correct(net, hard)
+    device_seconds = training("adapting: generated C, mixed precision", adapt, net, "hard")
     device = net_correct(net, hard)
     reference = copy.deepcopy(build.module)
-    pytorch_seconds = _adapt_pytorch(reference, recipe, data["hard train"], seed, progress)
+    pytorch_seconds = training("adapting: PyTorch float32", adapt_pytorch, reference, "hard")
     pytorch = correct(reference, hard)
     origin = np.arange(len(hard)) if hard.origin is None else hard.origin
     return Outcome(
         scenario=scenario,
         split=split,
-        easy_accuracy=easy,
-        before=before,
+        easy_accuracy=float(easy.mean()),
+        before=float(before.mean()),
         device=float(device.mean()),
         pytorch=float(pytorch.mean()),
         standard_error=standard_error(device.astype(np.float64), origin),
@@ -127,52 +160,6 @@ def standard_error(values: NDArray[np.float64], origin: NDArray[np.int64]) -> fl
     return float(np.sqrt(count / (count - 1) * np.sum(sums**2)) / len(values))
 
 
-def _compile(scenario: Scenario, module: torch.nn.Module, train: Dataset, progress: Progress) -> odl.Build:
-    progress("compiling: fold batch norm, trace, plan, C", 0, 1)
-    return odl.compile(
-        module,
-        torch.from_numpy(train.x[:1].copy()),
-        dtype="mixed",
-        bn="fold",
-        optimizer=odl.SGD(scenario.recipe.learning_rate, scenario.recipe.momentum),
-        accumulate=True,
-        name=scenario.network,
-    )
-
-
-def _adapt_device(net: odl.Net, recipe: Recipe, train: Dataset, seed: int, progress: Progress) -> float:
-    """Seconds that the generated C took."""
-    start = time.perf_counter()
-    adapt(
-        net,
-        train,
-        lr=recipe.learning_rate,
-        steps=recipe.steps,
-        micro_batch=recipe.micro_batch,
-        seed=seed,
-        progress=lambda done, total, _: progress("adapting: generated C, mixed precision", done, total),
-    )
-    return time.perf_counter() - start
-
-
-def _adapt_pytorch(
-    module: torch.nn.Module, recipe: Recipe, train: Dataset, seed: int, progress: Progress
-) -> float:
-    """Seconds that PyTorch took."""
-    start = time.perf_counter()
-    adapt_pytorch(
-        module,
-        train,
-        lr=recipe.learning_rate,
-        steps=recipe.steps,
-        micro_batch=recipe.micro_batch,
-        seed=seed,
-        momentum=recipe.momentum,
-        progress=lambda done, total, _: progress("adapting: PyTorch float32", done, total),
-    )
-    return time.perf_counter() - start
-
-
 def _load(scenario: Scenario, seed: int, progress: Progress, split: SplitName) -> dict[str, Dataset]:
     """ "easy" and "hard", each with " train" and " evaluation"."""
     data: dict[str, Dataset] = {}
@@ -185,6 +172,6 @@ def _load(scenario: Scenario, seed: int, progress: Progress, split: SplitName) -
                 name,
                 wanted,
                 seed=seed,
-                progress=lambda done, total, stage=stage: progress(stage, done, total),  # type: ignore[misc]
+                progress=partial(progress, stage),
             )
     return data

@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from odl.demo import __main__ as demo
-from odl.demo.deployment import Outcome, Scenario, run, standard_error
-from odl.demo.scenarios import SCENARIOS
+from odl.demo.deployment import SCENARIOS, Outcome, Scenario, run, standard_error
 from odl.errors import InputError
-from odl.learning.pretrain import RESNET8
+from odl.learning.loops import RESNET8
 
 GOOD = Outcome(
     scenario=SCENARIOS[0],
