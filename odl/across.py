@@ -7,11 +7,12 @@ between different widths the order of sums differs, and each keeps to its bound 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from odl.build import Build
-from odl.check.verify import Key, Report, Row, verify
+from odl.check.report import Key, Report, Row
+from odl.check.verify import verify
 from odl.errors import InputError, MissingToolError, option
 from odl.rebuild import Compile
 from odl.run.library import ProjectBuild
@@ -70,24 +71,19 @@ class Comparison:
     @property
     def keys(self) -> tuple[Key, ...]:
         """Every tensor and what was checked of it, each once."""
-        found: dict[Key, None] = {}
-        for report in self.columns.values():
-            found |= dict.fromkeys((row.tensor, row.kind) for row in report.rows)
-        return tuple(found)
+        return tuple(dict.fromkeys(row.key for report in self.columns.values() for row in report.rows))
 
     def cells(self, key: Key) -> Mapping[str, Row | None]:
         """A row of the table: what each column says of a tensor; None where it has no such tensor."""
         return {
-            title: next((row for row in report.rows if (row.tensor, row.kind) == key), None)
+            title: next((row for row in report.rows if row.key == key), None)
             for title, report in self.columns.items()
         }
 
     def as_json(self) -> list[dict[str, Any]]:
         """The rows of `odl verify --json`, each with its target."""
         return [
-            {"target": title, **row.as_json()}
-            for title, report in self.columns.items()
-            for row in report.rows
+            {"target": title, **row} for title, report in self.columns.items() for row in report.as_json()
         ]
 
 
@@ -140,11 +136,8 @@ def verify_across(
                 raise
             missing[column.title] = str(error)
             continue
-        if column.lanes in hosts:
-            report = _compared(report, hosts[column.lanes])
-        else:
-            hosts[column.lanes] = report
-        columns[column.title] = report
+        host = hosts.setdefault(column.lanes, report)
+        columns[column.title] = report if host is report else report.compared(host)
     return Comparison(columns, missing)
 
 
@@ -159,7 +152,3 @@ def _report(build: Build, net: Net, steps: int, accumulated: int, seed: int) -> 
         accumulated=accumulated,
         seed=seed,
     )
-
-
-def _compared(report: Report, host: Report) -> Report:
-    return replace(report.compared(report.bits, host.bits), bits=report.bits)

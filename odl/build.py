@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from odl.check.verify import Report, verify
+from odl.check.report import Report
+from odl.check.verify import verify
 from odl.codegen.project import write_project
 from odl.compiler import Compiled, compile_network
 from odl.models import check_weights

@@ -8,7 +8,8 @@ from pathlib import Path
 from torch import nn
 
 from odl.build import Build
-from odl.check.verify import Progress, Report, verify
+from odl.check.report import Report
+from odl.check.verify import Progress, verify
 from odl.compiler import compile_network, prepare_module
 from odl.errors import InputError, option
 from odl.graph.ir import Role

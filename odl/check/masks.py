@@ -22,9 +22,7 @@ from odl.check.bounds import relative_error
 from odl.errors import CheckFailedError
 from odl.graph.operator import Array
 
-_RELU = {"relu", "relu_"}
-_RELU6 = {"relu6", "relu6_"}
-_HARDTANH = {"hardtanh", "hardtanh_"}
+_LIMITS = {"relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
 _MAX_POOL = {"max_pool2d", "_max_pool2d"}
 #: Units of one tensor that may lie in the band by chance, however narrow it is.
 _CHANCE = 3
@@ -178,15 +176,17 @@ class _Activation(torch.autograd.Function):
 
 
 def _limits(name: str, args: Any, kwargs: Any) -> tuple[float, float] | None:
-    if name in _RELU:
-        return 0.0, math.inf
-    if name in _RELU6:
-        return 0.0, 6.0
-    if name in _HARDTANH:
-        low = args[1] if len(args) > 1 else kwargs.get("min_val", -1.0)
-        high = args[2] if len(args) > 2 else kwargs.get("max_val", 1.0)
-        return float(low), float(high)
-    return None
+    """The limits of an activation function, which may work in place; None for any other function."""
+    name = name.removesuffix("_")
+    if name != "hardtanh":
+        return _LIMITS.get(name)
+    given = {
+        "min_val": -1.0,
+        "max_val": 1.0,
+        **dict(zip(("min_val", "max_val"), args[1:], strict=False)),
+        **kwargs,
+    }
+    return float(given["min_val"]), float(given["max_val"])
 
 
 def _pair(size: Any) -> tuple[int, int]:

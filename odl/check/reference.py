@@ -15,17 +15,17 @@ from odl.graph.operator import Array
 from odl.optimizers.base import Optimizer
 from odl.trace.tracing import LOSSES
 
+Activations = Sequence[DeviceActivation | DeviceWinners]
+
 
 @dataclass(frozen=True)
 class Sample:
-    """One call's input, target and sample weights, in PyTorch's shapes."""
+    """One call's input, target and sample weights, in PyTorch's shapes, and the device's activations."""
 
     x: Array
     target: Array
     weight: Array
-
-
-Activations = Sequence[DeviceActivation | DeviceWinners]
+    activations: Activations = ()
 
 
 @dataclass(frozen=True)
@@ -61,25 +61,20 @@ class Reference:
         samples: Sequence[Sample],
         learning_rate: float,
         done: int,
-        activations: Sequence[Activations] = (),
         band: float = 0.0,
         coarseness: float = 0.0,
         update_with: Mapping[str, Array] | None = None,
     ) -> ReferenceStep:
         """Mean gradient over the samples' losses, then one update; `done` updates came before.
 
-        `activations` are the device's for every sample, `band` the least rounding band of the masks (odl.check.masks) and
-        `coarseness` how much more than float32 PyTorch the device may round.
+        `band` is the least rounding band of the masks (odl.check.masks), `coarseness` how much more than float32 PyTorch
+        the device may round.
         `update_with` are gradients to update with instead: an optimizer that divides by their size can only be judged by
         its update from the device's own gradients.
         """
-        bands = (
-            self._bands(state, samples, activations, coarseness)
-            if coarseness and any(activations)
-            else [()] * len(samples)
-        )
-        loss, gradients, masks = self._backward(self._module, state, samples, activations, band, bands)
-        _, single, _ = self._backward(self._single, state, samples, activations, band, bands)
+        bands = self._bands(state, samples, coarseness) if coarseness else [[]] * len(samples)
+        loss, gradients, masks = self._backward(self._module, state, samples, band, bands)
+        _, single, _ = self._backward(self._single, state, samples, band, bands)
         noise = {name: float(np.linalg.norm(single[name] - item)) for name, item in gradients.items()}
         tensors = _tensors(self._module)
         for name, item in _tensors(self._single).items():
@@ -109,7 +104,6 @@ class Reference:
         module: nn.Module,
         state: Mapping[str, Array],
         samples: Sequence[Sample],
-        activations: Sequence[Activations],
         band: float,
         bands: Sequence[Sequence[float]],
     ) -> tuple[float, dict[str, Array], list[AlignedMasks]]:
@@ -118,8 +112,8 @@ class Reference:
         module.zero_grad()
         total = 0.0
         used: list[AlignedMasks] = []
-        for index, sample in enumerate(samples):
-            masks = AlignedMasks(activations[index] if activations else (), band, bands[index])
+        for sample, noise in zip(samples, bands, strict=True):
+            masks = AlignedMasks(sample.activations, band, noise)
             with masks:
                 loss = self._sample_loss(module, sample) / len(samples)
             loss.backward()
@@ -134,22 +128,16 @@ class Reference:
         return total, gradients, used
 
     def _bands(
-        self,
-        state: Mapping[str, Array],
-        samples: Sequence[Sample],
-        activations: Sequence[Activations],
-        coarseness: float,
+        self, state: Mapping[str, Array], samples: Sequence[Sample], coarseness: float
     ) -> list[list[float]]:
         """Half width of the rounding band at every kink of every sample: the noise of a float32 forward pass, scaled."""
         recorded: list[list[AlignedMasks]] = []
         for module in (self._module, self._single):
             _load(module, state)
-            recorded.append([])
-            for sample, device in zip(samples, activations, strict=True):
-                masks = AlignedMasks(device, 0.0)
+            recorded.append([AlignedMasks(sample.activations, 0.0) for sample in samples])
+            for sample, masks in zip(samples, recorded[-1], strict=True):
                 with torch.no_grad(), masks:
                     self._sample_loss(module, sample)
-                recorded[-1].append(masks)
         return [
             [coarseness * noise for noise in rounding_noise(exact, single)]
             for exact, single in zip(*recorded, strict=True)

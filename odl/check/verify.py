@@ -8,25 +8,22 @@ update is judged by how far the tensor moved, so that a step that trains nothing
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from torch import nn
 
 from odl.check.bounds import CEILING, UNIT_ROUNDOFF, gradient_bound, relative_error, within
-from odl.check.masks import DeviceActivation, DeviceWinners
+from odl.check.observe import Observer
 from odl.check.reference import Reference, ReferenceStep, Sample
+from odl.check.report import Key, Report, Row
 from odl.errors import CheckFailedError
 from odl.graph.ir import Role
 from odl.graph.operator import Array
-from odl.operators.pooling import MaxPool
 from odl.optimizers.base import Optimizer
 from odl.precision import Precision
-from odl.project.manifest import TensorEntry
-from odl.project.programs import INFER, STEP
 from odl.run.net import Net
 
 #: How much worse than float32 PyTorch's own error, scaled to the unit roundoff, a tensor may come out. In fp32 the
@@ -36,62 +33,6 @@ _NOISE_FACTOR = {Precision.FP32: 32.0, Precision.MIXED: 4.0, Precision.FP16: 4.0
 _KINDS = {Role.PARAMETER: "weight", Role.STATISTIC: "statistic", Role.WORKING_COPY: "working copy"}
 
 Progress = Callable[[int, int], None]
-#: A tensor and what of it: gradient, weight, optimizer, statistic, loss, inference.
-Key = tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One tensor's worst error over all steps; `bit_exact` is None where there is nothing to compare bits with."""
-
-    tensor: str
-    kind: str
-    rel_l2: float
-    bound: float
-    bit_exact: bool | None
-    ok: bool
-
-    def as_json(self) -> dict[str, Any]:
-        """The row of `odl verify --json`; an error that is not finite is null."""
-        error = self.rel_l2 if np.isfinite(self.rel_l2) else None
-        return {**asdict(self), "rel_l2": error}
-
-
-@dataclass(frozen=True)
-class Report:
-    """All rows, and the one nearest to (or farthest over) its bound."""
-
-    rows: tuple[Row, ...]
-    bits: Mapping[Key, bytes] = field(default_factory=dict, repr=False)
-    """A digest of everything that was seen of each tensor."""
-
-    def compared(self, bits: Mapping[Key, bytes], others: Mapping[Key, bytes]) -> Report:
-        """The rows of this report and of bits that only one side has; a row whose bits differ does not hold."""
-        rows = [
-            replace(row, bit_exact=equal, ok=row.ok and equal)
-            if (equal := _equal((row.tensor, row.kind), bits, others)) is not None
-            else row
-            for row in self.rows
-        ]
-        known = {(row.tensor, row.kind) for row in rows}
-        for key in sorted((bits.keys() ^ others.keys()) - known):
-            rows.append(Row(*key, math.nan, 0.0, False, False))
-        return Report(tuple(rows))
-
-    @property
-    def ok(self) -> bool:
-        """Whether every row holds."""
-        return all(row.ok for row in self.rows)
-
-    @property
-    def worst(self) -> Row:
-        """The row with the largest error relative to its bound; a failed row before any other."""
-
-        def badness(row: Row) -> tuple[bool, float]:
-            ratio = row.rel_l2 / row.bound if row.bound > 0 else row.rel_l2
-            return (not row.ok, float("inf") if np.isnan(ratio) else ratio)
-
-        return max(self.rows, key=badness)
 
 
 class Verifier:
@@ -108,11 +49,8 @@ class Verifier:
         self._reference = Reference(module, options.loss, optimizer, trainable)
         self._loss = options.loss
         self._random = np.random.default_rng(seed)
-        self._errors: dict[tuple[str, str], tuple[float, float]] = {}
-        self._gradients: dict[str, Array] = {}
-        self._activations: list[list[DeviceActivation | DeviceWinners]] = []
+        self._errors: dict[Key, tuple[float, float]] = {}
         self._digests: dict[Key, Any] = {}
-        self._sources = self._gradient_sources()
         self._bound = gradient_bound(self._precision, self._longest_sum())
 
     def run(self, steps: int = 3, accumulated: int = 1, progress: Progress | None = None) -> Report:
@@ -146,28 +84,28 @@ class Verifier:
         net = self._net
         before = self._state()
         skipped, scale = net.skipped_steps, net.loss_scale
-        self._gradients, self._activations = {}, []
-        with net.observed(self._observe):
+        seen = Observer(net)
+        with net.observed(seen):
             if self._accumulate:
                 losses = [net.accumulate(item.x, item.target, item.weight) for item in samples]
                 net.apply()
             else:
                 losses = [net.train_step(samples[0].x, samples[0].target, samples[0].weight)]
         after = self._state()
-        self._digest_step(after, losses)
+        self._digest_step(after, losses, seen.gradients)
         if net.skipped_steps > skipped:
             self._check_unchanged(before, after)
             return None
         count = len(samples) if self._accumulate else 1
-        gradients = {
-            name: item.astype(np.float64) / (scale * count) for name, item in self._gradients.items()
-        }
+        gradients = {name: item.astype(np.float64) / (scale * count) for name, item in seen.gradients.items()}
         wanted = self._reference.step(
             before,
-            samples,
+            [
+                replace(sample, activations=made)
+                for sample, made in zip(samples, seen.activations, strict=True)
+            ],
             float(np.float32(rate)),
             done,
-            self._activations,
             self._ceiling,
             self._coarseness,
             gradients if self._optimizer.steps_by_sign else None,
@@ -233,75 +171,35 @@ class Verifier:
                 self._note(name, "skipped step", relative_error(after[name], before[name]), 0.0)
 
     def _check_inference(self) -> None:
-        sample = self._sample()
-        state = self._state()
-        self._activations = []
-        with self._net.observed(self._observe):
+        sample, state, seen = self._sample(), self._state(), Observer(self._net)
+        with self._net.observed(seen):
             got = self._net.infer(sample.x)
         self._digest("output", "inference", got)
-        wanted, errors = self._reference.infer(state, sample.x, self._activations[0], self._ceiling)
+        wanted, errors = self._reference.infer(state, sample.x, seen.activations[0], self._ceiling)
         self._note("output", "inference", relative_error(got, wanted), self._ceiling)
         for name, error in errors.items():
             self._note(name, "inference", error, self._ceiling)
 
     # --- bits -----------------------------------------------------------------------------------------------------
 
-    @property
-    def bits(self) -> dict[Key, bytes]:
-        """A digest of everything that was seen of each tensor, in order."""
-        return {key: digest.digest() for key, digest in self._digests.items()}
-
     def _digest(self, tensor: str, kind: str, array: Array) -> None:
         self._digests.setdefault((tensor, kind), hashlib.sha256()).update(
             np.ascontiguousarray(array).tobytes()
         )
 
-    def _digest_step(self, after: Mapping[str, Array], losses: Sequence[float]) -> None:
+    def _digest_step(
+        self, after: Mapping[str, Array], losses: Sequence[float], gradients: Mapping[str, Array]
+    ) -> None:
         self._digest("loss", "loss", np.array(losses))
-        for name, gradient in self._gradients.items():
+        for name, gradient in gradients.items():
             self._digest(name, "gradient", gradient)
         for name, value in self._net.tensors().items():
             self._digest(name, _KINDS.get(value.role, "optimizer"), after[name])
 
-    # --- what the net shows -----------------------------------------------------------------------------------
+    # --- state, samples, bounds, rows ----------------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Array]:
         return {name: self._net.tensor(name) for name in self._net.tensors()}
-
-    def _gradient_sources(self) -> dict[tuple[int, int], list[TensorEntry]]:
-        """The parameter gradients that each kernel call completes."""
-        sources: dict[tuple[int, int], list[TensorEntry]] = {}
-        for index, program in enumerate(self._net.project.programs):
-            if program.name != STEP.name:
-                continue
-            for number, node in enumerate(program.nodes):
-                for entry in node.writes:
-                    if entry.value.role is Role.PARAMETER_GRADIENT:
-                        sources.setdefault((index, number), []).append(entry)
-        return sources
-
-    def _observe(self, program: int, node: int) -> None:
-        if self._net.project.programs[program].name in (STEP.name, INFER.name):
-            self._observe_activation(program, node)
-        for entry in self._sources.get((program, node), ()):
-            self._gradients[str(entry.value.source)] = self._net.result(entry)
-
-    def _observe_activation(self, program: int, node: int) -> None:
-        if node == 0:
-            self._activations.append([])
-        entry = self._net.project.programs[program].nodes[node]
-        if entry.operator == MaxPool.__name__:
-            winners = self._net.result(entry.writes[1]) if len(entry.writes) > 1 else None
-            self._activations[-1].append(DeviceWinners(entry.writes[-1].value.name, winners))
-        if entry.clamp is None:
-            return
-        written = entry.writes[0]
-        low, high = entry.clamp
-        self._activations[-1].append(
-            DeviceActivation(written.value.name, self._net.result(written), low, high)
-        )
-
-    # --- samples, bounds, rows ----------------------------------------------------------------------------------
 
     def _sample(self) -> Sample:
         net, random = self._net, self._random
@@ -346,10 +244,11 @@ class Verifier:
             self._errors[key] = (error, bound)
 
     def _report(self) -> Report:
-        errors = self._errors.items()
-        return Report(
-            tuple(Row(*key, error, bound, None, within(error, bound)) for key, (error, bound) in errors)
+        rows = (
+            Row(*key, error, bound, None, within(error, bound))
+            for key, (error, bound) in self._errors.items()
         )
+        return Report(tuple(rows), {key: digest.digest() for key, digest in self._digests.items()})
 
 
 def verify(
@@ -368,17 +267,9 @@ def verify(
 
     `twin`, the host's exact build of the same project, must then show the same bits in every tensor.
     """
-    verifier = Verifier(net, module, optimizer, trainable, seed)
-    report = replace(verifier.run(steps, accumulated, progress), bits=verifier.bits)
-    if twin is None:
-        return report
-    other = Verifier(twin, module, optimizer, trainable, seed)
-    other.run(steps, accumulated)
-    return report.compared(verifier.bits, other.bits)
-
-
-def _equal(key: Key, bits: Mapping[Key, bytes], others: Mapping[Key, bytes]) -> bool | None:
-    """Whether both sides saw the same bits; None where neither looked at them."""
-    if key not in bits and key not in others:
-        return None
-    return bits.get(key) == others.get(key)
+    reports = [
+        Verifier(each, module, optimizer, trainable, seed).run(steps, accumulated, shown)
+        for each, shown in ((net, progress), (twin, None))
+        if each is not None
+    ]
+    return reports[0] if twin is None else reports[0].compared(reports[1])

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from odl.across import COLUMNS, Comparison, _compared, verify_across, wanted_columns
-from odl.check.verify import Report, Row
+from odl.across import COLUMNS, Comparison, verify_across, wanted_columns
+from odl.check.report import Report, Row
 from odl.errors import InputError, MissingToolError
 from odl.rebuild import compiler
 from odl.targets.common.toolchain import find_toolchain
@@ -47,12 +47,12 @@ def test_bits_are_compared_between_equal_widths_only() -> None:
 
 
 def test_other_bits_and_broken_bounds_fail() -> None:
-    assert _compared(report(b"a"), report(b"a")).ok
-    different = _compared(report(b"a"), report(b"b"))
+    assert report(b"a").compared(report(b"a")).ok
+    different = report(b"a").compared(report(b"b"))
     assert not different.ok and different.rows[0].bit_exact is False
-    assert not _compared(report(b"a", ok=False), report(b"a")).ok
-    lost = _compared(
-        report(b"a"), Report((row("w"), row("v")), {("w", "gradient"): b"a", ("v", "gradient"): b"c"})
+    assert not report(b"a", ok=False).compared(report(b"a")).ok
+    lost = report(b"a").compared(
+        Report((row("w"), row("v")), {("w", "gradient"): b"a", ("v", "gradient"): b"c"})
     )
     assert not lost.ok and lost.rows[-1].tensor == "v"
     assert Comparison({"x": report(b"a"), "y": different}, {}).ok is False

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odl.check.bounds import CEILING, gradient_bound, within
-from odl.check.verify import Report, Row, relative_error
+from odl.check.bounds import CEILING, gradient_bound, relative_error, within
+from odl.check.report import Report, Row
 from odl.precision import Precision
 
 NAN, INFINITY = math.nan, math.inf

@@ -16,8 +16,7 @@ import torch.nn.functional as functional
 from torch import nn
 
 import odl
-from odl.check.bounds import gradient_bound, within
-from odl.check.verify import relative_error
+from odl.check.bounds import gradient_bound, relative_error, within
 from odl.codegen.kernels import KernelSet, environment
 from odl.graph.ir import DType, Layout, Role, Value
 from odl.graph.operator import Array

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 import odl
-from odl.check.verify import Report, verify
+from odl.check.report import Report
+from odl.check.verify import verify
 from odl.run.net import Net
 
 

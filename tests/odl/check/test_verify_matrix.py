@@ -4,7 +4,7 @@ import pytest
 
 import odl
 from odl import zoo
-from odl.check.verify import Report, Row
+from odl.check.report import Report, Row
 from odl.errors import InputError
 from odl.models import resolve
 

@@ -1,0 +1,42 @@
+"""What a net shows while it runs: the gradients of its parameters, and its activations."""
+
+from __future__ import annotations
+
+from odl.check.masks import DeviceActivation, DeviceWinners
+from odl.graph.ir import Role
+from odl.graph.operator import Array
+from odl.operators.pooling import MaxPool
+from odl.project.manifest import NodeEntry
+from odl.project.programs import INFER, STEP
+from odl.run.net import Net
+
+
+class Observer:
+    """What `Net.observed` calls after every kernel. `activations` has a list for every forward pass."""
+
+    def __init__(self, net: Net) -> None:
+        self._net = net
+        self.gradients: dict[str, Array] = {}
+        self.activations: list[list[DeviceActivation | DeviceWinners]] = []
+
+    def __call__(self, program: int, node: int) -> None:
+        """Take in what a node of a program has made."""
+        entry = self._net.project.programs[program]
+        made = entry.nodes[node]
+        if entry.name in (STEP.name, INFER.name):
+            if node == 0:
+                self.activations.append([])
+            self._activation(made)
+        for written in made.writes if entry.name == STEP.name else ():
+            if written.value.role is Role.PARAMETER_GRADIENT:
+                self.gradients[str(written.value.source)] = self._net.result(written)
+
+    def _activation(self, node: NodeEntry) -> None:
+        if node.operator == MaxPool.__name__:
+            winners = self._net.result(node.writes[1]) if len(node.writes) > 1 else None
+            self.activations[-1].append(DeviceWinners(node.writes[-1].value.name, winners))
+        if node.clamp is not None:
+            output = node.writes[0]
+            self.activations[-1].append(
+                DeviceActivation(output.value.name, self._net.result(output), *node.clamp)
+            )
