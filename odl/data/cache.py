@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from odl.cache_folder import cache_folder
+from odl.cache_folder import cache_folder, replacing
 
 
-def entry(name: str, parameters: Mapping[str, object], folder: Path | None = None) -> Path:
+def entry(name: str, parameters: Mapping[str, object]) -> Path:
     """Path of the file for the set made with these parameters; any change of them gives another path."""
     text = json.dumps(parameters, sort_keys=True)
-    return (folder or cache_folder()) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npz"
+    return cache_folder() / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npz"
 
 
 def _digest(x: NDArray[np.float32], y: NDArray[np.int64]) -> str:
@@ -45,9 +43,7 @@ def write(path: Path, x: NDArray[np.float32], y: NDArray[np.int64]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix="writing-") as unfinished:
-            file = Path(unfinished) / path.name
-            np.savez(file, x=x, y=y, digest=np.array(_digest(x, y)))
-            os.replace(file, path)
+        with replacing(path) as unfinished:
+            np.savez(unfinished, x=x, y=y, digest=np.array(_digest(x, y)))
     except OSError:
         return

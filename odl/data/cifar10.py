@@ -6,7 +6,6 @@ first, then green, then blue, each 32 rows of 32; a file holds nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,8 @@ RECORD_BYTES = 1 + 3 * 32 * 32
 FILE_PATTERNS = {"train": "data_batch_*.bin", "test": "test_batch.bin"}
 
 
-def cifar10(source: str | Path | Sequence[str | Path], split: SplitName = "train") -> Dataset:
-    """Reads the files of `split` in the folder `source`, or exactly the files listed.
+def cifar10(source: str | Path, split: SplitName = "train") -> Dataset:
+    """Reads the files of `split` in the folder `source`, or `source` itself where it is a file.
 
     x is normalised like every image of this package (`images.normalise`). InputError names the file and its
     size when it is missing, empty, not whole records, or has a label above 9; and a split other than "train"
@@ -33,19 +32,13 @@ def cifar10(source: str | Path | Sequence[str | Path], split: SplitName = "train
             f"CIFAR-10 has no split '{split}', only {', '.join(FILE_PATTERNS)}; "
             "Dataset.split() takes a part of the training images aside"
         )
-    parts = [_read(path) for path in _files(source, split)]
+    parts = [_read(path) for path in _files(Path(source), split)]
     pixels = np.concatenate([pixels for pixels, _ in parts])
     labels = np.concatenate([labels for _, labels in parts])
     return Dataset(f"cifar10 {split}", normalise(pixels.astype(np.float32) / 255.0), labels, CLASSES)
 
 
-def _files(source: str | Path | Sequence[str | Path], split: str) -> list[Path]:
-    if not isinstance(source, str | Path):
-        files = [Path(path) for path in source]
-        if not files:
-            raise InputError("CIFAR-10: the list of files is empty")
-        return files
-    folder = Path(source)
+def _files(folder: Path, split: str) -> list[Path]:
     if folder.is_file():
         return [folder]
     if not folder.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -32,17 +33,13 @@ class Dataset:
     origin: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        _check(self)
+        for fault in _faults(self):
+            raise InputError(f"data set '{self.name}': {fault}")
         for array in (self.x, self.y) if self.origin is None else (self.x, self.y, self.origin):
             array.flags.writeable = False
 
     def __len__(self) -> int:
         return len(self.y)
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """(C, H, W) of one sample."""
-        return tuple(self.x.shape[1:])
 
     def take(self, indices: NDArray[np.int64]) -> Dataset:
         """The samples at `indices`, in that order, as a data set of its own."""
@@ -72,27 +69,20 @@ def split_indices(
     return np.flatnonzero(chosen), np.flatnonzero(~chosen)
 
 
-def _check(data: Dataset) -> None:
-    name, x, y = data.name, data.x, data.y
+def _faults(data: Dataset) -> Iterator[str]:
+    """What is wrong with a data set; what follows a fault may not be asked for."""
+    x, y, origin = data.x, data.y, data.origin
     if x.dtype != np.float32 or x.ndim != 4:
-        raise InputError(f"data set '{name}': x must be float32 [N, C, H, W], not {x.dtype} {list(x.shape)}")
+        yield f"x must be float32 [N, C, H, W], not {x.dtype} {list(x.shape)}"
     if y.dtype != np.int64 or y.ndim != 1:
-        raise InputError(f"data set '{name}': y must be int64 [N], not {y.dtype} {list(y.shape)}")
+        yield f"y must be int64 [N], not {y.dtype} {list(y.shape)}"
     if len(x) != len(y):
-        raise InputError(f"data set '{name}': {len(x)} samples but {len(y)} labels")
-    if data.origin is not None and (data.origin.dtype != np.int64 or data.origin.shape != y.shape):
-        shape = list(data.origin.shape)
-        raise InputError(
-            f"data set '{name}': origin must be int64 [{len(y)}], not {data.origin.dtype} {shape}"
-        )
+        yield f"{len(x)} samples but {len(y)} labels"
+    if origin is not None and (origin.dtype != np.int64 or origin.shape != y.shape):
+        yield f"origin must be int64 [{len(y)}], not {origin.dtype} {list(origin.shape)}"
     if not data.classes:
-        raise InputError(f"data set '{name}': no class names")
-    bad_sample = np.flatnonzero(~np.isfinite(x).all(axis=(1, 2, 3)))
-    if len(bad_sample):
-        raise InputError(f"data set '{name}': sample {bad_sample[0]} holds a value that is not finite")
-    bad_label = np.flatnonzero((y < 0) | (y >= len(data.classes)))
-    if len(bad_label):
-        where = bad_label[0]
-        raise InputError(
-            f"data set '{name}': label {y[where]} of sample {where} is not one of 0..{len(data.classes) - 1}"
-        )
+        yield "no class names"
+    for sample in np.flatnonzero(~np.isfinite(x).all(axis=(1, 2, 3))):
+        yield f"sample {sample} holds a value that is not finite"
+    for sample in np.flatnonzero((y < 0) | (y >= len(data.classes))):
+        yield f"label {y[sample]} of sample {sample} is not one of 0..{len(data.classes) - 1}"

@@ -56,16 +56,16 @@ def digits_plain(seed: int, split: SplitName) -> Dataset:
     return Dataset(f"digits {split}", normalise(images), labels, CLASSES, np.arange(count))
 
 
-def digits_on_photos(seed: int, split: SplitName, renderings: int | None = None) -> Dataset:
+def digits_on_photos(seed: int, split: SplitName) -> Dataset:
     """The hard domain: digits blended on crops of the split's photograph (`BACKGROUND_OF_SPLIT`).
 
-    Every digit of the split is rendered `renderings` times (default `RENDERINGS_OF_SPLIT`), each with its own
+    Every digit of the split is rendered several times (`RENDERINGS_OF_SPLIT`), each with its own
     crop, dimmed by its own factor, its own size, place and light colour. x is [N, 3, 32, 32] in -1..1; the
     origin of an image is its digit.
     """
     generator = np.random.default_rng([seed, _SEED_OF_SPLIT[split], 1])
     ink, labels = _digits(split)
-    times = RENDERINGS_OF_SPLIT[split] if renderings is None else renderings
+    times = RENDERINGS_OF_SPLIT[split]
     origin = np.tile(np.arange(len(labels)), times)
     ink, labels = np.tile(ink, (times, 1, 1)), np.tile(labels, times)
     count = len(labels)

@@ -12,11 +12,9 @@ whatever the number of workers, and is kept in the user's cache folder.
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,43 +123,33 @@ class _Round:
     seed: tuple[int, ...]
 
 
-def load(
-    domain: str,
-    split: str,
-    seed: int = 0,
-    *,
-    progress: Progress | None = None,
-    workers: int | None = None,
-    cache_folder: Path | None = None,
-) -> Dataset:
+def load(domain: str, split: str, seed: int = 0, *, progress: Progress | None = None) -> Dataset:
     """The keyword set of a domain ("clean", "noisy") and a split, made once, then cached.
 
     x is float32 [N, 1, 49, 10] (normalised MFCC), y int64 [N]; the order is shuffled; the origin of a clip is
-    its voice variant. `workers` is the
-    number of threads (default: the CPUs); it does not change the result. InputError for an unknown domain or
-    split, MissingToolError when espeak-ng is missing or lacks a voice.
+    its voice variant. InputError for an unknown domain or split, MissingToolError when espeak-ng is missing or
+    lacks a voice.
     """
     if (domain, split) not in SPLITS:
         known = ", ".join(f"{d} {s}" for d, s in SPLITS)
         raise InputError(f"the keyword set has no domain {domain!r} with split {split!r}; there are: {known}")
+    sound, size = DOMAINS[domain], SPLITS[domain, split]
     parameters = {
         "format": _FORMAT,
-        "domain": asdict(DOMAINS[domain]),
-        "split": [split, asdict(SPLITS[domain, split])],
+        "domain": asdict(sound),
+        "split": [split, asdict(size)],
         "seed": seed,
         "accents": ACCENTS,
         "variants": VARIANTS_OF_SPLIT[split],
         "words": [CLASSES, OTHER_WORDS],
         "espeak-ng": espeak.version(),
     }
-    path = cache.entry(f"keywords-{domain}-{split}", parameters, cache_folder)
+    path = cache.entry(f"keywords-{domain}-{split}", parameters)
     stored = cache.read(path)
-    size = SPLITS[domain, split]
     if stored is None:
-        stored = generate(DOMAINS[domain], split, size, seed, progress=progress, workers=workers)
+        stored = generate(sound, split, size, seed, progress=progress)
         cache.write(path, *stored)
-    origin = _voices(DOMAINS[domain], split, size, seed)
-    return Dataset(f"keywords-{domain} {split}", stored[0], stored[1], CLASSES, origin)
+    return Dataset(f"keywords-{domain} {split}", *stored, CLASSES, _voices(sound, split, size, seed))
 
 
 def generate(
@@ -173,7 +161,10 @@ def generate(
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Synthesise a set without the cache: x float32 [N, 1, 49, 10] and y int64 [N], see :func:`load`."""
+    """Synthesise a set without the cache: x float32 [N, 1, 49, 10] and y int64 [N], see :func:`load`.
+
+    `workers` is the number of threads (default: the CPUs); it does not change the result.
+    """
     missing = sorted(set(VARIANTS_OF_SPLIT[split]) - espeak.installed_variants())
     if missing:
         raise MissingToolError(
@@ -185,8 +176,17 @@ def generate(
     def features(number: int) -> NDArray[np.float32]:
         return mfcc(np.stack(list(_render(rounds[number], domain, size.renderings))))
 
-    threads = workers or os.cpu_count() or 1
-    x = np.concatenate(list(_in_order(features, len(rounds), threads, size.clips, progress)))
+    parts: list[NDArray[np.float32]] = []
+    # Threads suffice: espeak-ng is a process of its own, and NumPy releases the interpreter's lock.
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        try:
+            for part in pool.map(features, range(len(rounds))):
+                parts.append(part)
+                if progress is not None:
+                    progress(len(parts) * len(part), size.clips)
+        finally:  # an error or Ctrl-C ends the work soon instead of after all rounds
+            pool.shutdown(wait=False, cancel_futures=True)
+    x = np.concatenate(parts)
     y = np.tile(np.repeat(np.arange(len(CLASSES)), size.renderings), len(rounds)).astype(np.int64)
     order = _order(domain, split, size, seed)
     return np.ascontiguousarray(x[order]), y[order]
@@ -202,36 +202,6 @@ def _voices(domain: Domain, split: str, size: Split, seed: int) -> NDArray[np.in
     spoken = [VARIANTS_OF_SPLIT[split].index(each.voice.variant) for each in _plan(domain, split, size, seed)]
     clips = np.repeat(np.array(spoken, dtype=np.int64), size.clips // len(spoken))
     return clips[_order(domain, split, size, seed)]
-
-
-def _in_order(
-    work: Callable[[int], NDArray[np.float32]],
-    count: int,
-    workers: int,
-    clips: int,
-    progress: Progress | None,
-) -> Iterator[NDArray[np.float32]]:
-    """work(0) ... work(count - 1), in order.
-
-    Threads suffice: espeak-ng is a process of its own, and NumPy releases the interpreter's lock.
-    """
-    done = 0
-    queue: deque[Future[NDArray[np.float32]]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for number in range(count + 2 * workers):
-                # A short queue: an error or Ctrl-C ends the work soon instead of after all rounds.
-                if number < count:
-                    queue.append(pool.submit(work, number))
-                if number >= 2 * workers and queue:
-                    result = queue.popleft().result()
-                    done += len(result)
-                    if progress is not None:
-                        progress(done, clips)
-                    yield result
-        finally:
-            for future in queue:
-                future.cancel()
 
 
 def _generator(seed: int, domain: Domain, split: str, *more: int) -> np.random.Generator:

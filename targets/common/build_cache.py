@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from odl.cache_folder import cache_folder as users_folder
+from odl.cache_folder import locked
 
 
 def cache_folder() -> Path:
@@ -30,13 +29,6 @@ def digest(parts: Iterable[str | bytes]) -> str:
     return total.hexdigest()[:24]
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def build_once(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     """The folder that `build` filled for this key, built now if it is not there.
 
@@ -48,7 +40,7 @@ def build_once(kind: str, key: str, build: Callable[[Path], None]) -> Path:
     if final.is_dir():
         return final
     parent.mkdir(parents=True, exist_ok=True)
-    with _locked(parent / f"{key}.lock"):
+    with locked(parent / f"{key}.lock"):
         if final.is_dir():
             return final
         scratch = Path(tempfile.mkdtemp(prefix=f"{key}.", dir=parent))

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from odl.data import SPLIT_NAMES, acoustics, cache, espeak, keywords, load, speech, speech_commands
+from odl.data import SPLIT_NAMES, acoustics, cache, espeak, keywords, load, speech_commands
 from odl.data import mfcc as front_end
 from odl.errors import InputError, MissingToolError
 
@@ -248,7 +248,7 @@ def test_cache_is_used_and_made_anew_when_damaged(tmp_path: Path, monkeypatch: p
     assert first.classes == speech_commands.CLASSES and len(first.x) == TINY.clips
     (file,) = (tmp_path / "odl").iterdir()
     whole = file.read_bytes()
-    np.testing.assert_array_equal(speech.load("keywords-clean", "test", 3).x, first.x)
+    np.testing.assert_array_equal(load("keywords-clean", "test", seed=3).x, first.x)
     assert len(made) == 1
 
     middle = len(whole) // 3
@@ -260,14 +260,14 @@ def test_cache_is_used_and_made_anew_when_damaged(tmp_path: Path, monkeypatch: p
     ]
     for number, damaged in enumerate(damages):
         file.write_bytes(damaged)
-        np.testing.assert_array_equal(speech.load("keywords-clean", "test", 3).x, first.x)
+        np.testing.assert_array_equal(load("keywords-clean", "test", seed=3).x, first.x)
         assert len(made) == 2 + number
         assert cache.read(file) is not None
 
     # Another seed or another parameter is another file.
-    speech.load("keywords-clean", "test", 4)
+    load("keywords-clean", "test", seed=4)
     monkeypatch.setitem(keywords.SPLITS, ("clean", "test"), replace(TINY, renderings=1))
-    assert len(speech.load("keywords-clean", "test", 3).x) == TINY.clips // 2
+    assert len(load("keywords-clean", "test", seed=3).x) == TINY.clips // 2
     assert len(list((tmp_path / "odl").iterdir())) == 3
 
 
@@ -296,7 +296,7 @@ def test_missing_espeak_is_named_with_the_way_to_get_it(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingToolError, match="apt-get install espeak-ng"):
-        speech.load("keywords-clean", "train")
+        load("keywords-clean", "train")
 
 
 def test_espeak_without_a_voice_is_an_error_not_another_voice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,17 +317,26 @@ def test_default_sizes() -> None:
 @pytest.mark.parametrize(
     ("name", "split", "message"),
     [
-        ("keywords-loud", "train", "unknown speech data set"),
-        ("keywords-clean", "dev", "no domain 'clean' with split 'dev'; there are: clean train, clean valid"),
-        ("speech-commands", "train", "needs its folder"),
+        ("keywords-loud", "train", "no data set named 'keywords-loud'; there are: digits"),
+        ("keywords-clean", "dev", "there is no split 'dev'"),
+        ("speech-commands", "train", "needs the path of its files"),
         ("speech-commands:/no/such/folder", "train", "/no/such/folder: no such folder"),
         ("speech-commands:/", "dev", "no split 'dev'"),
     ],
 )
 def test_unknown_names_are_one_clear_line(name: str, split: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        speech.load(name, split)
+        load(name, split)
     assert "\n" not in str(caught.value)
+
+
+def test_each_set_refuses_what_it_does_not_have() -> None:
+    with pytest.raises(
+        InputError, match="no domain 'clean' with split 'dev'; there are: clean train, clean valid"
+    ):
+        keywords.load("clean", "dev")
+    with pytest.raises(InputError, match="no split 'dev'"):
+        speech_commands.load(Path("/"), "dev")
 
 
 # ---- Speech Commands ----
@@ -367,20 +376,20 @@ def commands(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("split", "each"), [("train", 2), ("validation", 1), ("test", 1)])
 def test_commands_are_mapped_to_twelve_classes(commands: Path, split: str, each: int) -> None:
-    data = speech.load(f"speech-commands:{commands}", split)
+    data = load(f"speech-commands:{commands}", split)
     assert data.classes == speech_commands.CLASSES
     assert data.x.shape == (12 * each, 1, 49, 10) and data.x.dtype == np.float32
     np.testing.assert_array_equal(np.bincount(data.y, minlength=12), [each] * 12)
-    np.testing.assert_array_equal(data.x, speech.load(f"speech-commands:{commands}", split).x)
+    np.testing.assert_array_equal(data.x, load(f"speech-commands:{commands}", split).x)
 
 
 def test_short_files_are_padded_and_long_ones_cut(commands: Path) -> None:
-    data = speech.load(f"speech-commands:{commands}", "test")
+    data = load(f"speech-commands:{commands}", "test")
     samples = speech_commands.read_wav(commands / "yes" / "00000003_nohash_0.wav")
     assert len(samples) == 20_000
     expected = front_end.mfcc(samples[None, :16_000])[0]
     assert any(np.array_equal(x, expected) for x in data.x[data.y == 0])
-    data = speech.load(f"speech-commands:{commands}", "train")
+    data = load(f"speech-commands:{commands}", "train")
     samples = speech_commands.read_wav(commands / "yes" / "00000001_nohash_0.wav")
     expected = front_end.mfcc(np.pad(samples, (0, 7_000))[None])[0]
     assert any(np.array_equal(x, expected) for x in data.x[data.y == 0])
@@ -443,14 +452,14 @@ def test_faulty_recordings_are_named(
 ) -> None:
     damage(commands / name)
     with pytest.raises(InputError, match=message) as caught:
-        speech.load(f"speech-commands:{commands}", "test")
+        load(f"speech-commands:{commands}", "test")
     assert name in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_listed_file_that_is_absent_is_named(commands: Path) -> None:
     (commands / "off" / "00000003_nohash_0.wav").unlink()
     with pytest.raises(InputError, match=r"00000003_nohash_0\.wav: no such file"):
-        speech.load(f"speech-commands:{commands}", "test")
+        load(f"speech-commands:{commands}", "test")
 
 
 @pytest.mark.parametrize("name", ["testing_list.txt", "validation_list.txt", "_background_noise_", "stop"])
@@ -458,17 +467,17 @@ def test_missing_parts_are_named(commands: Path, name: str) -> None:
     part = commands / name
     shutil.rmtree(part) if part.is_dir() else part.unlink()
     with pytest.raises(InputError, match=name):
-        speech.load(f"speech-commands:{commands}", "train")
+        load(f"speech-commands:{commands}", "train")
 
 
 @pytest.mark.parametrize("line", ["../secret/file.wav", "yes", "yes/no/x.wav", "yes/notes.txt"])
 def test_wrong_list_entries_are_named(commands: Path, line: str) -> None:
     (commands / "testing_list.txt").write_text(line + "\n")
     with pytest.raises(InputError, match=r"testing_list\.txt: .* is not of the form"):
-        speech.load(f"speech-commands:{commands}", "test")
+        load(f"speech-commands:{commands}", "test")
 
 
 def test_empty_split_is_an_error(commands: Path) -> None:
     (commands / "testing_list.txt").write_text("")
     with pytest.raises(InputError, match="no file of any command in the test split"):
-        speech.load(f"speech-commands:{commands}", "test")
+        load(f"speech-commands:{commands}", "test")
