@@ -97,11 +97,6 @@ class MemoryPlan:
         return self.arena_bytes
 
     @property
-    def optimal(self) -> bool:
-        """Whether no smaller plan exists."""
-        return self.arena_bytes == self.lower_bound_bytes
-
-    @property
     def offsets(self) -> dict[str, int]:
         """Byte offset in the arena by buffer name."""
         return {placement.buffer.name: placement.offset for placement in self.placements}

@@ -1,4 +1,4 @@
-"""Memory plans for people: table, map, the budget's message."""
+"""Memory plans for people: table, addresses, the budget's message."""
 
 from __future__ import annotations
 
@@ -32,18 +32,6 @@ def memory_table(plans: Mapping[str, MemoryPlan]) -> Table:
         capacities = ("-" if plan.capacity is None else f"{plan.capacity:,}" for plan in plans.values())
         table.add_row("capacity", *capacities)
     return table
-
-
-def memory_map(plans: Mapping[str, MemoryPlan]) -> str:
-    """Every buffer with its address, one a line, by address and first step, for `odl compile --dump`."""
-    lines = []
-    for memory, plan in plans.items():
-        lines.append(f"memory {memory}: {plan.peak_bytes} bytes, peak at step {plan.peak_step}")
-        for item in sorted(plan.placements, key=lambda item: (item.offset, item.buffer.first_step)):
-            buffer = item.buffer
-            steps = "persistent" if buffer.persistent else f"steps {buffer.first_step}-{buffer.last_step}"
-            lines.append(f"  {item.offset:8d} {buffer.size_bytes:8d} {buffer.purpose} {buffer.name} {steps}")
-    return "".join(f"{line}\n" for line in lines)
 
 
 def schedule_text(schedule: Schedule) -> str:

@@ -1,4 +1,4 @@
-"""What the manifest, the table and the map say about plans."""
+"""What the manifest and the table say about plans."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from odl.graph.ir import Purpose
 from odl.plan.buffers import Buffer
 from odl.plan.pack import plan_memory
-from odl.plan.report import memory_map, memory_table
+from odl.plan.report import memory_table
 from odl.project.manifest import MemoryEntry
 
 
@@ -65,14 +65,3 @@ def test_table_shows_the_purposes_that_occur(plans):
     ):
         assert expected in text
     assert "optimizer" not in text
-
-
-def test_map_lists_every_buffer_by_address(plans):
-    assert memory_map(plans) == (
-        "memory ram: 5044 bytes, peak at step 2\n"
-        "         0     1002 weights weight persistent\n"
-        "      1004     4000 activations relu steps 1-2\n"
-        "      5004       40 activations logits steps 2-3\n"
-        "memory l1: 64 bytes, peak at step 2\n"
-        "         0       64 gradients tile steps 2-2\n"
-    )
