@@ -142,20 +142,11 @@ void Cluster::check_trap(Core &core) {
     const uint32_t pc = signals.trap_pc_o;
     switch (signals.trap_cause_o) {
     case 2: {
-        const Memory *memory = memory_.find(pc & ~3u);
-        if (memory == nullptr) {
+        const std::optional<uint32_t> word = memory_.instruction(pc);
+        if (!word) {
             throw Fault{"unmapped", "instruction fetch from an unmapped address", core.id(), pc, pc, true};
         }
-        // An instruction of 32 bits may straddle two words.
-        uint32_t word = memory->read(pc);
-        if ((pc & 2) != 0) {
-            word >>= 16;
-            if (memory->contains(pc + 2)) {
-                word |= memory->read(pc + 2) << 16;
-            }
-        }
-        word = (word & 3) == 3 ? word : word & 0xffff;
-        throw Fault{"illegal_instruction", "illegal instruction " + hex(word), core.id(), pc, 0, false};
+        throw Fault{"illegal_instruction", "illegal instruction " + hex(*word), core.id(), pc, 0, false};
     }
     case 3:
         throw Fault{"breakpoint", "ebreak", core.id(), pc, 0, false};

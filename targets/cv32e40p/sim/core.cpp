@@ -9,18 +9,9 @@ namespace odl {
 Core::Core(int id, uint32_t boot_address, VerilatedContext &context, const MachineOptions &options,
            const MemoryMap &memory)
     : id_(id), model_(std::make_unique<Vodl_core>(&context)), fetch_(options, memory) {
-    model_->clk_i = 0;
     model_->hart_id_i = static_cast<uint32_t>(id);
     model_->boot_addr_i = boot_address;
-    model_->rst_ni = 1;
-    model_->eval();
-    model_->rst_ni = 0; // an edge of its own, which the asynchronous resets wait for
-    for (int i = 0; i < 4; i++) {
-        model_->eval();
-        model_->clk_i = !model_->clk_i;
-    }
-    model_->rst_ni = 1;
-    model_->eval();
+    reset(*model_);
 }
 
 void Core::step(uint64_t now) {

@@ -19,7 +19,7 @@ constexpr uint32_t CORE_END = 0x40;
 
 // Where the other blocks begin, as a core sees them
 constexpr uint32_t SOFTWARE_EVENTS = 0x100;
-constexpr uint32_t SOFTWARE_EVENTS_END = 0x120;
+constexpr uint32_t SOFTWARE_EVENTS_BYTES = 0x20;
 constexpr uint32_t BARRIERS_BEGIN = 0x200;
 constexpr uint32_t BARRIER_BYTES = 0x20;
 // and as seen from outside
@@ -45,7 +45,7 @@ EventUnit::EventUnit(int workers, int cores) : cores_(static_cast<size_t>(cores)
     barriers_[1] = {all, all, 0};
 }
 
-EventUnit::Outcome EventUnit::wait(CoreState &state, bool clear, uint32_t &value) {
+Outcome EventUnit::wait(CoreState &state, bool clear, uint32_t &value) {
     const uint32_t seen = state.buffer & state.mask;
     if (seen == 0) {
         state.waiting = true;
@@ -60,7 +60,7 @@ EventUnit::Outcome EventUnit::wait(CoreState &state, bool clear, uint32_t &value
     return Outcome::done;
 }
 
-EventUnit::Outcome EventUnit::read(int core, uint32_t offset, uint64_t now, uint32_t &value) {
+Outcome EventUnit::read(int core, uint32_t offset, uint64_t now, uint32_t &value) {
     CoreState &state = cores_[static_cast<size_t>(core)];
     if (offset == EVENT_WAIT || offset == EVENT_WAIT_CLEAR) {
         return wait(state, offset == EVENT_WAIT_CLEAR, value);
@@ -82,21 +82,14 @@ EventUnit::Outcome EventUnit::read(int core, uint32_t offset, uint64_t now, uint
     return read_barrier(offset - BARRIERS_BEGIN, value);
 }
 
-EventUnit::Outcome EventUnit::write(int core, uint32_t offset, uint32_t value, uint64_t now) {
+Outcome EventUnit::write(int core, uint32_t offset, uint32_t value, uint64_t now) {
     if (offset < CORE_END) {
         return write_core(cores_[static_cast<size_t>(core)], offset, value);
     }
-    if (offset >= SOFTWARE_EVENTS && offset < SOFTWARE_EVENTS_END) {
-        raise(static_cast<int>((offset - SOFTWARE_EVENTS) / 4), value == 0 ? ~0u : value, now);
-        return Outcome::done;
-    }
-    if (offset >= BARRIERS_BEGIN && offset < BARRIERS_BEGIN + BARRIERS * BARRIER_BYTES) {
-        return write_barrier(core, offset - BARRIERS_BEGIN, value, now);
-    }
-    return Outcome::unmapped;
+    return write_shared(core, offset, BARRIERS_BEGIN, SOFTWARE_EVENTS, value, now);
 }
 
-EventUnit::Outcome EventUnit::read_all(uint32_t offset, uint32_t &value) const {
+Outcome EventUnit::read_all(uint32_t offset, uint32_t &value) const {
     if (offset / CORE_END < cores_.size()) {
         return read_core(cores_[offset / CORE_END], offset % CORE_END, value);
     }
@@ -106,21 +99,26 @@ EventUnit::Outcome EventUnit::read_all(uint32_t offset, uint32_t &value) const {
     return Outcome::unmapped;
 }
 
-EventUnit::Outcome EventUnit::write_all(int core, uint32_t offset, uint32_t value, uint64_t now) {
+Outcome EventUnit::write_all(int core, uint32_t offset, uint32_t value, uint64_t now) {
     if (offset / CORE_END < cores_.size()) {
         return write_core(cores_[offset / CORE_END], offset % CORE_END, value);
     }
-    if (offset >= ALL_BARRIERS && offset < ALL_BARRIERS + BARRIERS * BARRIER_BYTES) {
-        return write_barrier(core, offset - ALL_BARRIERS, value, now);
+    return write_shared(core, offset, ALL_BARRIERS, ALL_SOFTWARE_EVENTS, value, now);
+}
+
+Outcome EventUnit::write_shared(int core, uint32_t offset, uint32_t barriers, uint32_t events, uint32_t value,
+                                uint64_t now) {
+    if (offset - barriers < BARRIERS * BARRIER_BYTES) {
+        return write_barrier(core, offset - barriers, value, now);
     }
-    if (offset >= ALL_SOFTWARE_EVENTS && offset < ALL_SOFTWARE_EVENTS + 0x20) {
-        raise(static_cast<int>((offset - ALL_SOFTWARE_EVENTS) / 4), value == 0 ? ~0u : value, now);
+    if (offset - events < SOFTWARE_EVENTS_BYTES) {
+        raise(static_cast<int>((offset - events) / 4), value == 0 ? ~0u : value, now);
         return Outcome::done;
     }
     return Outcome::unmapped;
 }
 
-EventUnit::Outcome EventUnit::read_core(const CoreState &state, uint32_t offset, uint32_t &value) const {
+Outcome EventUnit::read_core(const CoreState &state, uint32_t offset, uint32_t &value) const {
     switch (offset) {
     case MASK:
         value = state.mask;
@@ -139,7 +137,7 @@ EventUnit::Outcome EventUnit::read_core(const CoreState &state, uint32_t offset,
     }
 }
 
-EventUnit::Outcome EventUnit::write_core(CoreState &state, uint32_t offset, uint32_t value) {
+Outcome EventUnit::write_core(CoreState &state, uint32_t offset, uint32_t value) {
     switch (offset) {
     case MASK:
         state.mask = value;
@@ -158,7 +156,7 @@ EventUnit::Outcome EventUnit::write_core(CoreState &state, uint32_t offset, uint
     }
 }
 
-EventUnit::Outcome EventUnit::read_barrier(uint32_t offset, uint32_t &value) const {
+Outcome EventUnit::read_barrier(uint32_t offset, uint32_t &value) const {
     const Barrier &barrier = barriers_[offset / BARRIER_BYTES];
     switch (offset % BARRIER_BYTES) {
     case TRIGGER_MASK:
@@ -175,7 +173,7 @@ EventUnit::Outcome EventUnit::read_barrier(uint32_t offset, uint32_t &value) con
     }
 }
 
-EventUnit::Outcome EventUnit::write_barrier(int core, uint32_t offset, uint32_t value, uint64_t now) {
+Outcome EventUnit::write_barrier(int core, uint32_t offset, uint32_t value, uint64_t now) {
     Barrier &barrier = barriers_[offset / BARRIER_BYTES];
     switch (offset % BARRIER_BYTES) {
     case TRIGGER_MASK:

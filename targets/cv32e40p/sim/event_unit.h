@@ -11,6 +11,9 @@
 
 namespace odl {
 
+// What became of an access to a register. `wait`: it is repeated in every cycle until it is done.
+enum class Outcome { done, wait, unmapped };
+
 class EventUnit {
   public:
     static constexpr int BARRIERS = 8;
@@ -22,8 +25,7 @@ class EventUnit {
     // Barrier 0 is that of the workers, barrier 1 that of all cores; the others must be configured.
     EventUnit(int workers, int cores);
 
-    enum class Outcome { done, wait, unmapped };
-    // Access by a core to its own registers; a read that waits is repeated every cycle until it is done.
+    // Access by a core to its own registers.
     Outcome read(int core, uint32_t offset, uint64_t now, uint32_t &value);
     Outcome write(int core, uint32_t offset, uint32_t value, uint64_t now);
     // The same registers as seen from outside: every core's block, barriers, software events.
@@ -66,6 +68,9 @@ class EventUnit {
     Outcome write_core(CoreState &state, uint32_t offset, uint32_t value);
     Outcome read_barrier(uint32_t offset, uint32_t &value) const;
     Outcome write_barrier(int core, uint32_t offset, uint32_t value, uint64_t now);
+    // Barriers and software events, which begin at `barriers` and `events`.
+    Outcome write_shared(int core, uint32_t offset, uint32_t barriers, uint32_t events, uint32_t value,
+                         uint64_t now);
     void arrive(Barrier &barrier, uint32_t cores, uint64_t now);
     // The waiting read itself: done and cleared when an event of the mask is there.
     Outcome wait(CoreState &state, bool clear, uint32_t &value);

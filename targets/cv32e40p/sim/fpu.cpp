@@ -15,19 +15,6 @@ namespace {
 bool is_addmul(uint32_t operation) { return (operation & 0xf) < 4; }
 bool is_division(uint32_t operation) { return (operation & 0xf) == 4 || (operation & 0xf) == 5; }
 
-template <class Model> void reset(Model &model) {
-    model.clk_i = 0;
-    model.rst_ni = 1;
-    model.eval();
-    model.rst_ni = 0;
-    for (int i = 0; i < 4; i++) {
-        model.eval();
-        model.clk_i = !model.clk_i;
-    }
-    model.rst_ni = 1;
-    model.eval();
-}
-
 template <class Model> void edge(Model &model) {
     model.clk_i = !model.clk_i;
     evaluate(model);

@@ -74,24 +74,13 @@ void FetchUnit::ask(Refill &refill, uint32_t line) {
     }
 }
 
-bool FetchUnit::wants_line(uint32_t &line) const {
-    for (const Refill *refill : {&demand_, &prefetch_}) {
-        if (refill->active && !refill->requested) {
-            line = refill->line;
-            return true;
-        }
-    }
-    return false;
-}
-
-void FetchUnit::line_requested(uint64_t ready) {
+FetchUnit::Refill *FetchUnit::wanted() {
     for (Refill *refill : {&demand_, &prefetch_}) {
         if (refill->active && !refill->requested) {
-            refill->requested = true;
-            refill->ready = ready;
-            return;
+            return refill;
         }
     }
+    return nullptr;
 }
 
 void FetchUnit::receive(uint64_t now) {
@@ -133,13 +122,13 @@ void SharedCache::serve(std::vector<FetchUnit *> &cores, uint64_t now) {
     });
     std::array<bool, BANKS> bank_taken{};
     for (size_t k = 0; k < cores.size(); k++) {
-        FetchUnit &core = *cores[(first_ + k) % cores.size()];
-        uint32_t line = 0;
-        if (!core.wants_line(line) || bank_taken[line % BANKS]) {
+        FetchUnit::Refill *refill = cores[(first_ + k) % cores.size()]->wanted();
+        if (refill == nullptr || bank_taken[refill->line % BANKS]) {
             continue;
         }
-        bank_taken[line % BANKS] = true;
-        core.line_requested(look_up(line, now));
+        bank_taken[refill->line % BANKS] = true;
+        refill->requested = true;
+        refill->ready = look_up(refill->line, now);
     }
     first_ = (first_ + 1) % cores.size();
 }

@@ -40,20 +40,18 @@ class FetchUnit {
     // The core is waiting for a line.
     bool missing() const { return missing_; }
 
-    // Towards the shared cache: lines asked for and not yet taken up.
-    bool wants_line(uint32_t &line) const;
-    void line_requested(uint64_t ready);
-    // Takes in lines that have come by `now`; call at the end of the cycle, before step().
-    void receive(uint64_t now);
-
-  private:
     struct Refill {
         bool active = false;
         bool requested = false;
         uint32_t line = 0;
         uint64_t ready = 0;
     };
+    // Towards the shared cache: the line asked for and not yet requested there, or null.
+    Refill *wanted();
+    // Takes in lines that have come by `now`; call at the end of the cycle, before step().
+    void receive(uint64_t now);
 
+  private:
     uint32_t instruction(uint32_t address) const;
     bool refilling(uint32_t line) const;
     void ask(Refill &refill, uint32_t line);

@@ -83,7 +83,7 @@ void Interconnect::route_register(Core &core, uint64_t now) {
     Vodl_core &signals = core.signals();
     const uint32_t address = signals.data_addr_o & ~3u;
     uint32_t value = 0;
-    Peripherals::Outcome outcome;
+    Outcome outcome;
     if (signals.data_we_o != 0) {
         // Byte stores bring their byte in its own lane.
         value = signals.data_wdata_o >> (8 * std::countr_zero(static_cast<uint32_t>(signals.data_be_o) | 8u));
@@ -92,14 +92,14 @@ void Interconnect::route_register(Core &core, uint64_t now) {
         outcome = peripherals_.read(core.id(), address, now, value);
     }
     switch (outcome) {
-    case Peripherals::Outcome::done:
+    case Outcome::done:
         core.granted = true;
         core.answer(now + 1, value);
         break;
-    case Peripherals::Outcome::wait:
+    case Outcome::wait:
         core.hold_reason = peripherals_.wait_reason(core.id(), address);
         break;
-    case Peripherals::Outcome::unmapped:
+    case Outcome::unmapped:
         throw access_fault(core, "unmapped", "access to an unmapped address");
     }
     core.answer_reason = core.hold_reason;

@@ -35,7 +35,7 @@ Lockstep::~Lockstep() {
     }
 }
 
-bool Lockstep::take_first(int &part) {
+bool Lockstep::take(End end_taken, int &part) {
     uint64_t left = left_.load(std::memory_order_acquire);
     for (;;) {
         const uint64_t begin = left >> 16 & 0xffff;
@@ -43,23 +43,10 @@ bool Lockstep::take_first(int &part) {
         if (begin == end) {
             return false;
         }
-        if (left_.compare_exchange_weak(left, pack(left >> 32, begin + 1, end), std::memory_order_acq_rel)) {
-            part = static_cast<int>(begin);
-            return true;
-        }
-    }
-}
-
-bool Lockstep::take_last(int &part) {
-    uint64_t left = left_.load(std::memory_order_acquire);
-    for (;;) {
-        const uint64_t begin = left >> 16 & 0xffff;
-        const uint64_t end = left & 0xffff;
-        if (begin == end) {
-            return false;
-        }
-        if (left_.compare_exchange_weak(left, pack(left >> 32, begin, end - 1), std::memory_order_acq_rel)) {
-            part = static_cast<int>(end - 1);
+        const bool first = end_taken == End::first;
+        const uint64_t rest = pack(left >> 32, first ? begin + 1 : begin, first ? end : end - 1);
+        if (left_.compare_exchange_weak(left, rest, std::memory_order_acq_rel)) {
+            part = static_cast<int>(first ? begin : end - 1);
             return true;
         }
     }
@@ -120,7 +107,7 @@ void Lockstep::run_helped() {
     left_.store(pack(++round_, 0, static_cast<uint64_t>(parts_)), std::memory_order_release);
     int part = 0;
     int mine = 0;
-    while (take_first(part)) {
+    while (take(End::first, part)) {
         step_(part);
         mine++;
     }
@@ -137,7 +124,7 @@ void Lockstep::help() {
     int part = 0;
     while (!stop_.load(std::memory_order_relaxed)) {
         helped_.wait(false, std::memory_order_relaxed);
-        if (take_last(part)) {
+        if (take(End::last, part)) {
             step_(part);
             done_by_helpers_.fetch_add(1, std::memory_order_acq_rel);
             idle = 0;

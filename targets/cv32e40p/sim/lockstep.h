@@ -39,8 +39,9 @@ class Lockstep {
     void run_helped();
     void end_window();
     void let_help(bool helped);
-    bool take_first(int &part);
-    bool take_last(int &part);
+    // Takes a part from one end of those that are left; false if there is none.
+    enum class End { first, last };
+    bool take(End end_taken, int &part);
     void help();
 
     int parts_;

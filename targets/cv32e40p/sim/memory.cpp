@@ -38,4 +38,19 @@ Memory *MemoryMap::find(uint32_t address, uint32_t bytes) {
     return l2.contains(address, bytes) ? &l2 : nullptr;
 }
 
+std::optional<uint32_t> MemoryMap::instruction(uint32_t pc) {
+    const Memory *memory = find(pc & ~3u);
+    if (memory == nullptr) {
+        return std::nullopt;
+    }
+    uint32_t word = memory->read(pc);
+    if ((pc & 2) != 0) {
+        word >>= 16;
+        if (memory->contains(pc + 2)) {
+            word |= memory->read(pc + 2) << 16;
+        }
+    }
+    return (word & 3) == 3 ? word : word & 0xffff;
+}
+
 } // namespace odl

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,8 @@ struct MemoryMap {
 
     // The memory that holds the whole range, or null.
     Memory *find(uint32_t address, uint32_t bytes = 1);
+    // The instruction at `pc`: 16 or 32 bits, which may straddle two words. None outside the memories.
+    std::optional<uint32_t> instruction(uint32_t pc);
 };
 
 } // namespace odl

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <map>
+#include <utility>
 
 namespace odl {
 namespace {
@@ -18,41 +19,42 @@ uint64_t number(const std::string &option, const std::string &text) {
     throw OptionError{option + ": not a number: " + text};
 }
 
-// "ADDRESS=PATH" or, for dumps, "ADDRESS:BYTES=PATH"
-FileRange file_range(const std::string &option, const std::string &text, bool with_bytes) {
-    const size_t equals = text.find('=');
-    const size_t colon = text.find(':');
-    if (equals == std::string::npos || (with_bytes && (colon == std::string::npos || colon > equals))) {
-        throw OptionError{option + ": expected ADDRESS" + (with_bytes ? ":BYTES" : "") + "=PATH, got " +
-                          text};
-    }
-    FileRange range;
-    const size_t address_end = with_bytes ? colon : equals;
-    range.address = static_cast<uint32_t>(number(option, text.substr(0, address_end)));
-    if (with_bytes) {
-        range.bytes = static_cast<uint32_t>(number(option, text.substr(colon + 1, equals - colon - 1)));
-    }
-    range.path = text.substr(equals + 1);
-    return range;
+uint32_t word(const std::string &option, const std::string &text) {
+    return static_cast<uint32_t>(number(option, text));
 }
 
-AddressRange address_range(const std::string &option, const std::string &text) {
-    const size_t colon = text.find(':');
-    if (colon == std::string::npos) {
-        throw OptionError{option + ": expected ADDRESS:BYTES, got " + text};
+// What is before and behind a character; `form` is what the text should look like.
+std::pair<std::string, std::string> split(const std::string &option, const std::string &text, char character,
+                                          const char *form) {
+    const size_t place = text.find(character);
+    if (place == std::string::npos) {
+        throw OptionError{option + ": expected " + form + ", got " + text};
     }
-    return {static_cast<uint32_t>(number(option, text.substr(0, colon))),
-            static_cast<uint32_t>(number(option, text.substr(colon + 1)))};
+    return {text.substr(0, place), text.substr(place + 1)};
 }
 
-// "MARK:ADDRESS:BYTES"
+AddressRange address_range(const std::string &option, const std::string &text,
+                           const char *form = "ADDRESS:BYTES") {
+    const auto [address, bytes] = split(option, text, ':', form);
+    return {word(option, address), word(option, bytes)};
+}
+
+FileRange load_range(const std::string &option, const std::string &text) {
+    const auto [address, path] = split(option, text, '=', "ADDRESS=PATH");
+    return {word(option, address), 0, path};
+}
+
+FileRange dump_range(const std::string &option, const std::string &text) {
+    constexpr const char *FORM = "ADDRESS:BYTES=PATH";
+    const auto [place, path] = split(option, text, '=', FORM);
+    const AddressRange range = address_range(option, place, FORM);
+    return {range.address, range.bytes, path};
+}
+
 Watch watch(const std::string &option, const std::string &text) {
-    const size_t colon = text.find(':');
-    if (colon == std::string::npos) {
-        throw OptionError{option + ": expected MARK:ADDRESS:BYTES, got " + text};
-    }
-    return {static_cast<uint32_t>(number(option, text.substr(0, colon))),
-            address_range(option, text.substr(colon + 1))};
+    constexpr const char *FORM = "MARK:ADDRESS:BYTES";
+    const auto [mark, place] = split(option, text, ':', FORM);
+    return {word(option, mark), address_range(option, place, FORM)};
 }
 
 bool power_of_two(uint64_t n) { return n != 0 && (n & (n - 1)) == 0; }
@@ -116,17 +118,12 @@ Options parse_options(int argc, char **argv) {
         {"--elf", text(options.elf)},
         {"--result", text(options.result)},
         {"--touched", text(options.touched)},
-        {"--stacks",
-         [&](const auto &name, const auto &value) { options.stacks = address_range(name, value); }},
+        {"--stacks", [&](auto &name, auto &value) { options.stacks = address_range(name, value); }},
         {"--watched", text(options.watched)},
-        {"--watch",
-         [&](const auto &name, const auto &value) { options.watches.push_back(watch(name, value)); }},
-        {"--load", [&](const auto &name,
-                       const auto &value) { options.loads.push_back(file_range(name, value, false)); }},
-        {"--dump", [&](const auto &name,
-                       const auto &value) { options.dumps.push_back(file_range(name, value, true)); }},
-        {"--guard",
-         [&](const auto &name, const auto &value) { options.guards.push_back(address_range(name, value)); }},
+        {"--watch", [&](auto &name, auto &value) { options.watches.push_back(watch(name, value)); }},
+        {"--load", [&](auto &name, auto &value) { options.loads.push_back(load_range(name, value)); }},
+        {"--dump", [&](auto &name, auto &value) { options.dumps.push_back(dump_range(name, value)); }},
+        {"--guard", [&](auto &name, auto &value) { options.guards.push_back(address_range(name, value)); }},
     };
     for (int i = 1; i < argc; i += 2) {
         const auto setter = setters.find(argv[i]);

@@ -27,27 +27,15 @@ constexpr uint32_t MEASURE_COUNTERS = 0x100; // of the calling core, in the orde
 
 bool inside(uint32_t address, uint32_t begin, uint32_t bytes) { return address - begin < bytes; }
 
-Peripherals::Outcome outcome(EventUnit::Outcome from) {
-    switch (from) {
-    case EventUnit::Outcome::done:
-        return Peripherals::Outcome::done;
-    case EventUnit::Outcome::wait:
-        return Peripherals::Outcome::wait;
-    case EventUnit::Outcome::unmapped:
-        break;
-    }
-    return Peripherals::Outcome::unmapped;
-}
-
 } // namespace
 
 Peripherals::Peripherals(const std::vector<std::unique_ptr<Core>> &cores, Dma &dma, EventUnit &events)
     : cores_(cores), dma_(dma), events_(events), lines_(cores.size()) {}
 
-Peripherals::Outcome Peripherals::read(int core, uint32_t address, uint64_t now, uint32_t &value) {
+Outcome Peripherals::read(int core, uint32_t address, uint64_t now, uint32_t &value) {
     value = 0;
     if (inside(address, address::EVENT_UNIT_CORE, 0x400)) {
-        return outcome(events_.read(core, address - address::EVENT_UNIT_CORE, now, value));
+        return events_.read(core, address - address::EVENT_UNIT_CORE, now, value);
     }
     if (inside(address, address::DMA_CORE, DMA_BYTES)) {
         return read_dma(core, address - address::DMA_CORE, value);
@@ -60,7 +48,7 @@ Peripherals::Outcome Peripherals::read(int core, uint32_t address, uint64_t now,
         return Outcome::done;
     }
     if (inside(address, address::EVENT_UNIT_ALL, 0x800)) {
-        return outcome(events_.read_all(address - address::EVENT_UNIT_ALL, value));
+        return events_.read_all(address - address::EVENT_UNIT_ALL, value);
     }
     if (address == TIMER_CONFIG) {
         value = timer_runs_ ? TIMER_ENABLE : 0;
@@ -79,9 +67,9 @@ Peripherals::Outcome Peripherals::read(int core, uint32_t address, uint64_t now,
     return known ? Outcome::done : Outcome::unmapped;
 }
 
-Peripherals::Outcome Peripherals::write(int core, uint32_t address, uint32_t value, uint64_t now) {
+Outcome Peripherals::write(int core, uint32_t address, uint32_t value, uint64_t now) {
     if (inside(address, address::EVENT_UNIT_CORE, 0x400)) {
-        return outcome(events_.write(core, address - address::EVENT_UNIT_CORE, value, now));
+        return events_.write(core, address - address::EVENT_UNIT_CORE, value, now);
     }
     if (inside(address, address::DMA_CORE, DMA_BYTES)) {
         return write_dma(core, address - address::DMA_CORE, value, now);
@@ -110,7 +98,7 @@ Peripherals::Outcome Peripherals::write(int core, uint32_t address, uint32_t val
         return Outcome::done;
     }
     if (inside(address, address::EVENT_UNIT_ALL, 0x800)) {
-        return outcome(events_.write_all(core, address - address::EVENT_UNIT_ALL, value, now));
+        return events_.write_all(core, address - address::EVENT_UNIT_ALL, value, now);
     }
     if (address == TIMER_CONFIG) {
         timer_held_ = (value & TIMER_RESET) != 0 ? 0 : timer_held_ + (timer_runs_ ? now - timer_start_ : 0);
@@ -124,7 +112,7 @@ Peripherals::Outcome Peripherals::write(int core, uint32_t address, uint32_t val
     return known ? Outcome::done : Outcome::unmapped;
 }
 
-Peripherals::Outcome Peripherals::read_dma(int core, uint32_t offset, uint32_t &value) {
+Outcome Peripherals::read_dma(int core, uint32_t offset, uint32_t &value) {
     if (offset == DMA_STATUS) {
         value = dma_.status();
         return Outcome::done;
@@ -132,7 +120,7 @@ Peripherals::Outcome Peripherals::read_dma(int core, uint32_t offset, uint32_t &
     return dma_.allocate_counter(core, value) ? Outcome::done : Outcome::wait;
 }
 
-Peripherals::Outcome Peripherals::write_dma(int core, uint32_t offset, uint32_t value, uint64_t now) {
+Outcome Peripherals::write_dma(int core, uint32_t offset, uint32_t value, uint64_t now) {
     if (offset == DMA_STATUS) {
         dma_.free_counters(value);
         return Outcome::done;

@@ -23,7 +23,6 @@ class Peripherals {
   public:
     Peripherals(const std::vector<std::unique_ptr<Core>> &cores, Dma &dma, EventUnit &events);
 
-    enum class Outcome { done, wait, unmapped };
     Outcome read(int core, uint32_t address, uint64_t now, uint32_t &value);
     Outcome write(int core, uint32_t address, uint32_t value, uint64_t now);
 

@@ -63,31 +63,16 @@ void Trace::write_header() {
     out_ << "$enddefinitions $end\n";
 }
 
-// The instruction at `pc`: 16 or 32 bits.
-uint32_t Trace::instruction(uint32_t pc) const {
-    const Memory *memory = memory_.find(pc & ~3u, 4);
-    if (memory == nullptr) {
-        return 0;
-    }
-    uint32_t word = memory->read(pc);
-    if ((pc & 2) != 0) {
-        word >>= 16;
-        if (memory->contains(pc + 2)) {
-            word |= memory->read(pc + 2) << 16;
-        }
-    }
-    return (word & 3) == 3 ? word : word & 0xffff;
-}
-
 void Trace::outputs() {
     for (Watched &watched : watched_) {
         const Vodl_core &core = watched.core->signals();
-        watched.values = {core.pc_decode_o,     core.pc_execute_o,    instruction(core.pc_execute_o),
-                          watched.core->asleep, core.instr_req_o,     core.instr_addr_o,
-                          core.instr_rvalid_i,  core.data_req_o,      watched.core->granted,
-                          core.data_we_o,       core.data_be_o,       core.data_addr_o,
-                          core.data_wdata_o,    core.fpu_req_o,       core.fpu_op_o,
-                          core.fpu_operand_a_o, core.fpu_operand_b_o, core.fpu_operand_c_o};
+        watched.values = {
+            core.pc_decode_o,     core.pc_execute_o,    memory_.instruction(core.pc_execute_o).value_or(0),
+            watched.core->asleep, core.instr_req_o,     core.instr_addr_o,
+            core.instr_rvalid_i,  core.data_req_o,      watched.core->granted,
+            core.data_we_o,       core.data_be_o,       core.data_addr_o,
+            core.data_wdata_o,    core.fpu_req_o,       core.fpu_op_o,
+            core.fpu_operand_a_o, core.fpu_operand_b_o, core.fpu_operand_c_o};
     }
 }
 

@@ -40,7 +40,6 @@ class Trace {
 
     void write_header();
     void write_value(size_t signal, size_t core, uint64_t value);
-    uint32_t instruction(uint32_t pc) const;
 
     uint64_t first_;
     uint64_t last_;
