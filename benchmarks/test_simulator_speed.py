@@ -18,11 +18,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from odl.errors import MissingToolError
 from odl.targets.common.elf import Elf
+from odl.targets.cv32e40p.build_simulator import build_simulator
 from odl.targets.cv32e40p.description import Cluster
-from odl.targets.cv32e40p.simulation import ClusterResult, run
-from odl.targets.cv32e40p.simulator import build_simulator
+from odl.targets.cv32e40p.run_program import ClusterResult, run
 from odl.targets.pulp.cluster import MemoryLayout
-from odl.targets.pulp.program import build
+from tests.targets.pulp_programs import build
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

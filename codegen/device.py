@@ -7,7 +7,7 @@ from importlib import resources
 from odl.project.network import Network
 from odl.targets.common.flags import makefile_flags
 from odl.targets.common.toolchain import TESTED
-from odl.targets.target import FREESTANDING
+from odl.targets.target import FREESTANDING, DeviceTarget
 
 _INCLUDES = "-Iisa -Iruntime -Iruntime/include -I."
 
@@ -18,6 +18,7 @@ def device_context(network: Network) -> dict[str, str] | None:
     if not options.on_device:
         return None
     target = options.description
+    assert isinstance(target, DeviceTarget)
     flags = [*target.compile_options(options.core_count), f"-D{target.instruction_set.dialect}"]
     return {
         "title": target.title,
@@ -30,6 +31,7 @@ def device_context(network: Network) -> dict[str, str] | None:
 def device_files(network: Network) -> dict[str, str]:
     """The runtime's sources, what stands in for a C library, and the linker script."""
     target = network.options.description
+    assert isinstance(target, DeviceTarget)
     files = copied("odl.targets", FREESTANDING.name, "runtime")
     files |= copied("odl.targets", f"{FREESTANDING.name}/include", "runtime/include")
     for path in target.runtime_files():

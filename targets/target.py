@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from odl.errors import InputError
 from odl.targets.common.requirements import Finding
 from odl.targets.common.session import Session, Unit
 
@@ -79,8 +78,6 @@ class Target(ABC):
     """What describes such a machine; None where there is nothing to choose."""
     stack_bytes: int | None = None
     """What the runtime gives each core for its stack; None where the caller's stack is used."""
-    is_host: bool = False
-    """Whether it is the machine that compiles."""
     traces: bool = False
     """Whether its simulator writes traces of signals."""
     tuned: bool = False
@@ -117,24 +114,11 @@ class Target(ABC):
         """The memory beside the cores, where there is one."""
         return self.memories[0] if self.clustered else None
 
-    # ------------------------------------------------------------------------------------------------ programs
-    def compile_options(self, cores: int) -> list[str]:
-        """clang's options for a file of this target, beside optimisation and warnings."""
-        raise NotImplementedError(f"target {self.name} has no compiler of its own")
+    @property
+    def is_host(self) -> bool:
+        """Whether it is the machine that compiles."""
+        return not isinstance(self, DeviceTarget)
 
-    def link_options(self) -> list[str]:
-        """lld's options beside the linker script."""
-        return ["--gc-sections", "--no-relax"]
-
-    def runtime_files(self) -> list[Path]:
-        """Headers and sources of the runtime, without what stands in for a C library."""
-        return []
-
-    def linker_script(self, cores: int) -> str:
-        """The script that places code and data."""
-        raise NotImplementedError(f"target {self.name} has no linker script")
-
-    # -------------------------------------------------------------------------------------------------- running
     @abstractmethod
     def findings(self) -> list[Finding]:
         """What is here of all the tools that it needs, for `odl doctor`."""
@@ -150,12 +134,33 @@ class Target(ABC):
         """What a measurement ran on, in one line."""
         return self.title
 
+
+@dataclass(frozen=True)
+class DeviceTarget(Target):
+    """A target that clang compiles for, and that a simulator runs."""
+
+    @abstractmethod
+    def compile_options(self, cores: int) -> list[str]:
+        """clang's options for a file of this target, beside optimisation and warnings."""
+
+    def link_options(self) -> list[str]:
+        """lld's options beside the linker script."""
+        return ["--gc-sections", "--no-relax"]
+
+    @abstractmethod
+    def runtime_files(self) -> list[Path]:
+        """Headers and sources of the runtime, without what stands in for a C library."""
+
+    @abstractmethod
+    def linker_script(self, cores: int) -> str:
+        """The script that places code and data."""
+
+    @abstractmethod
     def session(self, cores: int, machine: Any = None) -> Session:
         """Runs programs for that many cores, on the given machine or the default one.
 
-        InputError where there is no device, MissingToolError without the simulator.
+        MissingToolError without the simulator.
         """
-        raise InputError(f"target {self.name} is this machine; there is no device to run it on")
 
 
 def c_files(folder: Path) -> list[Path]:

@@ -80,11 +80,13 @@ def bench(
 def _measured(console: Console, model: str, directory: Path, choices: Mapping[str, Any]) -> Measurement:
     """A training step of the project, on the machine that was chosen."""
     from odl.bench import measure
+    from odl.project.manifest import read_manifest
 
-    target, cores = _compiled_for(directory)
+    options = read_manifest(directory).options
+    target = options.description
     _check_choices(model, target, choices)
     with console.status(escape(f"simulating a training step of {model}")):
-        return measure(directory, target.machine(cores, counted=True, **choices))
+        return measure(directory, target.machine(options.core_count, counted=True, **choices))
 
 
 def _plot(results: Sequence[Measurement], file: Path) -> None:
@@ -136,19 +138,3 @@ def _project(model: str, directory: Path, options: Given) -> Path:
         made.module, made.example(1), name=made.name, spec=made.spec, **{**options, "loss": made.loss}
     )
     return build.save(directory)
-
-
-def _compiled_for(directory: Path) -> tuple[Target, int]:
-    """A project's target and number of cores; InputError where nothing can be counted."""
-    from odl.project.manifest import read_manifest
-
-    options = read_manifest(directory).options
-    target = options.description
-    if target.unit is Unit.NOTHING:
-        wanted = option("target", _COUNTING[0].name)
-        raise InputError(f"{directory} was compiled for the {target.name}; compile it with {wanted}")
-    if options.runtime == "none":
-        raise InputError(
-            f"{directory} was compiled with {option('runtime', 'none')}; it runs where your port runs"
-        )
-    return target, options.core_count

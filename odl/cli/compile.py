@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.markup import escape
 
 from odl.cli.consoles import print_line
 from odl.cli.options import Given, takes_options
@@ -54,15 +54,7 @@ def compile_model(
     made = resolve(model, None if input_shape is None else parse_shape(input_shape), loss)
     if weights is not None and (taken := load_weights(made.module, weights)) is not None:
         print_line(console, taken)
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
-        progress.add_task(f"compiling {made.name}: trace, passes, memory plan, C")
+    with console.status(escape(f"compiling {made.name}: trace, passes, memory plan, C")):
         example = made.example(batch)
         build = compile(
             made.module, example, name=made.name, spec=made.spec, **{**options, "loss": made.loss}

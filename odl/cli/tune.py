@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from odl.cli.consoles import print_line, table_console
+from odl.cli.consoles import print_line, progress_bar, table_console
 from odl.cli.json_file import check_json_file, is_standard_output, write_json
 from odl.cli.options import Given, JsonFile, takes_options
 from odl.errors import CheckFailedError, InputError, option
@@ -86,11 +86,13 @@ def tune(
         reports.append(report(cases, known_timings(file)))
         _print(console, f"{model}, {chosen.dtype}, {chosen.core_count} cores", reports[-1])
     if fit_file is not None:
-        _fit(fit_file, file)
+        from odl.tune.fit import fit, write
+
+        write(fit_file, fit(known_timings(file)))
     write_json(
         json_file, [_as_json(model, chosen, found) for model, found in zip(models, reports, strict=True)]
     )
-    wrong = sum(len(list(found.problems)) for found in reports)
+    wrong = sum(len(found.problems) for found in reports)
     if wrong:
         raise CheckFailedError(f"{wrong} variants are wrong, as said above; none of them is ever chosen")
 
@@ -124,30 +126,15 @@ def _cases(model: str, options: Options) -> list[Case]:
 def _measure(
     console: Console, model: str, jobs: Sequence[Job], file: Path, pool: Pool, *, on_this_machine: bool
 ) -> None:
-    from odl.targets.cv32e40p.simulator import build_simulator
+    from odl.targets.cv32e40p.build_simulator import build_simulator
     from odl.tune.search import search
 
     if on_this_machine:
         with console.status("building the simulator"):
             build_simulator(jobs[0].cluster)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as progress:
-        task = progress.add_task(escape(f"measuring kernels of {model}"), total=len(jobs))
-        search(jobs, file, pool, lambda _: progress.advance(task))
-
-
-def _fit(target: Path, file: Path) -> None:
-    from odl.tune.cache import known_timings
-    from odl.tune.cost import as_json
-    from odl.tune.fit import fit
-
-    target.write_text(json.dumps(as_json(fit(known_timings(file))), indent=1) + "\n", encoding="utf-8")
+    with progress_bar(console, f"measuring kernels of {model}", len(jobs)) as show:
+        done = itertools.count(1)
+        search(jobs, file, pool, lambda _: show(next(done)))
 
 
 def _as_json(model: str, options: Options, found: TuningReport) -> dict[str, Any]:
@@ -159,7 +146,7 @@ def _as_json(model: str, options: Options, found: TuningReport) -> dict[str, Any
         "cores": options.core_count,
         "cycles": found.cycles,
         "default_cycles": found.first_cycles,
-        "model_error": None if error is None else error.as_json(),
+        "model_error": None if error is None else asdict(error),
         "shapes": [item.as_json() for item in found.cases],
         "problems": [
             {"template": case.call.kernel.template, "variant": json.loads(name), "problem": text}
@@ -191,9 +178,11 @@ def _print(console: Console, title: str, found: TuningReport) -> None:
     error = found.model_error
     if error is not None:
         lines.append(
-            f"cost model: off by {100 * error.mean:.1f} % on average and {100 * error.worst:.1f} % at worst; "
-            f"it picks the fastest variant {error.right_picks} times of {error.cases}, and loses "
-            f"{100 * error.mean_loss:.1f} % on average, {100 * error.worst_loss:.1f} % at worst, where it does not"
+            f"cost model: off by {100 * error.mean_relative_error:.1f} % on average and "
+            f"{100 * error.worst_relative_error:.1f} % at worst; "
+            f"it picks the fastest variant {error.picks_fastest} times of {error.cases}, and loses "
+            f"{100 * error.mean_loss_otherwise:.1f} % on average, "
+            f"{100 * error.worst_loss:.1f} % at worst, where it does not"
         )
     for case, name, text in found.problems:
         lines.append(

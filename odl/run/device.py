@@ -28,7 +28,7 @@ from odl.run.net import Net
 from odl.targets import TARGETS
 from odl.targets.common.elf import Elf
 from odl.targets.common.session import Mark, RunResult, Session, Trace, Unit, Watch
-from odl.targets.target import Target
+from odl.targets.target import DeviceTarget, Target
 
 _REQUEST = struct.Struct("<IIf")
 #: Marks that device.c makes before and after the call, and the node number of a program's input.
@@ -222,7 +222,9 @@ def _session(directory: Path, options: Options, machine: Any) -> tuple[Target, S
         raise InputError(
             f"{directory} was compiled with {option('runtime', 'none')}; it runs where your port runs"
         )
-    if target.is_host or (machine is not None and type(machine) is not target.machine_type):
+    if not isinstance(target, DeviceTarget) or (
+        machine is not None and type(machine) is not target.machine_type
+    ):
         fitting = (
             other for other in TARGETS.values() if machine is None or other.machine_type is type(machine)
         )

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
-from odl.cache_folder import cache_folder
 from odl.errors import OdlError
 from odl.targets.common import flags
-from odl.targets.common.toolchain import find_toolchain
+from odl.targets.common.build_cache import build_once, digest
+from odl.targets.common.toolchain import find_toolchain, first_error
 from odl.targets.cv32e40p.target import TARGET
 from odl.targets.pulp.cluster import RUNTIME, MemoryLayout
 from odl.targets.target import FREESTANDING
 from odl.tune.job import Job
+from odl.tune.key import ISA
 
 _DIALECT = f"-D{TARGET.instruction_set.dialect}"
 _DEVICE = (*flags.STANDARD, *flags.OPTIMISED, *flags.WARNINGS, *flags.DEVICE, _DIALECT)
 _HOST = (*flags.STANDARD, *flags.WARNINGS, *flags.HOST, *flags.EXACT, "-DODL_LANES_F16=2", "-DCASE_ON_HOST")
 
 
-class BuildError(OdlError):
-    """A source that does not compile or link."""
+class VariantError(OdlError):
+    """Variants that do not compile, link or run to their end."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +36,14 @@ class Compiler:
     include: tuple[Path, ...]
 
 
-def isa_folder() -> Path:
-    """Where the kernels' headers are."""
-    return Path(str(resources.files("odl.kernels") / "isa"))
-
-
 def device_compiler(job: Job) -> Compiler:
     """How kernels are compiled for the cluster. MissingToolError without clang or lld."""
     options = (*_DEVICE, *TARGET.options_for(_layout(job, job.cluster.l2_bytes)))
-    return Compiler(find_toolchain().clang, options, (isa_folder(), RUNTIME, FREESTANDING / "include"))
+    return Compiler(find_toolchain().clang, options, (ISA, RUNTIME, FREESTANDING / "include"))
 
 
 def device_program(job: Job, chosen: Sequence[int], folder: Path, l2_bytes: int) -> Path:
-    """The program that runs the chosen variants on a cluster with `l2_bytes` of L2; BuildError names what is wrong."""
+    """The program that runs the chosen variants on a cluster with `l2_bytes` of L2; VariantError names what is wrong."""
     compiler = device_compiler(job)
     objects = [compiled_kernel(job, job.functions[index], compiler, folder) for index in chosen]
     for source in [*sorted(RUNTIME.glob("*.[cS]")), FREESTANDING / "string.c"]:
@@ -68,7 +61,7 @@ def device_program(job: Job, chosen: Sequence[int], folder: Path, l2_bytes: int)
 def host_program(job: Job, chosen: Sequence[int], folder: Path) -> Path:
     """The same for this machine, whose arithmetic is the device's, bit for bit."""
     host = Path(str(resources.files("odl.targets") / "host" / "runtime"))
-    compiler = Compiler("gcc", _HOST, (isa_folder(), host))
+    compiler = Compiler("gcc", _HOST, (ISA, host))
     objects = [compiled_kernel(job, job.functions[index], compiler, folder) for index in chosen]
     objects.append(_main(job, chosen, compiler, folder, folder / "host.o"))
     program = folder / "host"
@@ -103,16 +96,13 @@ def _cached(compiler: Compiler, text: str, suffix: str, headers: Mapping[str, st
     parts = [text, *headers.values(), *compiler.flags, version, _machine()]
     if not headers:  # a source of the runtime, with headers of its own
         parts += [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.h"))]
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-    place = cache_folder() / "objects" / f"tune-{key}.o"
-    if place.is_file():
-        return place
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix="writing-") as scratch:
-        source = Path(scratch) / f"source{suffix}"
+
+    def build(place: Path) -> None:
+        source = place / f"source{suffix}"
         source.write_text(text, encoding="utf-8")
-        os.replace(_compile(compiler, source, source.with_suffix(".o"), folder), place)
-    return place
+        _compile(compiler, source, place / "object.o", folder)
+
+    return build_once("objects", digest(parts), build) / "object.o"
 
 
 def _compile(compiler: Compiler, source: Path, target: Path, folder: Path) -> Path:
@@ -133,9 +123,5 @@ def _machine() -> str:
 def _run(command: Sequence[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or [
-            *done.stderr.strip().splitlines(),
-            "the compiler gave no reason",
-        ]
-        raise BuildError(lines[0][:300])
+        raise VariantError(first_error(done.stderr))
     return done.stdout

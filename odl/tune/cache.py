@@ -6,21 +6,18 @@ two processes can store at the same time.
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import json
 import os
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from odl.cache_folder import cache_folder
+from odl.cache_folder import cache_folder, locked, replacing
 from odl.errors import InputError
 from odl.tune.job import Measured, Timing
-from odl.tune.texts import canonical
+from odl.tune.key import canonical
 
 FORMAT = "odl tuning 1"
 #: Names a file to use in place of the user's; "shipped": only what odl brings along; "none": no choice is made.
@@ -72,36 +69,15 @@ def store(path: Path, found: Iterable[Measured]) -> None:
     """Add measurements to a file; those of the same key and variant are replaced. InputError as in `read`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path):
+        with locked(path.with_name(f".{path.name}.lock")):
             entries = {key: dict(timings) for key, timings in read(path).items()}
             for item in found:
                 timings = entries.setdefault(item.key, {})
                 timings.update({timing.variant: timing for timing in item.timings})
-            _replace(path, _text(entries))
+            with replacing(path) as unfinished:
+                unfinished.write_text(_text(entries), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write the tuning cache {path}: {error.strerror or error}") from error
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds the lock beside a file; the system gives it back when a process dies."""
-    with open(path.with_name(f".{path.name}.lock"), "a", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _replace(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _text(entries: Timings) -> str:

@@ -14,53 +14,33 @@ from odl.plan.tasks import Task
 from odl.project.programs import APPLY, STEP
 from odl.targets.cv32e40p.description import Cluster
 from odl.tune.job import Field, Job
-from odl.tune.key import case_key, variant_key
-from odl.tune.texts import headers_digest
+from odl.tune.key import case_key, headers_digest, variant_key
 
 #: Bytes before, between and behind operands that no kernel may touch.
 GUARD_BYTES = 16
+#: What NumPy calls the types of a device's memory.
+_NUMPY = {DType.F16: "<f2", DType.F32: "<f4", DType.U8: "u1"}
 
 
 @dataclass(frozen=True)
-class Operand:
-    """Memory that an operand points to; `same_as` names an earlier operand that it shares its place with."""
+class Operand(Placed):
+    """An operand's place, its elements, and whether the kernel writes it."""
 
-    dtype: DType
     count: int
     written: bool
-    same_as: str | None = None
-
-    @property
-    def bytes(self) -> int:
-        """Its size."""
-        return self.count * self.dtype.bytes
 
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel call to measure. `operands`: those that the call is given, by name; `calls` counts the calls of a
-    training step that are just this one."""
+    """One kernel call to measure. `operands`: those that the call is given, by name, in `total_bytes`; `calls` counts the
+    calls of a training step that are just this one."""
 
     key: str
     call: KernelCall
     operands: Mapping[str, Operand]
+    total_bytes: int
     cluster: Cluster
     calls: int = 1
-
-    def layout(self) -> tuple[dict[str, int], int]:
-        """Byte offset of each operand, and the bytes of all.
-
-        One lies behind the other, at the next word, as the planner places blocks, with a guard zone around each.
-        """
-        offsets: dict[str, int] = {}
-        end = GUARD_BYTES
-        for name, operand in self.operands.items():
-            if operand.same_as is not None:
-                offsets[name] = offsets[operand.same_as]
-            else:
-                offsets[name] = end
-                end += round_up(operand.bytes) + GUARD_BYTES
-        return offsets, end
 
 
 def collect_cases(schedule: Schedule, cluster: Cluster) -> list[Case]:
@@ -79,36 +59,34 @@ def collect_cases(schedule: Schedule, cluster: Cluster) -> list[Case]:
             if key in cases:
                 cases[key] = replace(cases[key], calls=cases[key].calls + in_step)
             else:
-                cases[key] = Case(key, task.call, _operands(program, task), cluster, in_step)
+                cases[key] = Case(key, task.call, *_operands(program, task), cluster, in_step)
     return list(cases.values())
 
 
-def _operands(program: PlannedProgram, task: Task) -> dict[str, Operand]:
+def _operands(program: PlannedProgram, task: Task) -> tuple[dict[str, Operand], int]:
+    """The call's operands, and the bytes of all: one lies behind the other, at the next aligned address as the planner
+    places blocks, with a guard zone around each, or in the place of the one that it takes over."""
     found: dict[str, Operand] = {}
+    end = GUARD_BYTES
     for name, value in task.call.tensors.items():
         block = task.operands[name]
         dtype = program.graph.value(value).dtype
         place = task.takes_over.get(block, block)
-        same_as = next((other for other in found if task.operands[other] == place), None)
-        found[name] = Operand(dtype, block.part.count // dtype.bytes, block in task.writes, same_as)
-    return found
+        offset = next((given.offset for other, given in found.items() if task.operands[other] == place), end)
+        if offset == end:
+            end += round_up(block.part.count) + GUARD_BYTES
+        found[name] = Operand(dtype, offset, block.part.count // dtype.bytes, block in task.writes)
+    return found, end
 
 
 def make_job(case: Case, variants: Sequence[Variant], max_cycles: int) -> Job:
     """The job that measures these variants of a case; the case's first variant is always among them."""
     reference = case.call.variants[0]
     ordered = [reference, *(variant for variant in variants if variant != reference)]
-    offsets, total = case.layout()
-    given = {name: Placed(operand.dtype, offsets[name]) for name, operand in case.operands.items()}
-    sources = render_case([case.call.with_variant(variant) for variant in ordered], given, total)
+    calls = [case.call.with_variant(variant) for variant in ordered]
+    sources = render_case(calls, case.operands, case.total_bytes)
     fields = tuple(
-        Field(
-            name,
-            {"f16": "<f2", "f32": "<f4", "u8": "u1"}[operand.dtype.value],
-            operand.count,
-            offsets[name],
-            operand.written,
-        )
+        Field(name, _NUMPY[operand.dtype], operand.count, operand.offset, operand.written)
         for name, operand in case.operands.items()
     )
     return Job(
@@ -119,7 +97,7 @@ def make_job(case: Case, variants: Sequence[Variant], max_cycles: int) -> Job:
         sources.header,
         sources.program,
         fields,
-        total,
+        case.total_bytes,
         case.cluster,
         headers_digest(),
         max_cycles,

@@ -75,17 +75,16 @@ def measured_choice(variants: Sequence[Variant], timings: Mapping[str, Timing]) 
 
     None unless the first variant has been measured: what is faster than it cannot be known before.
     """
-    first = timings.get(variant_key(variants[0]))
-    if first is None:
+    first, right = variant_key(variants[0]), right_cycles(variants, timings)
+    if first not in timings or not right:
         return None
-    right = {
-        index: cycles
-        for index, variant in enumerate(variants)
-        if (timing := timings.get(variant_key(variant))) is not None and (cycles := timing.cycles) is not None
-    }
-    if not right:
-        return None
-    best = min(right, key=lambda index: (right[index], index))
-    if 0 in right and right[best] > (1 - WORTH_MEASURED) * right[0]:
-        best = 0
-    return variants[best]
+    best = min(right, key=lambda name: right[name])
+    if first in right and right[best] > (1 - WORTH_MEASURED) * right[first]:
+        return variants[0]
+    return next(variant for variant in variants if variant_key(variant) == best)
+
+
+def right_cycles(variants: Sequence[Variant], timings: Mapping[str, Timing]) -> dict[str, int]:
+    """Measured cycles of the variants that are right, by name, in the variants' order."""
+    known = [timings[name] for name in map(variant_key, variants) if name in timings]
+    return {timing.variant: timing.cycles for timing in known if timing.cycles is not None}

@@ -16,11 +16,11 @@ far as they are not proportional to one of the counts.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
-from typing import Any
 
 from odl.kernels.call import KernelCall, Variant
 from odl.kernels.signature import Kernel
@@ -127,44 +127,61 @@ def _add_tiles(
     counts[f"{a} x {b}"] = a * b + a + b
 
 
+#: (count, taps) of runs of outputs, or of inputs, whose windows are alike.
+Runs = Iterable[tuple[int, int]]
+
+
+def _pixel_tiles(
+    call: KernelCall,
+    images: Iterable[tuple[int, int]],
+    down: Callable[[int, int], Runs],
+    across: Runs,
+    blocks: Sequence[tuple[int, int]],
+    inner: Callable[[int, int], tuple[int, int]],
+) -> Counter[str]:
+    """Tiles of pixels times `blocks` of channels over rows of `images`, whose runs of rows and columns are `down` and
+    `across`; `inner` gives the inner loops of a window of so many rows and columns."""
+    counts: Counter[str] = Counter()
+    pixels = call.number("tile_pixels")
+    for begin, end in images:
+        for (rows, high), (columns, wide) in itertools.product(down(begin, end), across):
+            for size, many in geometry.split(rows * columns, (pixels, max(1, pixels // 2), 1)):
+                for block, times in blocks:
+                    _add_tiles(counts, call, (size, block), many * times, inner(high, wide))
+            counts["regions"] += sum(times for _, times in blocks)
+    return counts
+
+
 def _forward(call: KernelCall, core: int, cores: int) -> Counter[str]:
     s, lanes = call.shape, geometry.lanes(str(call.context["T"]))
-    pixels, channels = call.number("tile_pixels"), call.number("tile_channels")
+    channels = call.number("tile_channels")
     share = geometry.share_grid(s["batch"] * s["out_h"], s["out_c"], channels, core, cores)
-    counts: Counter[str] = Counter()
-    blocks = list(geometry.split(share.column_end - share.column_begin, (channels, 1)))
-    for begin, end in geometry.images(share.row_begin, share.row_end, s["out_h"]):
-        for rows, window in geometry.spans(
+    return _pixel_tiles(
+        call,
+        geometry.images(share.rows, s["out_h"]),
+        lambda begin, end: geometry.spans(
             begin, end, s["stride_h"], s["pad_top"], s["in_h"], s["kernel_h"], s["out_h"]
-        ):
-            for columns, width in geometry.spans(
-                0, s["out_w"], s["stride_w"], s["pad_left"], s["in_w"], s["kernel_w"], s["out_w"]
-            ):
-                runs = (window, -(-width * s["in_c"] // lanes))
-                for size, many in geometry.split(rows * columns, (pixels, max(1, pixels // 2), 1)):
-                    for block, times in blocks:
-                        _add_tiles(counts, call, (size, block), many * times, runs)
-                counts["regions"] += sum(times for _, times in blocks)
-    return counts
+        ),
+        list(
+            geometry.spans(0, s["out_w"], s["stride_w"], s["pad_left"], s["in_w"], s["kernel_w"], s["out_w"])
+        ),
+        list(geometry.split(len(share.columns), (channels, 1))),
+        lambda high, wide: (high, -(-wide * s["in_c"] // lanes)),
+    )
 
 
 def _input_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
     s, lanes = call.shape, geometry.lanes(str(call.context["T"]))
-    pixels, vectors = call.number("tile_pixels"), call.number("tile_inputs")
+    vectors = call.number("tile_inputs")
     share = geometry.share_grid(s["batch"] * s["in_h"], s["in_c"], vectors * lanes, core, cores)
-    counts: Counter[str] = Counter()
-    blocks = list(geometry.split(-(-(share.column_end - share.column_begin) // lanes), (vectors, 1)))
-    for begin, end in geometry.images(share.row_begin, share.row_end, s["in_h"]):
-        for rows, down in geometry.alike(begin, end, s["pad_top"], s["kernel_h"], s["stride_h"], s["out_h"]):
-            for columns, across in geometry.alike(
-                0, s["in_w"], s["pad_left"], s["kernel_w"], s["stride_w"], s["out_w"]
-            ):
-                runs = (down * across, s["out_c"])
-                for size, many in geometry.split(rows * columns, (pixels, max(1, pixels // 2), 1)):
-                    for block, times in blocks:
-                        _add_tiles(counts, call, (size, block), many * times, runs)
-                counts["regions"] += sum(times for _, times in blocks)
-    return counts
+    return _pixel_tiles(
+        call,
+        geometry.images(share.rows, s["in_h"]),
+        lambda begin, end: geometry.alike(begin, end, s["pad_top"], s["kernel_h"], s["stride_h"], s["out_h"]),
+        list(geometry.alike(0, s["in_w"], s["pad_left"], s["kernel_w"], s["stride_w"], s["out_w"])),
+        list(geometry.split(-(-len(share.columns) // lanes), (vectors, 1))),
+        lambda high, wide: (high * wide, s["out_c"]),
+    )
 
 
 def _weight_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
@@ -182,14 +199,14 @@ def _weight_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
     taps = s["kernel_h"] * s["kernel_w"]
     share = geometry.share_grid(taps, len(tiles), 1, core, cores)
     counts: Counter[str] = Counter()
-    for tap in range(share.row_begin, share.row_end):
+    for tap in share.rows:
         ky, kx = divmod(tap, s["kernel_w"])
         rows = geometry.valid_outputs(ky, s["pad_top"], s["in_h"], s["stride_h"], s["out_h"])
         columns = geometry.valid_outputs(kx, s["pad_left"], s["in_w"], s["stride_w"], s["out_w"])
         runs = (rows * s["batch"], columns)
         if columns == s["out_w"] and columns * s["stride_w"] == s["in_w"] and s["stride_h"] == 1:
             runs = (s["batch"], rows * columns)  # rows without gaps are one row
-        for (out, size), many in Counter(tiles[share.column_begin : share.column_end]).items():
+        for (out, size), many in Counter(tiles[share.columns.start : share.columns.stop]).items():
             _add_tiles(counts, call, (out, size), many, runs)
         counts["regions"] += 1
     return counts
@@ -198,8 +215,7 @@ def _weight_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
 def _products(rows: int, vectors: int, core: int, cores: int) -> Counter[str]:
     """A weight gradient of a single pixel: rows of products, four or one at a time."""
     counts: Counter[str] = Counter()
-    mine = geometry.share_begin(rows, core + 1, cores) - geometry.share_begin(rows, core, cores)
-    for size, many in geometry.split(mine, (4, 1)):
+    for size, many in geometry.split(len(geometry.dealt(rows, core, cores)), (4, 1)):
         counts["loads"] += many * vectors
         counts["multiplies"] += many * vectors * size
         counts["results"] += many * vectors * size
@@ -217,10 +233,3 @@ _WALKS: Mapping[Kernel, Callable[[KernelCall, int, int], Counter[str]]] = {
 }
 #: The kernels that the model knows, by their templates.
 KNOWN = {kernel.template: kernel for kernel in _WALKS}
-
-
-def as_json(weights: Mapping[str, Counts]) -> dict[str, Any]:
-    """Weights as cost.json holds them."""
-    return {
-        kind: {term: round(values[term], 3) for term in TERMS} for kind, values in sorted(weights.items())
-    }

@@ -42,7 +42,10 @@ def _map(
     first = 0
     if per_output is not None:
         first = s["in_c"] // lanes * lanes
-        outputs = _columns(counts, s["batch"], first // lanes * width, share) * height
+        core, cores = share
+        columns = s["batch"] * len(range(core, first // lanes * width, cores))  # dealt one by one
+        outputs = columns * height
+        counts["tiles"] += columns
         loads, multiplies = per_output
         counts["loads"] += int(outputs * loads)
         counts["multiplies"] += int(outputs * multiplies)
@@ -74,22 +77,14 @@ def weight_gradient(call: KernelCall, core: int, cores: int) -> Counter[str]:
         s["kernel_h"] * s["kernel_w"], s["in_c"] - first, vectors * lanes, core, cores
     )
     pixels = s["batch"] * s["out_h"] * s["out_w"]
-    for size, many in geometry.split(-(-(share.column_end - share.column_begin) // lanes), (vectors, 1)):
-        many *= share.row_end - share.row_begin
+    for size, many in geometry.split(-(-len(share.columns) // lanes), (vectors, 1)):
+        many *= len(share.rows)
         counts["loads"] += many * pixels * 2 * size
         counts["multiplies"] += many * pixels * size
         counts["rows"] += many * s["batch"] * s["out_h"]
         counts["tiles"] += many
         counts["results"] += many * size
     return counts
-
-
-def _columns(counts: Counter[str], batch: int, columns: int, share: tuple[int, int]) -> int:
-    """A core's columns of one vector in a batch of images; they are dealt one by one."""
-    core, cores = share
-    mine = batch * len(range(core, columns, cores))
-    counts["tiles"] += mine
-    return mine
 
 
 def _add_tiles(
@@ -103,7 +98,7 @@ def _add_tiles(
     """Rows of pixels at the channels from `first` on, in tiles of pixels that take one vector after the other."""
     s, lanes, most = call.shape, geometry.lanes(str(call.context["T"])), call.number("tile_pixels")
     part = geometry.share_grid(size[0], s["in_c"] - first, lanes, *share)
-    rows, vectors = part.row_end - part.row_begin, -(-(part.column_end - part.column_begin) // lanes)
+    rows, vectors = len(part.rows), -(-len(part.columns) // lanes)
     for pixels, many in geometry.split(size[1], range(most, 0, -1)):
         counts["loads"] += rows * vectors * many * window * (pixels + 1)
         counts["multiplies"] += rows * vectors * many * window * pixels

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,14 @@ def fit(timings: Timings) -> dict[str, Counts]:
             if timing.cycles is not None:
                 by_kind.setdefault(kind_of(call), []).append((call, cores, timing.cycles))
     return {kind: _fitted(rows) if len(rows) >= _LEAST else _scaled(rows) for kind, rows in by_kind.items()}
+
+
+def write(file: Path, weights: Mapping[str, Counts]) -> None:
+    """Write weights to a file, as cost.json holds them."""
+    rounded = {
+        kind: {term: round(values[term], 3) for term in TERMS} for kind, values in sorted(weights.items())
+    }
+    file.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
 
 
 def call_of(key: str, variant: str) -> tuple[KernelCall, int]:

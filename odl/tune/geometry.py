@@ -15,10 +15,8 @@ Shape = Mapping[str, int]
 class Share:
     """A core's part of a plane of outputs."""
 
-    row_begin: int
-    row_end: int
-    column_begin: int
-    column_end: int
+    rows: range
+    columns: range
 
 
 def lanes(dtype: object) -> int:
@@ -33,9 +31,16 @@ def split(total: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
         total %= size
 
 
-def share_begin(total: int, core: int, cores: int) -> int:
-    """First item of a core's share of items dealt in order."""
-    return core * (total // cores) + min(core, total % cores)
+def dealt(total: int, core: int, cores: int) -> range:
+    """A core's items, where they are dealt in order."""
+    begin, end = (index * (total // cores) + min(index, total % cores) for index in (core, core + 1))
+    return range(begin, end)
+
+
+def _blocks_dealt(columns: int, block: int, core: int, cores: int) -> range:
+    """A core's columns, where whole blocks of them are dealt in order."""
+    blocks = dealt(-(-columns // block), core, cores)
+    return range(min(blocks.start * block, columns), min(blocks.stop * block, columns))
 
 
 def share_plane(rows: int, columns: int, block: int, core: int, cores: int) -> Share:
@@ -43,9 +48,8 @@ def share_plane(rows: int, columns: int, block: int, core: int, cores: int) -> S
     blocks = -(-columns // block)
     most_rows, most_columns = -(-rows // cores), -(-blocks // cores) * block
     if most_rows * columns <= rows * min(most_columns, columns):
-        return Share(share_begin(rows, core, cores), share_begin(rows, core + 1, cores), 0, columns)
-    begin, end = (share_begin(blocks, index, cores) * block for index in (core, core + 1))
-    return Share(0, rows, min(begin, columns), min(end, columns))
+        return Share(dealt(rows, core, cores), range(columns))
+    return Share(range(rows), _blocks_dealt(columns, block, core, cores))
 
 
 def share_grid(rows: int, columns: int, block: int, core: int, cores: int) -> Share:
@@ -57,15 +61,8 @@ def share_grid(rows: int, columns: int, block: int, core: int, cores: int) -> Sh
         range(log_cores + 1),
         key=lambda log: (-(-rows // (1 << log)) * -(-blocks // (cores >> log)), log),
     )
-    across = log_cores - down
-    row, column = core >> across, core & ((1 << across) - 1)
-    begin, end = (share_begin(blocks, index, 1 << across) * block for index in (column, column + 1))
-    return Share(
-        share_begin(rows, row, 1 << down),
-        share_begin(rows, row + 1, 1 << down),
-        min(begin, columns),
-        min(end, columns),
-    )
+    row, column = divmod(core, cores >> down)
+    return Share(dealt(rows, row, 1 << down), _blocks_dealt(columns, block, column, cores >> down))
 
 
 def spans(
@@ -117,11 +114,11 @@ def valid_outputs(tap: int, pad: int, size: int, stride: int, outputs: int) -> i
     return max(0, min(end, outputs) - first)
 
 
-def images(begin: int, end: int, height: int) -> Iterator[tuple[int, int]]:
-    """Rows [begin, end) of a batch, as (begin, end) within each image."""
-    row = begin
-    while row < end:
+def images(rows: range, height: int) -> Iterator[tuple[int, int]]:
+    """Rows of a batch, as (begin, end) within each image."""
+    row = rows.start
+    while row < rows.stop:
         image = row // height
-        last = min((image + 1) * height, end)
+        last = min((image + 1) * height, rows.stop)
         yield row - image * height, last - image * height
         row = last

@@ -9,18 +9,21 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from odl.errors import InputError
-from odl.targets.cv32e40p.simulation import run
-from odl.tune.build import BuildError, compiled_kernel, device_compiler, device_program, host_program
+from odl.targets.cv32e40p.run_program import run
+from odl.tune.build import VariantError, compiled_kernel, device_compiler, device_program, host_program
 from odl.tune.job import Job, Measured, Timing
-from odl.tune.texts import headers_digest
+from odl.tune.key import headers_digest
 
+Result = TypeVar("Result")
 _HOST_SECONDS = 120
 #: L2 beside operands and results: code and the runtime.
 _L2_RESERVE = 512 * 1024
@@ -39,12 +42,12 @@ def measure(job: Job) -> Measured:
         for variant, function in zip(job.variants, job.functions, strict=True):
             try:
                 compiled_kernel(job, function, compiler, folder)
-            except BuildError as error:
+            except VariantError as error:
                 problems[variant] = f"does not compile: {error}"
         sound = [index for index, variant in enumerate(job.variants) if variant not in problems]
         data = operands(job)
-        found = _simulated(job, sound, data, folder, problems)
-        expected = _on_host(job, sound, data, folder, problems)
+        found = _each(job, sound, partial(_simulated, job, data, folder), "device", problems)
+        expected = _each(job, sound, partial(_on_host, job, data, folder), "host", problems)
     return _judged(job, data, found, expected, problems)
 
 
@@ -62,62 +65,57 @@ def operands(job: Job) -> bytes:
     return bytes(data)
 
 
-def _simulated(
-    job: Job, chosen: Sequence[int], data: bytes, folder: Path, problems: dict[str, str]
-) -> dict[int, tuple[int, bytes]]:
-    """Cycles and memory after, by variant. Where a simulation fails each variant gets one of its own."""
+def _each(
+    job: Job,
+    chosen: Sequence[int],
+    run: Callable[[Sequence[int]], dict[int, Result]],
+    where: str,
+    problems: dict[str, str],
+) -> dict[int, Result]:
+    """What `run` gives, by variant. Where it fails each variant is run alone, and `problems` gets those that fail."""
     if not chosen:
         return {}
-    room = len(data) * (len(job.variants) + 1) + _L2_RESERVE
-    cluster = replace(job.cluster, l2_bytes=max(job.cluster.l2_bytes, -(-room // 65536) * 65536))
-    complaint = ""
     try:
-        elf = device_program(job, chosen, folder, cluster.l2_bytes)
-        limit = job.max_cycles * len(chosen) + 4 * len(data)
-        result = run(
-            elf, cluster, load={"case_data": data}, dump=["case_results"], max_cycles=limit, threads=1
-        )
-        if result.fault is None and result.exit_status == 0:
-            memory, size = result.dumps["case_results"], len(data)
-            cycle = {mark.id: mark.count for mark in result.marks}
-            return {
-                index: (cycle[2 * index + 1] - cycle[2 * index], memory[index * size : (index + 1) * size])
-                for index in chosen
-            }
-        complaint = str(result.fault) if result.fault else f"ended with status {result.exit_status}"
-    except BuildError as error:
-        complaint = str(error)
-    if len(chosen) == 1:
-        problems[job.variants[chosen[0]]] = f"fails on the device: {complaint}"
-        return {}
-    parts = [_simulated(job, [index], data, folder, problems) for index in chosen]
+        return run(chosen)
+    except VariantError as error:
+        if len(chosen) == 1:
+            problems.setdefault(job.variants[chosen[0]], f"fails on the {where}: {error}")
+            return {}
+    parts = [_each(job, [index], run, where, problems) for index in chosen]
     return {index: item for part in parts for index, item in part.items()}
 
 
-def _on_host(
-    job: Job, chosen: Sequence[int], data: bytes, folder: Path, problems: dict[str, str]
-) -> dict[int, bytes]:
-    """Memory after, as the exact host build leaves it. Where that fails each variant gets a program of its own."""
-    if not chosen:
-        return {}
+def _simulated(job: Job, data: bytes, folder: Path, chosen: Sequence[int]) -> dict[int, tuple[int, bytes]]:
+    """Cycles and memory after, by variant."""
+    size = len(data)
+    room = size * (len(job.variants) + 1) + _L2_RESERVE
+    cluster = replace(job.cluster, l2_bytes=max(job.cluster.l2_bytes, -(-room // 65536) * 65536))
+    elf = device_program(job, chosen, folder, cluster.l2_bytes)
+    limit = job.max_cycles * len(chosen) + 4 * size
+    result = run(elf, cluster, load={"case_data": data}, dump=["case_results"], max_cycles=limit, threads=1)
+    if result.fault is not None or result.exit_status != 0:
+        raise VariantError(str(result.fault) if result.fault else f"ended with status {result.exit_status}")
+    memory = result.dumps["case_results"]
+    cycle = {mark.id: mark.count for mark in result.marks}
+    return {
+        index: (cycle[2 * index + 1] - cycle[2 * index], memory[index * size : (index + 1) * size])
+        for index in chosen
+    }
+
+
+def _on_host(job: Job, data: bytes, folder: Path, chosen: Sequence[int]) -> dict[int, bytes]:
+    """Memory after, by variant, as the exact host build leaves it."""
+    program = host_program(job, chosen, folder)
     try:
-        program = host_program(job, chosen, folder)
         done = subprocess.run(
             [str(program)], input=data, capture_output=True, timeout=_HOST_SECONDS, check=False
         )
-        if done.returncode == 0:
-            size = len(data)
-            return {index: done.stdout[index * size : (index + 1) * size] for index in chosen}
-        complaint = f"ended with {done.returncode}"
-    except BuildError as error:
-        complaint = str(error)
     except subprocess.TimeoutExpired:
-        complaint = "does not end"
-    if len(chosen) == 1:
-        problems.setdefault(job.variants[chosen[0]], f"fails on the host: {complaint}")
-        return {}
-    parts = [_on_host(job, [index], data, folder, problems) for index in chosen]
-    return {index: item for part in parts for index, item in part.items()}
+        raise VariantError("does not end") from None
+    if done.returncode != 0:
+        raise VariantError(f"ended with {done.returncode}")
+    size = len(data)
+    return {index: done.stdout[index * size : (index + 1) * size] for index in chosen}
 
 
 def _judged(

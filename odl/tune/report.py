@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from odl.tune.cache import Timings
 from odl.tune.case import Case
-from odl.tune.choose import measured_choice
+from odl.tune.choose import measured_choice, right_cycles
 from odl.tune.cost import fastest, predict
 from odl.tune.job import Timing
 from odl.tune.key import variant_key
@@ -57,35 +57,24 @@ class CaseReport:
 
 @dataclass(frozen=True)
 class ModelError:
-    """The cost model against measurement: relative errors, and what is lost where it does not pick the fastest variant."""
+    """The cost model against measurement, as the report has it: relative errors, and what is lost where the model does
+    not pick the fastest variant."""
 
     measurements: int
-    mean: float
-    worst: float
+    mean_relative_error: float
+    worst_relative_error: float
     cases: int
-    right_picks: int
-    mean_loss: float
+    picks_fastest: int
+    mean_loss_otherwise: float
     worst_loss: float
-
-    def as_json(self) -> dict[str, Any]:
-        """The figures by name."""
-        return {
-            "measurements": self.measurements,
-            "mean_relative_error": self.mean,
-            "worst_relative_error": self.worst,
-            "cases": self.cases,
-            "picks_fastest": self.right_picks,
-            "mean_loss_otherwise": self.mean_loss,
-            "worst_loss": self.worst_loss,
-        }
 
 
 @dataclass(frozen=True)
 class TuningReport:
-    """A network's cases; `unsound` are those of which no variant is right."""
+    """A network's cases of which some variant is right, and every wrong variant of any case with what is wrong."""
 
     cases: tuple[CaseReport, ...]
-    unsound: tuple[tuple[Case, Mapping[str, str]], ...]
+    problems: tuple[tuple[Case, str, str], ...]
 
     @property
     def cycles(self) -> int:
@@ -98,14 +87,6 @@ class TuningReport:
         return sum((item.first_cycles or item.cycles) * item.case.calls for item in self.cases)
 
     @property
-    def problems(self) -> Iterator[tuple[Case, str, str]]:
-        """Every wrong variant with what is wrong."""
-        for item in self.cases:
-            yield from ((item.case, name, text) for name, text in item.problems.items())
-        for case, problems in self.unsound:
-            yield from ((case, name, text) for name, text in problems.items())
-
-    @property
     def model_error(self) -> ModelError | None:
         """Over all measurements; None without any that the model knows."""
         return model_error(self.cases)
@@ -113,47 +94,38 @@ class TuningReport:
 
 def report(cases: Sequence[Case], timings: Timings) -> TuningReport:
     """What is known of the cases; those that nobody has measured are left out."""
-    found, unsound = [], []
+    found: list[CaseReport] = []
+    wrong: list[tuple[Case, str, str]] = []
     for case in cases:
         here = timings.get(case.key, {})
-        problems = {
-            variant_key(item): here[variant_key(item)].problem or ""
-            for item in case.call.variants
-            if variant_key(item) in here and here[variant_key(item)].problem is not None
-        }
+        known = (here[name] for name in map(variant_key, case.call.variants) if name in here)
+        problems = {item.variant: item.problem for item in known if item.problem is not None}
         chosen = measured_choice(case.call.variants, here)
+        wrong += [(case, name, text) for name, text in problems.items()]
         if chosen is not None:
             found.append(_case_report(case, variant_key(chosen), here, problems))
-        elif problems:
-            unsound.append((case, problems))
-    return TuningReport(tuple(found), tuple(unsound))
+    return TuningReport(tuple(found), tuple(wrong))
 
 
 def _case_report(
     case: Case, chosen: str, timings: Mapping[str, Timing], problems: Mapping[str, str]
 ) -> CaseReport:
-    cores, call = case.cluster.cores, case.call
-    cycles = {
-        name: timings[name].cycles
-        for name in map(variant_key, call.variants)
-        if name in timings and timings[name].cycles is not None
+    cores, variants = case.cluster.cores, case.call.variants
+    right = right_cycles(variants, timings)
+    predicted = {
+        name: predict(case.call.with_variant(variant), cores)
+        for variant in variants
+        if (name := variant_key(variant)) in right
     }
-    right = {name: value for name, value in cycles.items() if value is not None}
-    errors = []
-    for variant in call.variants:
-        predicted = predict(call.with_variant(variant), cores)
-        if predicted is not None and variant_key(variant) in right:
-            measured = right[variant_key(variant)]
-            errors.append(predicted / measured - 1)
-    pick = fastest(call, cores)
+    pick = fastest(case.call, cores)
     return CaseReport(
         case,
         chosen,
         right[chosen],
-        right.get(variant_key(call.variants[0])),
+        right.get(variant_key(variants[0])),
         min(right.values()),
         None if pick is None else right.get(variant_key(pick)),
-        tuple(errors),
+        tuple(cycles / right[name] - 1 for name, cycles in predicted.items() if cycles is not None),
         problems,
     )
 

@@ -10,9 +10,8 @@ from odl.tune import cache
 from odl.tune.case import Case, make_job
 from odl.tune.cost import counts_of, predict
 from odl.tune.job import Job, Measured
-from odl.tune.key import variant_key
+from odl.tune.key import canonical, variant_key
 from odl.tune.measure import measure
-from odl.tune.texts import canonical
 from odl.tune.workers import Pool, work
 
 #: A variant that takes this many times what the best one takes, as the model says, is not measured.

@@ -12,13 +12,13 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from odl.errors import CheckFailedError, InputError
 from odl.targets.common.elf import Elf
-from odl.targets.common.session import Mark, RunResult, Watch
+from odl.targets.common.session import Mark, RunResult, Watch, watched
 
 DEFAULT_SECONDS = 900.0
 _INPUT, _OUTPUT = "odl.in", "odl.out"
@@ -72,13 +72,13 @@ def read_answer(answer: bytes, program: Elf, dump: Sequence[str], watch: Sequenc
             raise CheckFailedError("the program ended without its results")
         return taken
 
-    seen: dict[Watch, list[bytes]] = {item: [] for item in watch}
-    while (mark := Mark(*_MARK.unpack(take(_MARK.size)))).id != _LAST_MARK:
-        marks.append(mark)
-        for item in (item for item in watch if item.mark == mark.id):
-            seen[item].append(take(item.bytes))
-    dumps = {name: take(program.symbol(name).size) for name in dump}
-    return Answer(tuple(marks), {item: tuple(entries) for item, entries in seen.items()}, dumps)
+    def each_mark() -> Iterator[Mark]:
+        while (mark := Mark(*_MARK.unpack(take(_MARK.size)))).id != _LAST_MARK:
+            marks.append(mark)
+            yield mark
+
+    seen = watched(watch, each_mark(), take)
+    return Answer(tuple(marks), seen, {name: take(program.symbol(name).size) for name in dump})
 
 
 def run_exchanging(

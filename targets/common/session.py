@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -40,6 +40,17 @@ class Mark:
     count: int
     counters: tuple[Mapping[str, int], ...] = ()
     """Every core's counters until then, where the simulator has them."""
+
+
+def watched(
+    watch: Sequence[Watch], marks: Iterable[Mark], take: Callable[[int], bytes]
+) -> dict[Watch, tuple[bytes, ...]]:
+    """What each watch saw: at every mark one entry for each in order, of so many bytes as `take` is asked for."""
+    found: dict[Watch, list[bytes]] = {item: [] for item in watch}
+    for mark in marks:
+        for item in (item for item in watch if item.mark == mark.id):
+            found[item].append(take(item.bytes))
+    return {item: tuple(entries) for item, entries in found.items()}
 
 
 @dataclass(frozen=True)

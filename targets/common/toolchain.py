@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from functools import cache
 
-from odl.targets.common.requirements import Finding
+from odl.targets.common.requirements import Finding, tool_version
 
 TESTED = 22
 _RELEASES = (TESTED, *range(40, 17, -1))
@@ -25,15 +23,11 @@ class Toolchain:
     release: int
 
 
-def _release(path: str) -> int:
-    text = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
-    found = re.search(r"(?:version|LLD) (\d+)\.", text)
-    return int(found.group(1)) if found else 0
-
-
 def _newest(names: list[str]) -> tuple[str, int] | None:
     """The first of the programs that is new enough, else the newest of the others."""
-    found = [(path, _release(path)) for name in names if (path := shutil.which(name)) is not None]
+    found = [
+        (path, (tool_version(path) or (0,))[0]) for name in names if (path := shutil.which(name)) is not None
+    ]
     fit = [item for item in found if item[1] >= _OLDEST]
     return fit[0] if fit else max(found, key=lambda item: item[1], default=None)
 
@@ -69,3 +63,9 @@ def check_toolchain(purpose: str) -> list[Finding]:
         )
         for tool, found in (("clang", _clang()), ("lld", _lld()))
     ]
+
+
+def first_error(text: str) -> str:
+    """What a compiler or linker complains of first, in one line."""
+    lines = [line for line in text.splitlines() if "error" in line.lower()]
+    return (lines or text.strip().splitlines() or ["it gave no reason"])[0][:300]

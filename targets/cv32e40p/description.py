@@ -82,21 +82,22 @@ class Cluster:
         )
         _require(1 <= self.l2_latency <= 1000, f"L2 latency {self.l2_latency}; use 1 to 1000")
 
-    def simulator_arguments(self) -> list[str]:
+    def simulator_arguments(self) -> list[tuple[str, int]]:
         """The description as options of the simulator (all but the FPU latency, which is built in)."""
-        arguments = {
-            "--cores": self.cores,
-            "--controller": int(self.controller),
-            "--fpu-units": self.fpus or 0,
-            "--l1-bytes": self.l1_bytes,
-            "--l1-banks": self.l1_banks,
-            "--l2-bytes": self.l2_bytes,
-            "--l2-latency": self.l2_latency,
-        }
-        if self.icache is None:
-            arguments["--icache-ideal"] = 1
-        else:
-            arguments["--icache-private-bytes"] = self.icache.private_bytes
-            arguments["--icache-shared-bytes"] = self.icache.shared_bytes
-            arguments["--icache-shared-latency"] = self.icache.shared_latency
-        return [text for name, value in arguments.items() for text in (name, str(value))]
+        cache = [("--icache-ideal", 1)]
+        if self.icache is not None:
+            cache = [
+                ("--icache-private-bytes", self.icache.private_bytes),
+                ("--icache-shared-bytes", self.icache.shared_bytes),
+                ("--icache-shared-latency", self.icache.shared_latency),
+            ]
+        return [
+            ("--cores", self.cores),
+            ("--controller", int(self.controller)),
+            ("--fpu-units", self.fpus or 0),
+            ("--l1-bytes", self.l1_bytes),
+            ("--l1-banks", self.l1_banks),
+            ("--l2-bytes", self.l2_bytes),
+            ("--l2-latency", self.l2_latency),
+            *cache,
+        ]

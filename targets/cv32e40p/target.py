@@ -23,7 +23,7 @@ class Cv32e40p(ClusterTarget):
     @override
     def findings(self) -> list[Finding]:
         from odl.targets.common.build_cache import cache_folder
-        from odl.targets.cv32e40p.simulator_tools import check_tools
+        from odl.targets.cv32e40p.find_tools import check_tools
 
         return check_tools(cache_folder() / "verilator")
 
@@ -44,7 +44,7 @@ class Cv32e40p(ClusterTarget):
 
     @override
     def session(self, cores: int, machine: Any = None) -> Session:
-        from odl.targets.cv32e40p.simulation import ClusterSession
+        from odl.targets.cv32e40p.run_program import ClusterSession
 
         return ClusterSession.on(machine or Cluster(cores=cores))
 

@@ -33,5 +33,4 @@ TARGET = Host(
     memories=(Memory("ram"),),
     instruction_sets=(InstructionSet(None, "the host's own SIMD", lanes_f16=2),),
     unit=Unit.NOTHING,
-    is_host=True,
 )

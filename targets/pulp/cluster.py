@@ -8,7 +8,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from odl.errors import InputError
-from odl.targets.target import EXCHANGE, Memory, Target, c_files
+from odl.targets.target import EXCHANGE, DeviceTarget, Memory, c_files
 
 _HERE = Path(__file__).parent
 RUNTIME = _HERE / "runtime"
@@ -78,7 +78,7 @@ class MemoryLayout:
 
 
 @dataclass(frozen=True)
-class ClusterTarget(Target):
+class ClusterTarget(DeviceTarget):
     """A target whose programs run on a PULP-like cluster."""
 
     stack_bytes: int | None = STACK_BYTES

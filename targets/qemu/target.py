@@ -12,13 +12,13 @@ from typing_extensions import override
 from odl.targets.common.requirements import Finding
 from odl.targets.common.session import Session, Unit
 from odl.targets.qemu.machine import INSTRUCTION_SETS, MAX_HARTS, Machine
-from odl.targets.target import EXCHANGE, Memory, Target, c_files, plural
+from odl.targets.target import EXCHANGE, DeviceTarget, Memory, c_files, plural
 
 _RUNTIME = Path(__file__).parent / "runtime"
 
 
 @dataclass(frozen=True)
-class Qemu(Target):
+class Qemu(DeviceTarget):
     """Standard RISC-V. QEMU counts instructions, and has no notion of time."""
 
     @override

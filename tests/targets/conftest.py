@@ -9,9 +9,9 @@ import pytest
 
 from odl.errors import MissingToolError
 from odl.targets.common.toolchain import find_toolchain
-from odl.targets.cv32e40p import simulator_tools as tools
+from odl.targets.cv32e40p import find_tools as tools
 from odl.targets.pulp.cluster import MemoryLayout
-from odl.targets.pulp.program import build
+from tests.targets.pulp_programs import build
 
 PROGRAMS = Path(__file__).parent / "programs"
 

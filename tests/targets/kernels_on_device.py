@@ -16,13 +16,13 @@ import numpy as np
 from odl.kernels.signature import Operand
 from odl.targets.common import flags
 from odl.targets.cv32e40p.description import Cluster
-from odl.targets.cv32e40p.simulation import run as simulate
+from odl.targets.cv32e40p.run_program import run as simulate
 from odl.targets.pulp.cluster import MemoryLayout
-from odl.targets.pulp.program import build
 from odl.targets.qemu.emulation import run as emulate
 from odl.targets.qemu.machine import Machine
 from tests.kernels.cases import ISA, Case, Function, header
 from tests.targets import qemu_programs
+from tests.targets.pulp_programs import build
 
 PROGRAM = Path(__file__).parent / "programs" / "kernel_cases.c"
 OPTIONS = (*flags.OPTIMISED, *flags.DEVICE, "-DODL_ISA_XCV", *flags.STANDARD, *flags.WARNINGS, "-Werror")

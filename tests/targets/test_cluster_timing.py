@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from odl.targets.cv32e40p.description import Cluster, InstructionCache
-from odl.targets.cv32e40p.simulation import ClusterResult, run
+from odl.targets.cv32e40p.run_program import ClusterResult, run
 
 pytestmark = pytest.mark.usefixtures("simulator_tools")
 

@@ -28,7 +28,7 @@ from odl.targets.common.toolchain import find_toolchain
 from odl.targets.cv32e40p.description import Cluster
 from odl.targets.gvsoc.launch import HOME, check_tools, find_gvsoc, run
 from odl.targets.pulp.cluster import MemoryLayout
-from odl.targets.pulp.program import build
+from tests.targets.pulp_programs import build
 
 KNOWS = 'test "$1" = --target=pulp-open && test "$2" = commands && echo run'
 

@@ -16,8 +16,8 @@ from odl.cli.app import main
 from odl.errors import CheckFailedError, InputError, MissingToolError
 from odl.run.canary import compare
 from odl.run.device import DeviceNet
+from odl.targets.cv32e40p.build_simulator import build_simulator
 from odl.targets.cv32e40p.description import Cluster
-from odl.targets.cv32e40p.simulator import build_simulator
 
 
 @pytest.fixture(scope="module", autouse=True)

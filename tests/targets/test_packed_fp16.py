@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from odl.targets.cv32e40p.description import Cluster
-from odl.targets.cv32e40p.simulation import run
+from odl.targets.cv32e40p.run_program import run
 
 HERE = Path(__file__).parent
 KERNELS = HERE.parents[1] / "kernels"

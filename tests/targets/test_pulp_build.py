@@ -8,7 +8,7 @@ from odl.errors import InputError
 from odl.targets.common.elf import Elf
 from odl.targets.gvsoc.target import TARGET
 from odl.targets.pulp.cluster import MemoryLayout
-from odl.targets.pulp.program import build
+from tests.targets.pulp_programs import build
 
 pytestmark = pytest.mark.usefixtures("toolchain")
 

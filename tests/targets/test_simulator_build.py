@@ -11,8 +11,9 @@ import pytest
 
 from odl.errors import InputError, MissingToolError
 from odl.targets.common.build_cache import build_once, cache_folder, digest
-from odl.targets.cv32e40p import rtl_copy, simulator
-from odl.targets.cv32e40p import simulator_tools as tools
+from odl.targets.cv32e40p import build_simulator as simulator
+from odl.targets.cv32e40p import find_tools as tools
+from odl.targets.cv32e40p import rtl_copy
 from odl.targets.cv32e40p.description import Cluster, InstructionCache
 
 

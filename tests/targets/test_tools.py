@@ -83,5 +83,5 @@ def test_targets_are_listed_without_pytorch_and_without_any_simulator():
     done = tools.subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     loaded = set(done.stdout.split())
     assert "odl.targets.qemu.target" in loaded
-    simulators = {"cv32e40p.simulation", "cv32e40p.simulator", "gvsoc.launch", "qemu.emulation"}
+    simulators = {"cv32e40p.run_program", "cv32e40p.build_simulator", "gvsoc.launch", "qemu.emulation"}
     assert not loaded & {"torch", "numpy", *(f"odl.targets.{name}" for name in simulators)}

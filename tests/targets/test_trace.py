@@ -11,7 +11,7 @@ from odl.errors import InputError
 from odl.targets.common.elf import Elf
 from odl.targets.common.session import Trace
 from odl.targets.cv32e40p.description import Cluster
-from odl.targets.cv32e40p.simulation import run
+from odl.targets.cv32e40p.run_program import run
 
 pytestmark = pytest.mark.usefixtures("simulator_tools")
 

@@ -19,8 +19,8 @@ import odl
 from odl.bench import Measurement, measure
 from odl.errors import MissingToolError
 from odl.models import resolve
+from odl.targets.cv32e40p.build_simulator import build_simulator
 from odl.targets.cv32e40p.description import Cluster
-from odl.targets.cv32e40p.simulator import build_simulator
 
 BASELINE = Path(__file__).parents[3] / "benchmarks" / "cycles.json"
 #: A regression is more than this share of the baseline, and for a single operator also more than a few cycles: code

@@ -23,7 +23,7 @@ from odl.stack.call_graph import CallGraph
 from odl.targets.common.elf import Elf
 from odl.targets.common.toolchain import find_toolchain
 from odl.targets.cv32e40p.description import Cluster
-from odl.targets.cv32e40p.simulator import build_simulator
+from odl.targets.cv32e40p.build_simulator import build_simulator
 
 GCC = ("gcc", "-O2")
 RISCV = ("clang", "-O2", "--target=riscv32-unknown-elf", "-march=rv32imc", "-mabi=ilp32", "-mno-relax")

@@ -50,7 +50,7 @@ def test_cores_share_as_in_c(share: ctypes.CDLL, rows: int, columns: int, block:
         share.grid(rows, columns, block, core, cores, to)
         mine = geometry.share_grid(rows, columns, block, core, cores)
         there = (to[0], to[1], min(to[2], columns), to[3])
-        assert (mine.row_begin, mine.row_end, mine.column_begin, mine.column_end) == there
+        assert (mine.rows.start, mine.rows.stop, mine.columns.start, mine.columns.stop) == there
 
 
 @given(st.integers(1, 20), st.integers(1, 5), st.integers(1, 3), st.integers(0, 2))
@@ -185,13 +185,13 @@ def test_the_models_error_is_reported() -> None:
     }
     right = report([case], {case.key: {name: Timing(name, cycles) for name, cycles in exact.items()}})
     assert right.model_error is not None
-    assert right.model_error.mean < 0.001
-    assert (right.model_error.right_picks, right.model_error.worst_loss) == (1, 0.0)
+    assert right.model_error.mean_relative_error < 0.001
+    assert (right.model_error.picks_fastest, right.model_error.worst_loss) == (1, 0.0)
     slower = {**exact, variant_key(pick): 2 * exact[variant_key(pick)]}
     off = report([case], {case.key: {name: Timing(name, cycles) for name, cycles in slower.items()}})
     assert off.model_error is not None
-    assert off.model_error.worst == pytest.approx(0.5, abs=0.001)
-    assert off.model_error.right_picks == 0
+    assert off.model_error.worst_relative_error == pytest.approx(0.5, abs=0.001)
+    assert off.model_error.picks_fastest == 0
     assert off.model_error.worst_loss > 0.5
     assert report([case], {}).model_error is None
     assert model_error([]) is None

@@ -17,9 +17,8 @@ from odl.kernels.signature import Kernel, Parameter, Scalar, Specialisation
 from odl.operators.convolution import CONV2D_FORWARD, DEPTHWISE_FORWARD
 from odl.operators.convolution_gradients import CONV2D_WEIGHT_GRADIENT
 from odl.targets.cv32e40p.description import Cluster, InstructionCache
-from odl.tune import texts
-from odl.tune.key import case_key, variant_key
-from odl.tune.texts import cluster_digest, kernel_digest
+from odl.tune import key as keys
+from odl.tune.key import case_key, cluster_digest, kernel_digest, variant_key
 from tests.odl.tune.cases import tiny_cases
 
 VARIANTS = (Variant({"tile_pixels": 4}), Variant({"tile_pixels": 2}))
@@ -68,7 +67,7 @@ def test_keys_are_equal_exactly_where_inputs_are(
 @given(calls())
 def test_a_key_is_canonical_and_names_what_was_measured(call: KernelCall) -> None:
     text = case_key(call, Cluster())
-    assert texts.canonical(json.loads(text)) == text
+    assert keys.canonical(json.loads(text)) == text
     assert json.loads(text)["shape"] == dict(call.shape)
     turned = dataclasses.replace(call, shape=dict(reversed(call.shape.items())))
     assert case_key(turned, Cluster()) == text
@@ -90,37 +89,37 @@ def test_every_field_of_the_cluster_counts(other: Cluster) -> None:
 
 
 def digest(call: KernelCall) -> str:
-    texts._kernel_digest.cache_clear()
+    keys._kernel_digest.cache_clear()
     return kernel_digest(call)
 
 
 @pytest.fixture
 def fresh() -> Iterator[None]:
     yield
-    texts._kernel_digest.cache_clear()
+    keys._kernel_digest.cache_clear()
 
 
 @pytest.mark.usefixtures("fresh")
 def test_a_change_of_any_text_of_a_kernel_gives_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    read, render = texts._header, texts.render_kernel
+    read, render = keys._header, keys.render_kernel
     seen: list[str] = []
 
     def spy(name: str) -> str:
         seen.append(name)
         return read(name)
 
-    monkeypatch.setattr(texts, "_header", spy)
+    monkeypatch.setattr(keys, "_header", spy)
     call = forward()
     before = digest(call)
     used = set(seen)
     assert {"odl_isa.h", "xcv.h", "share.h"} <= used
     assert not used & {"rvv.h", "zfh.h", "host_exact.h", "host_fast.h"}
     for changed in sorted(used):
-        monkeypatch.setattr(texts, "_header", lambda name, at=changed: read(name) + "x" * (name == at))
+        monkeypatch.setattr(keys, "_header", lambda name, at=changed: read(name) + "x" * (name == at))
         assert digest(call) != before, changed
-    monkeypatch.setattr(texts, "_header", lambda name: read(name) + "x" * (name == "rvv.h"))
+    monkeypatch.setattr(keys, "_header", lambda name: read(name) + "x" * (name == "rvv.h"))
     assert digest(call) == before
-    monkeypatch.setattr(texts, "_header", read)
+    monkeypatch.setattr(keys, "_header", read)
     for changed_variant in call.variants:
         with_change = {**call.context, **changed_variant.context}
 
@@ -130,24 +129,24 @@ def test_a_change_of_any_text_of_a_kernel_gives_another_key(monkeypatch: pytest.
             rendered = render(kernel, name, context)
             return dataclasses.replace(rendered, text=rendered.text + "x" * (context == at))
 
-        monkeypatch.setattr(texts, "render_kernel", changed_render)
+        monkeypatch.setattr(keys, "render_kernel", changed_render)
         assert digest(call) != before, changed_variant
 
 
 @pytest.mark.usefixtures("fresh")
 def test_a_comment_gives_no_other_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    read, render = texts._header, texts.render_kernel
+    read, render = keys._header, keys.render_kernel
     call = forward()
     before = digest(call)
     words = "\n\n  /* of C,\n * two lines */\n"
-    monkeypatch.setattr(texts, "_header", lambda name: words + read(name))
+    monkeypatch.setattr(keys, "_header", lambda name: words + read(name))
     monkeypatch.setattr(
-        texts,
+        keys,
         "render_kernel",
         lambda *given: dataclasses.replace(render(*given), text=words + render(*given).text),
     )
     assert digest(call) == before
-    monkeypatch.setattr(texts, "_header", lambda name: "/* a */ b /* c */" + read(name))
+    monkeypatch.setattr(keys, "_header", lambda name: "/* a */ b /* c */" + read(name))
     assert digest(call) != before
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from odl.errors import InputError, MissingToolError
+from odl.targets.cv32e40p.build_simulator import build_simulator
 from odl.targets.cv32e40p.description import Cluster
-from odl.targets.cv32e40p.simulator import build_simulator
 from odl.tune import cache
 from odl.tune.case import Case, make_job
 from odl.tune.job import Job, Measured

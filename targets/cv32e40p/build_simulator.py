@@ -15,9 +15,10 @@ from pathlib import Path
 
 from odl.errors import MissingToolError
 from odl.targets.common.build_cache import build_once, cache_folder, digest
+from odl.targets.common.toolchain import first_error
 from odl.targets.cv32e40p import rtl_copy
 from odl.targets.cv32e40p.description import Cluster
-from odl.targets.cv32e40p.simulator_tools import (
+from odl.targets.cv32e40p.find_tools import (
     Compiler,
     Rtl,
     Verilator,
@@ -39,7 +40,6 @@ _VERILATOR_OPTIONS = (
 _COMPILE = ("-std=c++20", "-pthread")
 # -O3 is no faster: what counts is how much of the code fits the first-level cache.
 _OPTIMISE = ("-O2",)
-_OPTIMISE_CLUSTER = ("-O2",)
 _LEARN = ("-fprofile-generate", "-fprofile-update=single")
 _USE = ("-fprofile-use", "-fprofile-partial-training", "-Wno-missing-profile")
 _RUNTIME_SOURCES = ("verilated.cpp", "verilated_threads.cpp")
@@ -83,16 +83,17 @@ class _Tools:
 def _run(command: Sequence[str], what: str, environment: dict[str, str] | None = None) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or [
-            done.stderr.strip()
-        ]
-        raise MissingToolError(f"building the simulator failed at {what}: {lines[0][:300]}")
+        raise MissingToolError(f"building the simulator failed at {what}: {first_error(done.stderr)}")
 
 
-def _compile_all(compiler: Compiler, jobs: list[tuple[Path, Path, list[str]]]) -> None:
-    """Compile (source, object, options) triples, as many at a time as the machine has processors."""
+#: Source, object, options.
+_Job = tuple[Path, Path, list[str]]
 
-    def compile_one(job: tuple[Path, Path, list[str]]) -> None:
+
+def _compile_all(compiler: Compiler, jobs: list[_Job]) -> None:
+    """Compile every job, as many at a time as the machine has processors."""
+
+    def compile_one(job: _Job) -> None:
         source, target, options = job
         _run([compiler.command, *_COMPILE, *options, "-c", str(source), "-o", str(target)], source.name)
 
@@ -117,23 +118,20 @@ def _build_model(model: _Model, fpu_latency: int, tools: _Tools, folder: Path) -
     )
     options = [*_runtime_options(tools.verilator), f"-I{generated}", f"-DODL_FPU_LATENCY={fpu_latency}"]
     sources = sorted(generated.glob("*.cpp"), key=lambda path: -path.stat().st_size)
-    # What Verilator calls slow runs once, at the start.
-    slow = [
-        (source, source.with_suffix(".o"), [*options, "-O0"]) for source in sources if "Slow" in source.name
-    ]
-    fast = [
-        (source, source.with_suffix(".o"), [*options, *_OPTIMISE])
-        for source in sources
-        if "Slow" not in source.name
-    ]
+
+    def jobs(runs_once: bool, *more: str) -> list[_Job]:
+        """What Verilator calls slow runs once, at the start."""
+        chosen = [source for source in sources if ("Slow" in source.name) is runs_once]
+        return [(source, source.with_suffix(".o"), [*options, *more]) for source in chosen]
+
+    slow = jobs(True, "-O0")
     if model.training is None or not tools.compiler.is_gcc:
-        _compile_all(tools.compiler, [*fast, *slow])
+        _compile_all(tools.compiler, [*jobs(False, *_OPTIMISE), *slow])
         return
-    _compile_all(tools.compiler, [*((*job[:2], [*job[2], *_LEARN]) for job in fast), *slow])
-    _train(
-        _TRAINING / model.training, [job[1] for job in [*fast, *slow]], options, tools, folder / "training"
-    )
-    _compile_all(tools.compiler, [(*job[:2], [*job[2], *_USE]) for job in fast])
+    _compile_all(tools.compiler, [*jobs(False, *_OPTIMISE, *_LEARN), *slow])
+    objects = [source.with_suffix(".o") for source in sources]
+    _train(_TRAINING / model.training, objects, options, tools, folder / "training")
+    _compile_all(tools.compiler, jobs(False, *_OPTIMISE, *_USE))
 
 
 def _train(program: Path, objects: list[Path], options: list[str], tools: _Tools, folder: Path) -> None:
@@ -163,7 +161,7 @@ def _model(model: _Model, fpu_latency: int, tools: _Tools) -> Path:
 
 
 def _build_cluster(models: list[Path], fpu_latency: int, tools: _Tools, folder: Path) -> None:
-    options = [f"-DODL_FPU_LATENCY={fpu_latency}", *_OPTIMISE_CLUSTER, *_runtime_options(tools.verilator)]
+    options = [f"-DODL_FPU_LATENCY={fpu_latency}", *_OPTIMISE, *_runtime_options(tools.verilator)]
     options += [f"-I{model / 'generated'}" for model in models]
     jobs = [(source, folder / f"{source.stem}.o", options) for source in sorted(_SOURCES.glob("*.cpp"))]
     runtime = tools.verilator.root / "include"
@@ -188,7 +186,7 @@ def build_simulator(cluster: Cluster) -> Path:
             *(model.name for model in models),
             *tools.versions(),
             *_COMPILE,
-            *_OPTIMISE_CLUSTER,
+            *_OPTIMISE,
             *_text_of(sources),
         ]
     )

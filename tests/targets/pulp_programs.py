@@ -1,4 +1,4 @@
-"""Builds a program for a PULP-like cluster: C and assembly files in, ELF out, with the runtime linked in."""
+"""Builds C programs of the tests and benchmarks for a PULP-like cluster."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from odl.errors import InputError
 from odl.targets import find
-from odl.targets.common.toolchain import Toolchain, find_toolchain
+from odl.targets.common.toolchain import Toolchain, find_toolchain, first_error
 from odl.targets.pulp.cluster import ClusterTarget, MemoryLayout
 from odl.targets.target import FREESTANDING
 
@@ -59,7 +59,7 @@ def _compile(toolchain: Toolchain, flags: Sequence[str], source: Path, target: P
         [toolchain.clang, *flags, "-c", str(source), "-o", str(target)], capture_output=True, text=True
     )
     if done.returncode != 0:
-        raise InputError(f"{source.name} does not compile: {_first_error(done.stderr)}")
+        raise InputError(f"{source.name} does not compile: {first_error(done.stderr)}")
 
 
 def _link(linker: Sequence[str], objects: Sequence[Path], script: Path, output: Path) -> None:
@@ -67,13 +67,8 @@ def _link(linker: Sequence[str], objects: Sequence[Path], script: Path, output: 
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode == 0:
         return
-    message = _first_error(done.stderr)
+    message = first_error(done.stderr)
     overflow = re.search(r"will not fit in region '(\w+)': overflowed by (\d+) bytes", done.stderr)
     if overflow:
         message = f"it is {overflow.group(2)} bytes too large for {overflow.group(1)}"
     raise InputError(f"the program does not link: {message}")
-
-
-def _first_error(text: str) -> str:
-    lines = [line for line in text.splitlines() if "error" in line]
-    return (lines or text.strip().splitlines() or ["no message"])[0]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,9 @@ from typing_extensions import override
 
 from odl.errors import InputError
 from odl.targets.common.elf import Elf
-from odl.targets.common.session import Mark, RunResult, Session, Trace, Unit, Watch
+from odl.targets.common.session import Mark, RunResult, Session, Trace, Unit, Watch, watched
+from odl.targets.cv32e40p.build_simulator import build_simulator
 from odl.targets.cv32e40p.description import Cluster
-from odl.targets.cv32e40p.simulator import build_simulator
 
 DEFAULT_MAX_CYCLES = 1_000_000_000
 _MEMORY_READ, _MEMORY_WRITTEN = 1, 2
@@ -100,47 +101,42 @@ def run(
     sizes = dump if isinstance(dump, Mapping) else {name: program.symbol(name).size for name in dump}
     with tempfile.TemporaryDirectory(prefix="odl-run-") as folder:
         scratch = Path(folder)
-        arguments = [*cluster.simulator_arguments(), "--elf", str(elf), "--max-cycles", str(max_cycles)]
-        arguments += ["--result", str(scratch / "result.json"), "--touched", str(scratch / "touched")]
-        arguments += [
-            "--threads",
-            str(threads or int(os.environ.get("ODL_SIMULATOR_THREADS", 0)) or min(2, os.cpu_count() or 1)),
-            "--deliver-traps",
-            str(int(deliver_traps)),
-        ]
-        arguments += trace_arguments(trace, cluster) if trace else []
-        if watch:
-            arguments += ["--watched", str(scratch / "watched")]
-        arguments += [
-            text for item in watch for text in ("--watch", f"{item.mark}:{item.address}:{item.bytes}")
-        ]
-        arguments += _loads(load or {}, program, scratch)
-        for i, (name, size) in enumerate(sizes.items()):
-            arguments += ["--dump", f"{program.symbol(name).address}:{size}={scratch / f'dump{i}'}"]
         stacks = (cluster.cores + cluster.controller) * program.symbol("__stack_bytes").address
-        arguments += ["--stacks", f"{program.symbol('__stacks').address}:{stacks}"]
-        for symbol in program.symbols_with_prefix("__stack_guard_"):
-            arguments += ["--guard", f"{symbol.address}:{_GUARD_BYTES}"]
-        done = subprocess.run([str(simulator), *arguments], capture_output=True)
+        arguments: list[tuple[str, object]] = [
+            *cluster.simulator_arguments(),
+            ("--elf", elf),
+            ("--max-cycles", max_cycles),
+            ("--result", scratch / "result.json"),
+            ("--touched", scratch / "touched"),
+            (
+                "--threads",
+                threads or int(os.environ.get("ODL_SIMULATOR_THREADS", 0)) or min(2, os.cpu_count() or 1),
+            ),
+            ("--deliver-traps", int(deliver_traps)),
+            *(trace_arguments(trace, cluster) if trace else ()),
+            *([("--watched", scratch / "watched")] if watch else ()),
+            *(("--watch", f"{item.mark}:{item.address}:{item.bytes}") for item in watch),
+            *_loads(load or {}, program, scratch),
+            *(
+                ("--dump", f"{program.symbol(name).address}:{size}={scratch / f'dump{i}'}")
+                for i, (name, size) in enumerate(sizes.items())
+            ),
+            ("--stacks", f"{program.symbol('__stacks').address}:{stacks}"),
+            *(
+                ("--guard", f"{symbol.address}:{_GUARD_BYTES}")
+                for symbol in program.symbols_with_prefix("__stack_guard_")
+            ),
+        ]
+        command = [str(simulator), *(str(text) for argument in arguments for text in argument)]
+        done = subprocess.run(command, capture_output=True)
         if done.returncode != 0:
             raise InputError(_complaint(done.returncode, done.stderr.decode(errors="replace")))
         dumps = {name: (scratch / f"dump{i}").read_bytes() for i, name in enumerate(sizes)}
         touched = _touched((scratch / "touched").read_bytes(), cluster)
         report = json.loads((scratch / "result.json").read_text())
-        seen = (scratch / "watched").read_bytes() if watch else b""
+        seen = io.BytesIO((scratch / "watched").read_bytes() if watch else b"")
     result = _result(report, program, done.stdout.decode(errors="replace"), dumps, touched)
-    return replace(result, watched=_watched(watch, seen, result.marks))
-
-
-def _watched(watch: Sequence[Watch], seen: bytes, marks: Iterable[Mark]) -> dict[Watch, tuple[bytes, ...]]:
-    """Gives the bytes of the file back to the watches: at every mark one entry for each, in order."""
-    found: dict[Watch, list[bytes]] = {item: [] for item in watch}
-    at = 0
-    for mark in marks:
-        for item in (item for item in watch if item.mark == mark.id):
-            found[item].append(seen[at : at + item.bytes])
-            at += item.bytes
-    return {item: tuple(entries) for item, entries in found.items()}
+    return replace(result, watched=watched(watch, result.marks, seen.read))
 
 
 def _check_cores(program: Elf, cluster: Cluster) -> None:
@@ -153,14 +149,12 @@ def _check_cores(program: Elf, cluster: Cluster) -> None:
         raise InputError(f"{program.path.name} is built for {built_for} and cannot run on {here}")
 
 
-def _loads(load: Mapping[str, bytes], program: Elf, scratch: Path) -> list[str]:
-    arguments = []
+def _loads(load: Mapping[str, bytes], program: Elf, scratch: Path) -> Iterator[tuple[str, str]]:
     for i, (name, content) in enumerate(load.items()):
         symbol = program.symbol_with_room(name, len(content))
         path = scratch / f"load{i}"
         path.write_bytes(content)
-        arguments += ["--load", f"{symbol.address}={path}"]
-    return arguments
+        yield "--load", f"{symbol.address}={path}"
 
 
 def _complaint(code: int, stderr: str) -> str:
@@ -215,16 +209,19 @@ def _result(
     )
 
 
-def trace_arguments(trace: Trace, cluster: Cluster) -> list[str]:
+def trace_arguments(trace: Trace, cluster: Cluster) -> list[tuple[str, object]]:
     """A trace as options of the simulator. InputError for an empty window or a core that is not there."""
     if not 0 <= trace.first_cycle <= trace.last_cycle:
         raise InputError(f"trace of cycles {trace.first_cycle} to {trace.last_cycle}: there are none")
     cores = cluster.cores + cluster.controller
     if trace.core is not None and not 0 <= trace.core < cores:
         raise InputError(f"trace of core {trace.core}: the cluster has cores 0 to {cores - 1}")
-    arguments = ["--trace", str(trace.file), "--trace-first", str(trace.first_cycle)]
-    arguments += ["--trace-last", str(trace.last_cycle)]
-    return arguments if trace.core is None else [*arguments, "--trace-core", str(trace.core)]
+    window = [("--trace-first", trace.first_cycle), ("--trace-last", trace.last_cycle)]
+    return [
+        ("--trace", trace.file),
+        *window,
+        *([("--trace-core", trace.core)] if trace.core is not None else ()),
+    ]
 
 
 @dataclass
