@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from odl.data import SplitName
@@ -48,34 +47,14 @@ def demo(
 def _run_one(console: Console, scenario: Scenario, seed: int, split: SplitName) -> Outcome:
     console.rule(scenario.network)
     console.print(scenario.story)
-    if not console.is_terminal:
-        report = _Lines(console)
-        outcome = run(scenario, seed, report.progress, split)
-        report.finish()
-        return outcome
-    columns = (TextColumn("{task.description}"), BarColumn(None), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def progress(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                _finish(bars)
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        outcome = run(scenario, seed, progress, split)
-        _finish(bars)
+    report = _Lines(console)
+    outcome = run(scenario, seed, report.progress, split)
+    report.finish()
     return outcome
 
 
-def _finish(bars: Progress) -> None:
-    for task in bars.tasks:
-        bars.update(task.id, completed=task.total)
-        bars.stop_task(task.id)
-
-
 class _Lines:
-    """Progress where no bar can move, as in a log: a line when a stage begins, at every quarter, at its end."""
+    """Progress as lines, which a log can hold: when a stage begins, at every quarter, at its end."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

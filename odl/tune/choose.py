@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from odl.kernels.call import KernelCall, Variant
 from odl.options import Options
 from odl.targets.cv32e40p.description import Cluster
-from odl.tune.cache import VARIABLE, Timings, known_timings
+from odl.tune.cache import VARIABLE, known_timings
 from odl.tune.cost import fastest, predict
 from odl.tune.job import Timing
 from odl.tune.key import case_key, variant_key
@@ -28,29 +28,22 @@ class Choice:
     source: Literal["measured", "predicted", "first"]
 
 
-@dataclass
-class Chooser:
-    """Chooses variants for one cluster."""
-
-    cluster: Cluster
-    timings: Timings
-    _choices: dict[str, Choice] = field(default_factory=dict)
-
-    def __call__(self, call: KernelCall) -> KernelCall:
-        """The call with the variant chosen for it."""
-        if len(call.variants) < 2:
-            return call
-        key = case_key(call, self.cluster)
-        if key not in self._choices:
-            self._choices[key] = choose(call, self.cluster.cores, self.timings.get(key, {}))
-        return call.with_variant(self._choices[key].variant)
-
-
-def kernel_chooser(options: Options) -> Chooser | None:
-    """The chooser of a compilation; None where no choice is made. InputError where the tuning cache is damaged."""
+def kernel_chooser(options: Options) -> Callable[[KernelCall], KernelCall] | None:
+    """Gives a call the variant chosen for it; None where none is chosen. InputError where the tuning cache is damaged."""
     if not options.description.tuned or os.environ.get(VARIABLE) == "none":
         return None
-    return Chooser(Cluster(cores=options.core_count), known_timings())
+    cluster, timings = Cluster(cores=options.core_count), known_timings()
+    choices: dict[str, Choice] = {}
+
+    def chosen(call: KernelCall) -> KernelCall:
+        if len(call.variants) < 2:
+            return call
+        key = case_key(call, cluster)
+        if key not in choices:
+            choices[key] = choose(call, cluster.cores, timings.get(key, {}))
+        return call.with_variant(choices[key].variant)
+
+    return chosen
 
 
 def choose(call: KernelCall, cores: int, timings: Mapping[str, Timing]) -> Choice:

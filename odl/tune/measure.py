@@ -46,8 +46,8 @@ def measure(job: Job) -> Measured:
                 problems[variant] = f"does not compile: {error}"
         sound = [index for index, variant in enumerate(job.variants) if variant not in problems]
         data = operands(job)
-        found = _each(job, sound, partial(_simulated, job, data, folder), "device", problems)
-        expected = _each(job, sound, partial(_on_host, job, data, folder), "host", problems)
+        found = _each(job, sound, partial(_simulated, job, data, folder), "on the device", problems)
+        expected = _each(job, sound, partial(_on_host, job, data, folder), "on the host", problems)
     return _judged(job, data, found, expected, problems)
 
 
@@ -79,7 +79,7 @@ def _each(
         return run(chosen)
     except VariantError as error:
         if len(chosen) == 1:
-            problems.setdefault(job.variants[chosen[0]], f"fails on the {where}: {error}")
+            problems.setdefault(job.variants[chosen[0]], f"fails {where}: {error}")
             return {}
     parts = [_each(job, [index], run, where, problems) for index in chosen]
     return {index: item for part in parts for index, item in part.items()}

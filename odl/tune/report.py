@@ -71,10 +71,12 @@ class ModelError:
 
 @dataclass(frozen=True)
 class TuningReport:
-    """A network's cases of which some variant is right, and every wrong variant of any case with what is wrong."""
+    """A network's cases of which some variant is right, every wrong variant of any case with what is wrong, and the cost
+    model over all measurements, None without any that it knows."""
 
     cases: tuple[CaseReport, ...]
     problems: tuple[tuple[Case, str, str], ...]
+    model_error: ModelError | None
 
     @property
     def cycles(self) -> int:
@@ -85,11 +87,6 @@ class TuningReport:
     def first_cycles(self) -> int:
         """The same with the first variants."""
         return sum((item.first_cycles or item.cycles) * item.case.calls for item in self.cases)
-
-    @property
-    def model_error(self) -> ModelError | None:
-        """Over all measurements; None without any that the model knows."""
-        return model_error(self.cases)
 
 
 def report(cases: Sequence[Case], timings: Timings) -> TuningReport:
@@ -104,7 +101,7 @@ def report(cases: Sequence[Case], timings: Timings) -> TuningReport:
         wrong += [(case, name, text) for name, text in problems.items()]
         if chosen is not None:
             found.append(_case_report(case, variant_key(chosen), here, problems))
-    return TuningReport(tuple(found), tuple(wrong))
+    return TuningReport(tuple(found), tuple(wrong), model_error(found))
 
 
 def _case_report(

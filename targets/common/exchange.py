@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from odl.errors import CheckFailedError, InputError
@@ -29,15 +29,6 @@ _MAX_VARIABLES, _MAX_WATCHES = 16, 4096
 
 #: Starts the simulator in a folder and gives the program's status, None where it took too long, and what was printed.
 Execute = Callable[[Path], tuple[int | None, str]]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the program wrote: every mark, what each watch saw at its marks, and the variables asked for."""
-
-    marks: tuple[Mark, ...]
-    watched: Mapping[Watch, tuple[bytes, ...]]
-    dumps: Mapping[str, bytes]
 
 
 def request(program: Elf, load: Mapping[str, bytes], dump: Sequence[str], watch: Sequence[Watch]) -> bytes:
@@ -59,8 +50,11 @@ def request(program: Elf, load: Mapping[str, bytes], dump: Sequence[str], watch:
     return b"".join(parts)
 
 
-def read_answer(answer: bytes, program: Elf, dump: Sequence[str], watch: Sequence[Watch]) -> Answer:
-    """What the program wrote to such a request. CheckFailedError where it is not all there."""
+def read_answer(answer: bytes, program: Elf, dump: Sequence[str], watch: Sequence[Watch]) -> RunResult:
+    """What the program wrote to such a request: every mark, what each watch saw, the variables asked for.
+
+    CheckFailedError where it is not all there.
+    """
     marks: list[Mark] = []
     at = 0
 
@@ -78,7 +72,8 @@ def read_answer(answer: bytes, program: Elf, dump: Sequence[str], watch: Sequenc
             yield mark
 
     seen = watched(watch, each_mark(), take)
-    return Answer(tuple(marks), seen, {name: take(program.symbol(name).size) for name in dump})
+    dumps = {name: take(program.symbol(name).size) for name in dump}
+    return RunResult(0, "", tuple(marks), dumps, seen)
 
 
 def run_exchanging(
@@ -108,7 +103,7 @@ def run_exchanging(
             return RunResult(status, output, seconds=took, problem=problem)
         file = folder / _OUTPUT
         answer = read_answer(file.read_bytes() if file.is_file() else b"", program, wanted, watch)
-    return RunResult(0, output, answer.marks, answer.dumps, answer.watched, seconds=took)
+    return replace(answer, output=output, seconds=took)
 
 
 def _problem(simulator: str, status: int | None, output: str) -> str:

@@ -26,14 +26,9 @@ class InstructionCache:
     """Cycles that a fetch takes longer when it misses the core's own cache and hits the shared one."""
 
     def __post_init__(self) -> None:
-        _require(
-            _is_power_of_two(self.private_bytes) and self.private_bytes >= 64,
-            f"private instruction cache of {self.private_bytes} bytes; use a power of two from 64",
-        )
-        _require(
-            _is_power_of_two(self.shared_bytes) and self.shared_bytes >= 256,
-            f"shared instruction cache of {self.shared_bytes} bytes; use a power of two from 256",
-        )
+        for name, size, least in (("private", self.private_bytes, 64), ("shared", self.shared_bytes, 256)):
+            fits = _is_power_of_two(size) and size >= least
+            _require(fits, f"{name} instruction cache of {size} bytes; use a power of two from {least}")
         _require(
             1 <= self.shared_latency <= 100,
             f"shared instruction cache latency {self.shared_latency}; use 1 to 100",
@@ -72,14 +67,9 @@ class Cluster:
             _is_power_of_two(self.l1_banks) and self.l1_banks <= 64,
             f"{self.l1_banks} L1 banks; use a power of two up to 64",
         )
-        _require(
-            self.l1_bytes % 1024 == 0 and 1024 <= self.l1_bytes <= 2 << 20,
-            f"L1 of {self.l1_bytes} bytes; use a multiple of 1024 up to 2 MiB",
-        )
-        _require(
-            self.l2_bytes % 1024 == 0 and 1024 <= self.l2_bytes <= 64 << 20,
-            f"L2 of {self.l2_bytes} bytes; use a multiple of 1024 up to 64 MiB",
-        )
+        for name, size, most in (("L1", self.l1_bytes, 2), ("L2", self.l2_bytes, 64)):
+            fits = size % 1024 == 0 and 1024 <= size <= most << 20
+            _require(fits, f"{name} of {size} bytes; use a multiple of 1024 up to {most} MiB")
         _require(1 <= self.l2_latency <= 1000, f"L2 latency {self.l2_latency}; use 1 to 1000")
 
     def simulator_arguments(self) -> list[tuple[str, int]]:

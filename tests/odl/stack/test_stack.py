@@ -22,8 +22,8 @@ from odl.stack.assembly import Unit, read_unit
 from odl.stack.call_graph import CallGraph
 from odl.targets.common.elf import Elf
 from odl.targets.common.toolchain import find_toolchain
-from odl.targets.cv32e40p.description import Cluster
 from odl.targets.cv32e40p.build_simulator import build_simulator
+from odl.targets.cv32e40p.description import Cluster
 
 GCC = ("gcc", "-O2")
 RISCV = ("clang", "-O2", "--target=riscv32-unknown-elf", "-march=rv32imc", "-mabi=ilp32", "-mno-relax")
