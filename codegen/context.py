@@ -1,4 +1,4 @@
-"""What the templates of net.h, net.c and device.c see of a network: one typed value, whose fields are their names."""
+"""What the C templates see of a network: one typed value, whose fields are their names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from odl.project.layout import to_memory
 from odl.project.network import Network
 from odl.project.programs import REFRESH, SKIP, Program
 
-#: Words of `struct net_state` (net.c.j2) besides the run-time scalars.
+#: Words of the training state (net.c.j2) besides the run-time scalars.
 STATE_COUNTERS = 5
 
 
@@ -61,7 +61,7 @@ class Interface:
 
 @dataclass(frozen=True)
 class InitialTensor:
-    """A tensor that starts as compiled: its bytes go from `source` in net_initial to `offset` in the arena."""
+    """A tensor that starts as compiled: its bytes go from `source` in the initial image to `offset` in the arena."""
 
     name: str
     offset: int
@@ -71,7 +71,7 @@ class InitialTensor:
 
 @dataclass(frozen=True)
 class ScalarText:
-    """A run-time scalar in C; net_init sets all to zero before it gives them their initial values."""
+    """A run-time scalar in C; the init function sets all to zero before it gives them their initial values."""
 
     name: str
     comment: str
@@ -81,12 +81,13 @@ class ScalarText:
 
 @dataclass(frozen=True)
 class NetContext:
-    """Everything that net.h, net.c, device.c and the entry points' C text say of a network.
+    """Everything that the header, the source, device.c and the entry points' C text say of a network.
 
     Sizes count floats, `…_bytes` bytes, numbers with `_text` are for comments. `io` gives each program's interface by the
     program's name, `served_by` the name of the program whose function runs it.
     """
 
+    prefix: str
     title: str
     precision: str
     optimizer: str
@@ -124,13 +125,19 @@ class NetContext:
     def target_text(self) -> str:
         """What a training step's target is, for a comment."""
         if self.cross_entropy:
-            return "class probabilities [NET_BATCH][classes]; a hard label is one 1 among zeros"
-        return "the wanted output, [NET_BATCH][NET_OUTPUT_SIZE / NET_BATCH]"
+            return f"class probabilities [{self.macros}_BATCH][classes]; a hard label is one 1 among zeros"
+        return f"the wanted output, [{self.macros}_BATCH][{self.macros}_OUTPUT_SIZE / {self.macros}_BATCH]"
+
+    @property
+    def macros(self) -> str:
+        """The prefix of macros."""
+        return self.prefix.upper()
 
     def names(self) -> dict[str, Any]:
         """The fields by name, for a template."""
         return {item.name: getattr(self, item.name) for item in fields(self)} | {
-            "target_text": self.target_text
+            "PREFIX": self.macros,
+            "target_text": self.target_text,
         }
 
 
@@ -149,6 +156,7 @@ def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialT
     local = schedule.local
     state_bytes = schedule.memory.persistent_bytes + 4 * (1 + len(scalars) + STATE_COUNTERS)
     return NetContext(
+        prefix=network.prefix,
         title=comment_text(network.name),
         precision=str(options.dtype),
         optimizer=options.optimizer.title,
@@ -175,7 +183,7 @@ def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialT
         output_shape=_shape_text(network.output_value),
         batch=network.batch,
         learning_rate_text=f"{options.optimizer.lr:g}",
-        scalars=[_scalar(scalar) for scalar in scalars],
+        scalars=[_scalar(scalar, network.prefix) for scalar in scalars],
         shapes=shapes.texts(),
         programs=programs,
         served_by=serving_functions(programs),
@@ -199,13 +207,13 @@ def initial_image(network: Network) -> tuple[bytes, list[InitialTensor]]:
 
 @dataclass(frozen=True)
 class EntryPointTexts:
-    """C text of a project's entry points: in net.h before and behind the arena, in net.c, and in device.c."""
+    """C text of a project's entry points: in the header before and behind the arena, in the source, and in device.c."""
 
     before_arena: Sequence[str]
     behind_arena: Sequence[str]
     functions: Sequence[str]
     enumerators: Sequence[str]
-    cases: Sequence[EntryPoint]
+    cases: Mapping[str, str]
 
 
 def entry_point_texts(network: Network, context: NetContext) -> EntryPointTexts:
@@ -225,7 +233,7 @@ def entry_point_texts(network: Network, context: NetContext) -> EntryPointTexts:
             for item in functions(options, programs)
         ],
         enumerators(found),
-        [item for item in NUMBERED.values() if item in found],
+        {item.name.upper(): render(item.device_call) for item in NUMBERED.values() if item in found},
     )
 
 
@@ -249,13 +257,13 @@ def _with_role(graph: Graph, role: Role) -> Value | None:
     return next((value for value in graph.values.values() if value.role is role), None)
 
 
-def _scalar(scalar: RunTimeScalar) -> ScalarText:
+def _scalar(scalar: RunTimeScalar, prefix: str) -> ScalarText:
     literals = {name: float_literal(number) for name, number in scalar.numbers.items()}
     return ScalarText(
         scalar.name,
         scalar.comment,
         float_literal(scalar.initial) if scalar.initial else "",
-        scalar.advance.format(**literals),
+        scalar.advance.format(state=f"{prefix}_state", **literals),
     )
 
 

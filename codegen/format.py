@@ -13,6 +13,8 @@ WIDTH = 110
 INDENT = 4
 
 _ASSIGNMENT = re.compile(r"[^()=]* [-+*|]?= ")
+#: A call or a prototype up to its arguments.
+_CALL = re.compile(r"[\w *]*\w\(")
 _OPERATORS = frozenset(["+", "-", "*", "/", "%", "&&", "||", "<", ">", "<=", ">=", "==", "!="])
 _CONTROL = ("if (", "for (", "while (", "} else if (", "else ")
 
@@ -102,7 +104,10 @@ def _wrap_comment(unit: str, indent: str) -> list[str]:
 
 
 def _wrap_code(line: str) -> list[str]:
-    """Break after an assignment if its right side then fits; else where parentheses nest least."""
+    """Break after an assignment if its right side then fits, or before arguments if that saves lines.
+
+    Else break where parentheses nest least.
+    """
     code, _ = _split_comment(line)
     if len(code) <= WIDTH:
         return [line]
@@ -113,15 +118,26 @@ def _wrap_code(line: str) -> list[str]:
         if len(indent + line[assignment.end() :]) <= WIDTH:
             return [line[: assignment.end()].rstrip(), indent + line[assignment.end() :]]
         opened.append(assignment.end())
+    aligned = _fill(line, opened)
+    call = _CALL.match(line)
+    if call is None or assignment is not None:
+        return aligned
+    late = [call[0], *_fill(indent + line[call.end() :], [len(indent)])]
+    prototype = " " in call[0].strip()  # whose type and name a reader sees together
+    shorter = len(late) + 2 * prototype < len(aligned)
+    return late if shorter or max(map(len, aligned)) > WIDTH else aligned
+
+
+def _fill(line: str, opened: list[int]) -> list[str]:
+    """Lines of at most 110 columns, as far as there are places to break at."""
     wrapped: list[str] = []
-    rest = line
-    while len(rest) > WIDTH:
-        cut, opened = _break(rest, opened)
+    while len(line) > WIDTH:
+        cut, opened = _break(line, opened)
         if cut == 0:
             break
-        wrapped.append(rest[:cut].rstrip())
-        rest = " " * opened[-1] + rest[cut:].lstrip()
-    return [*wrapped, rest]
+        wrapped.append(line[:cut].rstrip())
+        line = " " * opened[-1] + line[cut:].lstrip()
+    return [*wrapped, line]
 
 
 def _break(line: str, opened: list[int]) -> tuple[int, list[int]]:

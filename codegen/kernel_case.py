@@ -37,7 +37,7 @@ def render_case(calls: Sequence[KernelCall], operands: Mapping[str, Placed], tot
     `operands` says where each operand lies that the calls are given; `total_bytes` is what they take together. A scalar
     that a running network would know, such as the learning rate, is 1.
     """
-    kernels = KernelSet(calls)
+    kernels = KernelSet(calls, "case")
     rendered = kernels.render()
     call = calls[0]
     templates = environment("odl.codegen", "templates")
@@ -55,7 +55,9 @@ def render_case(calls: Sequence[KernelCall], operands: Mapping[str, Placed], tot
     return CaseSources(
         functions,
         {kernel.name: kernel.text for kernel in rendered},
-        templates.get_template("kernels.h.j2").render(shapes=kernels.shapes, kernels=rendered),
+        templates.get_template("kernels.h.j2").render(
+            prefix="case", PREFIX="CASE", shapes=kernels.shapes, kernels=rendered
+        ),
         program,
     )
 

@@ -36,9 +36,10 @@ def environment(package: str, folder: str) -> jinja2.Environment:
 
 
 class KernelSet:
-    """The kernels of one network, named so that variants of one template can be told apart."""
+    """The kernels of one network: C functions named by the network's prefix, the template and all that specialises it."""
 
-    def __init__(self, calls: Iterable[KernelCall]) -> None:
+    def __init__(self, calls: Iterable[KernelCall], prefix: str) -> None:
+        self.prefix = prefix
         self._kernels: dict[str, Kernel] = {}
         self._contexts: dict[str, dict[str, Specialisation]] = {}
         for call in calls:
@@ -52,35 +53,42 @@ class KernelSet:
 
     def name(self, call: KernelCall) -> str:
         """The C function that serves a call."""
-        return self._name(call.kernel.template, call.context)
-
-    def _name(self, template: str, context: Specialisation) -> str:
-        others = self._contexts[template].values()
-        differing = [key for key in sorted(context) if len({str(other[key]) for other in others}) > 1]
-        parts = [f"odl_{template}"]
-        for key in differing:
-            value = context[key]
-            if isinstance(value, bool):
-                parts.append(key if value else f"no_{key}")
-            else:
-                parts.append(f"{key.lower()}_{value}")
-        return "_".join(parts)
+        return function_name(self.prefix, call.kernel.template, call.context)
 
     def render(self) -> list[RenderedKernel]:
         """Every kernel, in name order."""
         rendered = [
-            render_kernel(self._kernels[template], self._name(template, context), context)
+            render_kernel(
+                self._kernels[template],
+                function_name(self.prefix, template, context),
+                context,
+                f"{self.prefix}_kernels.h",
+            )
             for template, contexts in self._contexts.items()
             for context in contexts.values()
         ]
         return sorted(rendered, key=lambda kernel: kernel.name)
 
 
-def render_kernel(kernel: Kernel, name: str, context: Specialisation) -> RenderedKernel:
-    """The C of a kernel's specialisation, as a function of that name."""
+def function_name(prefix: str, template: str, context: Specialisation) -> str:
+    """The C name of a specialisation: everything that specialises it by name and value, a switch by its name alone.
+
+    What is none, zero or off is left out, so that specialisations of one template that differ have different names.
+    """
+    parts = [prefix, template]
+    for key, value in sorted(context.items()):
+        if value and value != "none":
+            parts.append(key if value is True else f"{key.lower()}_{value}")
+    return "_".join(parts)
+
+
+def render_kernel(
+    kernel: Kernel, name: str, context: Specialisation, header: str = "kernels.h"
+) -> RenderedKernel:
+    """The C of a kernel's specialisation, as a function of that name that `header` declares."""
     prototype = kernel.prototype(name, context)
     template = environment("odl.kernels", ".").get_template(f"{kernel.template}.c.j2")
-    text = template.render({"name": name, "prototype": prototype, **_plain(context)})
+    text = template.render({"name": name, "prototype": prototype, "header": header, **_plain(context)})
     return RenderedKernel(name, prototype, text.lstrip("\n"))
 
 

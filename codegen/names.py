@@ -14,23 +14,24 @@ _KEYWORDS = """
 """
 _RESERVED = frozenset(f"{_KEYWORDS} core cores state main bool true false NULL INFINITY NAN".split())
 #: What generated code names itself, so that a user's name of this form gets an underscore.
-_OWN = re.compile(r"(odl|net|run|scratch|NET|ODL)_\w*|\w+_shape_\d+")
+_OWN = re.compile(r"(odl|run)_\w*|\w+_shape_\d+", re.IGNORECASE)
 
 
-def identifier(name: str) -> str:
-    """A C identifier for a tensor's or node's name."""
+def identifier(name: str, prefix: str) -> str:
+    """A C identifier for a tensor's or node's name in a network with that prefix."""
     text = re.sub(r"[^0-9A-Za-z_]", "_", name)
     if not text or text[0].isdigit():
         text = f"n{text}"
-    return f"{text}_" if text in _RESERVED or _OWN.fullmatch(text) else text
+    own = _OWN.fullmatch(text) or text.lower().startswith(f"{prefix.lower()}_")
+    return f"{text}_" if text in _RESERVED or own else text
 
 
-def unique_identifiers(names: list[str]) -> dict[str, str]:
+def unique_identifiers(names: list[str], prefix: str) -> dict[str, str]:
     """An identifier for every name, all different: clashes get a number."""
     taken: set[str] = set()
     result: dict[str, str] = {}
     for name in names:
-        base = candidate = identifier(name)
+        base = candidate = identifier(name, prefix)
         number = 2
         while candidate in taken:
             candidate = f"{base}_{number}"

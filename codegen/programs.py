@@ -31,7 +31,7 @@ class Pointer:
     name: str
     type: str
     offset: int
-    memory: str = "NET_AT"
+    memory: str = "AT"
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def program_text(
     """A program whose kernels work in the arena."""
     called = [item for item in planned.nodes if item.call is not None]
     used = _used_values(called)
-    names = unique_identifiers(used)
+    names = unique_identifiers(used, kernels.prefix)
     tensors = [
         Pointer(names[value], C_TYPES[planned.graph.value(value).dtype], planned.offsets[value])
         for value in used
@@ -189,20 +189,24 @@ def _node(
 ) -> CallText:
     call = item.call
     assert call is not None
-    return CallText(number, kernels.name(call), describe(item, program), call_arguments(call, shapes, names))
+    return CallText(
+        number, kernels.name(call), describe(item, program), call_arguments(call, kernels, shapes, names)
+    )
 
 
-def call_arguments(call: KernelCall, shapes: ShapeSet, names: Mapping[str, str]) -> list[str]:
+def call_arguments(
+    call: KernelCall, kernels: KernelSet, shapes: ShapeSet, names: Mapping[str, str]
+) -> list[str]:
     """What a call passes, in C; `names` has the pointer to each value."""
-    arguments = [_argument(argument, names) for argument in call.in_order]
+    arguments = [_argument(argument, names, kernels.prefix) for argument in call.in_order]
     return [f"&{shapes.name(call)}", *arguments, "core", "cores"]
 
 
-def _argument(argument: Argument, names: Mapping[str, str]) -> str:
+def _argument(argument: Argument, names: Mapping[str, str], prefix: str) -> str:
     if isinstance(argument, Number):
         return float_literal(argument.value)
     if isinstance(argument, Runtime):
-        return f"net_state.{argument.name}"
+        return f"{prefix}_state.{argument.name}"
     return "NULL" if argument.name is None else names[argument.name]
 
 

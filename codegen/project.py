@@ -38,7 +38,7 @@ class MakefileContext:
 def render_project(network: Network) -> dict[str, str]:
     """Every file of the project by its path, as text. The same network gives the same bytes anywhere."""
     options = network.options
-    kernels = KernelSet(kernel_calls(list(network.schedule.programs.values())))
+    kernels = KernelSet(kernel_calls(list(network.schedule.programs.values())), network.prefix)
     rendered = kernels.render()
     image, initial = initial_image(network)
     context = net_context(network, kernels, initial)
@@ -46,13 +46,13 @@ def render_project(network: Network) -> dict[str, str]:
     templates = environment("odl.codegen", "templates")
 
     def text(template: str, **values: object) -> str:
-        return templates.get_template(template).render(values or names)
+        return templates.get_template(template).render({**names, **values})
 
     files = {
-        "net.h": format_c(text("net.h.j2")),
-        "net.c": format_c(text("net.c.j2")),
-        "weights.c": text("weights.c.j2", lines=_words(image)),
-        "kernels.h": format_c(
+        f"{network.prefix}.h": format_c(text("net.h.j2")),
+        f"{network.prefix}.c": format_c(text("net.c.j2")),
+        f"{network.prefix}_weights.c": text("weights.c.j2", lines=_words(image)),
+        f"{network.prefix}_kernels.h": format_c(
             text(
                 "kernels.h.j2", shapes=sorted(kernels.shapes, key=lambda shape: shape.name), kernels=rendered
             )

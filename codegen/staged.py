@@ -44,8 +44,8 @@ def _task_texts(program: PlannedProgram, kernels: KernelSet, shapes: ShapeSet) -
     texts = []
     for number, staged in enumerate(_tasks(program)):
         task = staged.task
-        tensors, names = _operands(program, staged)
-        arguments = call_arguments(task.call, shapes, names)
+        tensors, names = _operands(program, staged, kernels.prefix)
+        arguments = call_arguments(task.call, kernels, shapes, names)
         texts.append(
             TaskText(
                 CallText(numbers[task.node], kernels.name(task.call), _comment(program, staged), arguments),
@@ -82,16 +82,18 @@ def _tasks(program: PlannedProgram) -> Sequence[StagedTask]:
     return program.staging.tasks
 
 
-def _operands(program: PlannedProgram, staged: StagedTask) -> tuple[list[Pointer], dict[str, str]]:
+def _operands(
+    program: PlannedProgram, staged: StagedTask, prefix: str
+) -> tuple[list[Pointer], dict[str, str]]:
     """Pointers to declare, and what each value's is called."""
     task = staged.task
     given = task.call.tensors
-    names = unique_identifiers(list(dict.fromkeys(given.values())))
+    names = unique_identifiers(list(dict.fromkeys(given.values())), prefix)
     pointers = []
     for operand, value in given.items():
         block = task.operands[operand]
         offset = staged.addresses[block] if task.staged else _arena_offset(program, block)
-        memory = "NET_L1" if task.staged else "NET_AT"
+        memory = "L1" if task.staged else "AT"
         pointers.append(Pointer(names[value], C_TYPES[program.graph.value(value).dtype], offset, memory))
     return list(dict.fromkeys(pointers)), names
 

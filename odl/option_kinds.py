@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from odl.errors import InputError
 from odl.precision import Precision
+from odl.prefix import checked_prefix
 
 T = TypeVar("T")
 
@@ -98,4 +99,5 @@ WHOLE = Kind(_whole, int)
 SIZE = Kind(_size)
 FLAG = Kind(_only(bool, "True or False"), bool)
 TEXT = Kind(_only(str, "a text"))
+PREFIX = Kind(checked_prefix)
 PRECISION = Kind(lambda value: Precision(one_of(*Precision).read(value)), write=str)

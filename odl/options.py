@@ -14,7 +14,7 @@ from typing import Any
 from odl.errors import InputError, option
 from odl.optimizers import CLASSES, Optimizer, from_manifest
 from odl.optimizers.sgd import SGD
-from odl.option_kinds import FLAG, PRECISION, SIZE, TEXT, WHOLE, Kind, number, one_of, some_of
+from odl.option_kinds import FLAG, PRECISION, PREFIX, SIZE, TEXT, WHOLE, Kind, number, one_of, some_of
 from odl.precision import Precision
 from odl.targets import HOST, TARGETS, Target
 
@@ -134,6 +134,12 @@ class Options:
         (),
         some_of("importance"),
         "What else the project learns: importance (sums of squared gradients).",
+        later=True,
+    )
+    prefix: str | None = option_field(
+        None,
+        PREFIX,
+        "What the C names and files begin with, such as kws; if not given, from the model's name.",
         later=True,
     )
 

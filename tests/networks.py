@@ -36,7 +36,7 @@ def factory() -> tuple[nn.Module, torch.Tensor]:
 @cache
 def tiny_build(batch: int = 1, **options: Any) -> odl.Build:
     """The tiny network compiled with these options."""
-    return odl.compile(tiny(), torch.zeros(batch, *INPUT), name="tiny", **options)
+    return odl.compile(tiny(), torch.zeros(batch, *INPUT), name="tiny", **{"prefix": "net", **options})
 
 
 def samples(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

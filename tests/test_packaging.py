@@ -186,7 +186,7 @@ def test_wheel_compiles_resnet8(installed: Environment) -> None:
     installed.run(installed.folder / "bin" / "odl", "compile", "resnet8", "--target", "host", "-o", project)
     manifest = json.loads((project / "manifest.json").read_text(encoding="utf-8"))
     assert all(memory["peak_bytes"] > 0 for memory in manifest["memory"].values())
-    assert (project / "net.h").is_file()
+    assert (project / "resnet8.h").is_file()
     run("make", "-C", project, cwd=project)
 
 

@@ -51,7 +51,7 @@ class Adam(Optimizer):
         return tuple(
             RunTimeScalar(
                 name,
-                advance=f"net_state.{name} += (1.0f - net_state.{name}) * {{rate}};",
+                advance=f"{{state}}.{name} += (1.0f - {{state}}.{name}) * {{rate}};",
                 numbers={"rate": 1 - beta},
             )
             for name, beta in zip(("bias_correction1", "bias_correction2"), self.betas, strict=True)

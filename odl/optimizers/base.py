@@ -56,7 +56,7 @@ class State:
 
 @dataclass(frozen=True)
 class RunTimeScalar:
-    """A float of `struct net_state`; an update kernel is passed it as `Runtime(name)`.
+    """A float of the training state; an update kernel is passed it as `Runtime(name)`.
 
     `advance` is the C statement that runs before each update, with `numbers` as fp32 literals where it names them in
     braces; "" where nothing changes.
@@ -113,7 +113,7 @@ class Optimizer:
             RunTimeScalar("loss_scale", loss_scale),
             RunTimeScalar(
                 "gradient_factor",
-                advance="net_state.gradient_factor = 1.0f / (net_state.loss_scale * (float)steps);",
+                advance="{state}.gradient_factor = 1.0f / ({state}.loss_scale * (float)steps);",
                 comment="what a gradient is multiplied with at the update",
             ),
             *self.own_scalars,

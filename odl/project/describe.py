@@ -23,6 +23,7 @@ def describe(
     arena = schedule.memory.memory
     return Manifest(
         network.name,
+        network.prefix,
         network.spec,
         network.options,
         network.macs(INFER),

@@ -11,10 +11,13 @@ from pathlib import Path
 from odl.errors import InputError
 from odl.project.manifest import is_manifest
 
-#: What building adds to a project's directory; it may be replaced with the project.
-BUILD_PRODUCTS = frozenset(
-    ["example", "libnet.a", "net_exact.so", "net_fast.so", ".net_exact.key", ".net_fast.key", "net.elf"]
-)
+#: What building adds to a project's directory, by its prefix; it may be replaced with the project.
+_PRODUCTS = ("{}_exact.so", "{}_fast.so", ".{}_exact.key", ".{}_fast.key", "{}.elf", "lib{}.a")
+
+
+def build_products(prefix: str) -> frozenset[str]:
+    """Files that building adds to the directory of a project with that prefix."""
+    return frozenset({"example", *(name.format(prefix) for name in _PRODUCTS)})
 
 
 def check_output(directory: Path) -> None:
@@ -35,8 +38,9 @@ def check_output(directory: Path) -> None:
         earlier = None
     if not is_manifest(earlier):
         raise InputError(f"{directory} exists and is not an odl project; {elsewhere}")
+    products = build_products(earlier.get("prefix", "net"))  # format 1 has none
     found = {str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir()}
-    built = {name for name in found if name in BUILD_PRODUCTS or _is_object(name)}
+    built = {name for name in found if name in products or _is_object(name)}
     foreign = sorted(found - {*earlier["files"], "manifest.json"} - built)
     if foreign:
         raise InputError(

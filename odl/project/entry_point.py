@@ -1,4 +1,4 @@
-"""What an entry point of a project is: a C function of net.h, and all that net.c, device.c and Python say of it.
+"""What an entry point of a project is: a C function of its header, and all that C and Python say of it.
 
 C text is Jinja text over the fields of `odl.codegen.context.NetContext`.
 """
@@ -13,7 +13,7 @@ from odl.graph.ir import Graph, Role
 from odl.options import Options
 from odl.project.programs import Program
 
-#: Where net.h declares the arena: entry points that concern it stand behind.
+#: Where the header declares the arena: entry points that concern it stand behind.
 ARENA = 200
 #: Where an entry point stands that names no place.
 LAST = 1000
@@ -55,7 +55,7 @@ class CType(StrEnum):
 class Parameter:
     """A parameter. `role`: the value that a caller hands in by it; `optional`: NULL stands for ones.
 
-    `inside`: its name in net.c, where that is another than in net.h.
+    `inside`: its name in the definition, where that is another than in the header.
     """
 
     name: str
@@ -65,14 +65,9 @@ class Parameter:
     inside: str | None = None
 
     @property
-    def symbol(self) -> str:
-        """The variable of device.c that holds its floats."""
-        return f"net_{self.name}"
-
-    @property
     def on_device(self) -> str:
-        """What device.c passes."""
-        return "weight" if self.optional else self.symbol
+        """What device.c passes: the variable that holds the floats."""
+        return "weight" if self.optional else f"{{{{ prefix }}}}_{self.name}"
 
 
 X = Parameter("x", CType.FLOATS_IN, Role.INPUT)
@@ -83,7 +78,7 @@ OUTPUT = Parameter("output", CType.FLOATS_OUT)
 
 @dataclass(frozen=True)
 class StaticFunction:
-    """A function of net.c that entry points share; `text` is all of it. It stands at `source` among the functions."""
+    """A static function that entry points share; `text` is all of it. It stands at `source` among the functions."""
 
     text: str
     exists: Condition
@@ -101,13 +96,13 @@ class TrainingPasses:
 
 @dataclass(frozen=True)
 class EntryPoint:
-    """A C function that a project offers, `net_<name>`.
+    """A C function that a project offers, `<prefix>_<name>`.
 
-    `comment` is net.h's; `body` the function's statements; `preamble` what stands before the function in net.c.
+    `comment` is the header's; `body` the function's statements; `preamble` what stands before the function.
     `runs`: the programs that a call runs when nothing overflows. `number`: its number in device.c, which never changes;
     None where it computes nothing, so that the host does it for a device. `needs`: the option, and its value, that a
     project without it was compiled without. `graphs` makes graphs of programs that no other stage knows.
-    `header` and `source`: its places in net.h and net.c, by number.
+    `header` and `source`: its places in the header and the source, by number.
     """
 
     name: str
@@ -127,7 +122,7 @@ class EntryPoint:
     @property
     def function(self) -> str:
         """The C function's name."""
-        return f"net_{self.name}"
+        return f"{{{{ prefix }}}}_{self.name}"
 
     @property
     def prototype(self) -> str:
@@ -140,7 +135,7 @@ class EntryPoint:
 
     @property
     def definition(self) -> str:
-        """The function as net.c has it, a single statement in the same line."""
+        """The function as the source has it, a single statement in the same line."""
         preamble = f"{self.preamble}\n\n" if self.preamble else ""
         head = f"{preamble}{self._declared([item.inside or item.name for item in self.parameters])}"
         if "\n" not in self.body:
@@ -149,7 +144,7 @@ class EntryPoint:
 
     @property
     def declaration(self) -> str:
-        """The function as net.h has it, under its comment."""
+        """The function as the header has it, under its comment."""
         lines = self.comment.splitlines()
         comment = f"/* {self.comment} */"
         if len(lines) > 1:
@@ -159,5 +154,5 @@ class EntryPoint:
     @property
     def device_call(self) -> str:
         """The statement by which device.c makes the call."""
-        result = "net_request.loss = " if self.returns is CType.FLOAT else ""
+        result = "{{ prefix }}_request.loss = " if self.returns is CType.FLOAT else ""
         return f"{result}{self.function}({', '.join(parameter.on_device for parameter in self.parameters)});"

@@ -18,10 +18,21 @@ from odl.graph.ir import DType, Layout, Role, Value
 from odl.options import Options
 from odl.plan.buffers import UNUSED, MemoryPlan
 
-_KEYS = ("spec", "options", "memory", "input", "output", "tensors", "counters", "programs", "state_bytes")
+_KEYS = (
+    "prefix",
+    "spec",
+    "options",
+    "memory",
+    "input",
+    "output",
+    "tensors",
+    "counters",
+    "programs",
+    "state_bytes",
+)
 #: Version of the manifest's format.
-FORMAT = 1
-#: Keys that "by_purpose" always has, in order. Format 1 promises "scratch" and "replay", which no buffer has.
+FORMAT = 2
+#: Keys that "by_purpose" always has, in order. Readers rely on "scratch" and "replay", which no buffer has.
 _PURPOSES = (
     *("weights", "activations", "gradients", "optimizer", "statistics", "scratch", "inputs", "replay"),
     UNUSED,
@@ -141,6 +152,7 @@ class Manifest:
     """
 
     model: str
+    prefix: str
     spec: str | None
     options: Options
     forward_macs: int
@@ -170,6 +182,7 @@ class Manifest:
         return {
             "odl": FORMAT,
             "model": self.model,
+            "prefix": self.prefix,
             "spec": self.spec,
             "options": self.options.as_json(),
             "macs": {"forward": self.forward_macs, "step": self.step_macs},
@@ -266,6 +279,7 @@ def _manifest(document: Mapping[str, Any]) -> Manifest:
     options = Options.of(document["options"])
     return Manifest(
         document["model"],
+        document["prefix"],
         document["spec"],
         options,
         int(document["macs"]["forward"]),

@@ -9,6 +9,7 @@ from odl.graph.ir import Value
 from odl.graph.operator import Array
 from odl.options import Options
 from odl.plan.program import Schedule
+from odl.prefix import prefix_of
 from odl.project.programs import Program
 
 
@@ -24,6 +25,11 @@ class Network:
     output_value: Value
     deferred: bool
     spec: str | None = None
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its C functions and files begin with."""
+        return self.options.prefix or prefix_of(self.name)
 
     @property
     def batch(self) -> int:

@@ -1,4 +1,4 @@
-"""A host library's functions and variables, as net.h declares them."""
+"""A host library's functions and variables, as the project's header declares them."""
 
 from __future__ import annotations
 
@@ -15,25 +15,42 @@ from odl.errors import InputError
 from odl.project.entry_point import EntryPoint
 
 _VARIABLES = """
-extern uint8_t net_arena[];
-extern void (*net_observer)(uint32_t program, uint32_t node);
+extern uint8_t {{ prefix }}_arena[];
+extern void (*{{ prefix }}_observer)(uint32_t program, uint32_t node);
 """
 
 
-def open_library(library: Path, entry_points: Iterable[EntryPoint], has_l1: bool) -> tuple[Any, Any]:
+class Library:
+    """A library's functions and variables, by their names without the prefix."""
+
+    def __init__(self, functions: Any, prefix: str) -> None:
+        self._functions, self._prefix = functions, prefix
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._functions, f"{self._prefix}_{name}")
+
+    def observe(self, function: Any) -> None:
+        """Have a C function called after every kernel, or none where it is NULL."""
+        setattr(self._functions, f"{self._prefix}_observer", function)
+
+
+def open_library(
+    library: Path, prefix: str, entry_points: Iterable[EntryPoint], has_l1: bool
+) -> tuple[Any, Library]:
     """cffi's interface and a private copy of the library, so that two nets never share an arena.
 
     InputError where the file is no library of this machine.
     """
     ffi = cffi.FFI()
-    ffi.cdef("".join(f"{entry_point.prototype};\n" for entry_point in entry_points) + _VARIABLES)
+    text = "".join(f"{entry_point.prototype};\n" for entry_point in entry_points) + _VARIABLES
     if has_l1:
-        ffi.cdef("extern uint8_t net_l1[];")
+        text += "extern uint8_t {{ prefix }}_l1[];"
+    ffi.cdef(text.replace("{{ prefix }}", prefix))
     handle, name = tempfile.mkstemp(suffix=".so", prefix="odl-")
     os.close(handle)
     try:
         shutil.copyfile(library, name)
-        return ffi, ffi.dlopen(name)
+        return ffi, Library(ffi.dlopen(name), prefix)
     except OSError as error:
         reason = str(error).partition("  Additionally")[0].replace(name, library.name).rstrip(".")
         raise InputError(f"{library}: {reason}; delete it, and it is built again") from error

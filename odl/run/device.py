@@ -34,8 +34,8 @@ _REQUEST = struct.Struct("<IIf")
 #: Marks that device.c makes before and after the call, and the node number of a program's input.
 BEGIN, END, INPUT_NODE = 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFF
 
-#: The functions that a device computes, by their names in C.
-_COMPUTING = {item.function: item for item in NUMBERED.values()}
+#: The functions that a device computes, by their names without the prefix.
+_COMPUTING = {item.name: item for item in NUMBERED.values()}
 
 Observer = Callable[[int, int], None]
 #: By program, node and number: a result's entry in the manifest, and where and when to see it.
@@ -119,20 +119,20 @@ class DeviceNet(Net):
     # --- between the host library and the device -----------------------------------------------------------
 
     def _run_on_device(self, entry_point: EntryPoint, *arguments: Any) -> float | None:
-        """Run a function of net.h with C arguments; its loss where it has one."""
+        """Run an entry point with C arguments; its loss where it has one."""
         loads: dict[str, bytes] = {}
         outputs: dict[str, Any] = {}
         weighted = False
         for parameter, argument in zip(entry_point.parameters, arguments, strict=True):
             if parameter is OUTPUT:
-                outputs[parameter.symbol] = argument
+                outputs[self._symbol(parameter.name)] = argument
             elif argument != self._ffi.NULL:
-                loads[parameter.symbol] = bytes(self._ffi.buffer(argument))
+                loads[self._symbol(parameter.name)] = bytes(self._ffi.buffer(argument))
                 weighted = weighted or parameter is SAMPLE_WEIGHT
         dumps = self._simulate(entry_point, loads, weighted, outputs)
         for symbol, floats in outputs.items():
             self._ffi.buffer(floats)[:] = dumps[symbol]
-        loss: float = _REQUEST.unpack(dumps["net_request"])[2]
+        loss: float = _REQUEST.unpack(dumps[self._symbol("request")])[2]
         return loss if entry_point.returns is CType.FLOAT else None
 
     def _simulate(
@@ -149,12 +149,12 @@ class DeviceNet(Net):
         self.last = result = self.session.run(
             program,
             {
-                "net_request": _REQUEST.pack(entry_point.number, int(weighted), 0.0),
-                "net_state": state,
-                "net_arena": arena,
+                self._symbol("request"): _REQUEST.pack(entry_point.number, int(weighted), 0.0),
+                self._symbol("state"): state,
+                self._symbol("arena"): arena,
                 **loads,
             },
-            ["net_request", "net_state", "net_arena", *outputs],
+            [self._symbol("request"), self._symbol("state"), self._symbol("arena"), *outputs],
             [watch for _, watch in results.values()],
         )
         if not observed:  # publishing results touches more
@@ -166,13 +166,21 @@ class DeviceNet(Net):
         self.count += moments[END] - moments[BEGIN]
         if self._observer is not None:
             self._replay(result, results)
-        self.load(blob[:4] + result.dumps["net_state"] + result.dumps["net_arena"][:persistent])
+        self.load(
+            blob[:4] + result.dumps[self._symbol("state")] + result.dumps[self._symbol("arena")][:persistent]
+        )
         return dict(result.dumps)
+
+    def _symbol(self, name: str) -> str:
+        """A variable of the program by its name without the prefix."""
+        return f"{self.project.prefix}_{name}"
 
     def _symbols(self) -> dict[str, str]:
         """The variable that holds the network's part of each memory."""
-        symbols = {self.target.arena.name: "net_arena"}
-        return symbols if self.target.local is None else {self.target.local.name: "net_l1"} | symbols
+        symbols = {self.target.arena.name: self._symbol("arena")}
+        return (
+            symbols if self.target.local is None else {self.target.local.name: self._symbol("l1")} | symbols
+        )
 
     def _own_words(self, elf: Elf, result: RunResult, name: str) -> Words:
         """Words of the network's own part of a memory that the run touched."""

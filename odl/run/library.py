@@ -56,7 +56,8 @@ def build_library(directory: Path, build: ProjectBuild) -> Path:
     Raises InputError when the directory is no project, has lost a file or cannot be written, MissingToolError
     without make or gcc, OdlError when compiling fails.
     """
-    for path in read_manifest(directory).files:
+    manifest = read_manifest(directory)
+    for path in manifest.files:
         if not (directory / path).is_file():
             raise InputError(f"{directory} has lost '{path}'; compile it again with odl compile -o")
     for finding in HOST.findings():
@@ -66,8 +67,8 @@ def build_library(directory: Path, build: ProjectBuild) -> Path:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         compiler = ["gcc", *plan.flags, "-fPIC"]
         objects = list(pool.map(lambda source: _object(directory, source, compiler, tool), plan.sources))
-    library = directory / f"net_{build}.so"
-    stamp = directory / f".net_{build}.key"
+    library = directory / f"{manifest.prefix}_{build}.so"
+    stamp = directory / f".{manifest.prefix}_{build}.key"
     key = _digest(*(path.name.encode() for path in objects))
     if not (library.is_file() and stamp.is_file() and stamp.read_text() == key):
         _replace(
@@ -84,9 +85,10 @@ def build_program(directory: Path, *, publish: bool) -> Path:
     """
     toolchain = find_toolchain()
     plan = build_plan(directory, ProjectBuild.DEVICE)
+    prefix = read_manifest(directory).prefix.upper()
     tool = _run([toolchain.clang, "--version"], directory).splitlines()[0]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        compiler = [toolchain.clang, *plan.flags, "-DNET_PUBLISH" if publish else "-DNET_MARKS"]
+        compiler = [toolchain.clang, *plan.flags, f"-D{prefix}_PUBLISH" if publish else f"-D{prefix}_MARKS"]
         objects = list(pool.map(lambda source: _object(directory, source, compiler, tool), plan.sources))
     script = (directory / "runtime" / "link.ld").read_bytes()
     key = _digest(script, *(path.name.encode() for path in objects), " ".join(plan.link).encode())
@@ -111,7 +113,7 @@ def build_plan(directory: Path, build: ProjectBuild) -> BuildPlan:
 def _object(directory: Path, source: str, compiler: list[str], tool: str) -> Path:
     """The object file of one source, from the cache if the same was compiled before."""
     text = (directory / source).read_bytes()
-    headers = [_relevant(path, source, text) for path in sorted(directory.rglob("*.h"))]
+    headers = [_relevant(directory, path, source, text) for path in sorted(directory.rglob("*.h"))]
     key = _digest(text, *headers, " ".join(compiler).encode(), tool.encode())
     cached = cache_folder() / "objects" / f"{key}.o"
     if not cached.is_file():
@@ -119,15 +121,18 @@ def _object(directory: Path, source: str, compiler: list[str], tool: str) -> Pat
     return cached
 
 
-def _relevant(header: Path, source: str, text: bytes) -> bytes:
+def _relevant(directory: Path, header: Path, source: str, text: bytes) -> bytes:
     """What a header says to a source: to a kernel not the network's interface and not the other kernels."""
     content = header.read_bytes()
     if not source.startswith("kernels/"):
         return content
-    if header.name == "net.h":
-        return b""
-    if header.name != "kernels.h":
-        return content
+    if header.name.endswith("_kernels.h"):
+        return _own_part(content, source, text)
+    return b"" if header.parent == directory else content
+
+
+def _own_part(content: bytes, source: str, text: bytes) -> bytes:
+    """What a header of all kernels says to one: its shape, its prototype."""
     structs = re.sub(
         rb"struct (\w+) \{[^}]*\};", lambda found: found[0] if found[1] in text else b"", content
     )

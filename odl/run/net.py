@@ -66,13 +66,15 @@ class Net:
     def _load(self, library: Path) -> None:
         """Open the library and lay hold of its memories."""
         memory, arena = self.project.memory, self.project.arena
-        self._ffi, self._lib = open_library(library, self._entry_points.values(), "l1" in memory)
-        self._host = self._lib
-        self._arena = self._ffi.buffer(self._lib.net_arena, memory[arena].peak_bytes)
+        self._ffi, self._host = open_library(
+            library, self.project.prefix, self._entry_points.values(), "l1" in memory
+        )
+        self._lib: Any = self._host
+        self._arena = self._ffi.buffer(self._lib.arena, memory[arena].peak_bytes)
         self._memories = {arena: self._arena}
         if "l1" in memory:
-            self._memories["l1"] = self._ffi.buffer(self._lib.net_l1, memory["l1"].peak_bytes)
-        self._lib.net_init()
+            self._memories["l1"] = self._ffi.buffer(self._lib.l1, memory["l1"].peak_bytes)
+        self._lib.init()
 
     @property
     def persistent_bytes(self) -> int:
@@ -125,7 +127,7 @@ class Net:
         return np.concatenate(parts)
 
     def call(self, name: str, x: Any = None, y: Any = None, weight: Any = None) -> float | Array | None:
-        """Call an entry point of net.h by its name without net_, with one batch of what its C function takes.
+        """Call an entry point by its name without the prefix, with one batch of what its C function takes.
 
         Returns the loss or the output where the function gives one. InputError where the project has no such entry point
         and for wrong shapes, labels or NaN.
@@ -167,7 +169,7 @@ class Net:
                 arguments.append(self._floats(given[parameter.role]))
             else:
                 arguments.append(self._ffi.NULL)
-        result: float | None = getattr(self._lib, entry_point.function)(*arguments)
+        result: float | None = getattr(self._lib, entry_point.name)(*arguments)
         if output is None:
             return result
         return from_memory(replace(self.output, dtype=DType.F32), bytes(self._ffi.buffer(output)))
@@ -182,17 +184,17 @@ class Net:
         """The learning rate of the following updates."""
         if not 0 <= learning_rate < math.inf:
             raise InputError(f"learning rate {learning_rate}: must be a finite number, not below zero")
-        self._lib.net_set_learning_rate(learning_rate)
+        self._lib.set_learning_rate(learning_rate)
 
     @property
     def loss_scale(self) -> float:
         """What the loss's gradient is multiplied with now."""
-        return float(self._lib.net_loss_scale())
+        return float(self._lib.loss_scale())
 
     @property
     def skipped_steps(self) -> int:
         """Steps that overflowed and changed no weight."""
-        return int(self._lib.net_skipped_steps())
+        return int(self._lib.skipped_steps())
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Parameters and statistics, float32, with the names and shapes of the PyTorch module.
@@ -210,11 +212,11 @@ class Net:
         """
         self._state.write(self, state)
         if "refresh" in self._entry_points:
-            self._host.net_refresh()
+            self._host.refresh()
 
     def _counted_batches(self) -> int:
         """Batches that batch norms in training mode have counted since the network was loaded."""
-        return int(self._lib.net_steps()) if self.project.options.bn == "train" else 0
+        return int(self._lib.steps()) if self.project.options.bn == "train" else 0
 
     def tensor(self, name: str) -> Array:
         """A persistent tensor (parameter, statistic, optimizer state) as it lies in memory now."""
@@ -242,22 +244,22 @@ class Net:
     def save(self) -> bytes:
         """All training state."""
         buffer = self._ffi.new("uint8_t[]", self.project.state_bytes)
-        self._lib.net_save(buffer)
+        self._lib.save(buffer)
         return bytes(self._ffi.buffer(buffer))
 
     def load(self, state: bytes) -> None:
         """Take all training state back; InputError when it is not this network's."""
         if len(state) != self.project.state_bytes:
             raise InputError(f"the state has {len(state)} bytes, expected {self.project.state_bytes}")
-        if self._lib.net_load(self._ffi.from_buffer(state)) != 0:
+        if self._lib.load(self._ffi.from_buffer(state)) != 0:
             raise InputError("the state belongs to another network")
 
     @contextmanager
     def observed(self, callback: Callable[[int, int], None]) -> Iterator[None]:
         """Call back after every kernel with its program's and node's number, while the context lasts."""
         function = self._ffi.callback("void(uint32_t, uint32_t)", callback)
-        self._lib.net_observer = function
+        self._host.observe(function)
         try:
             yield
         finally:
-            self._lib.net_observer = self._ffi.NULL
+            self._host.observe(self._ffi.NULL)

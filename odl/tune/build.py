@@ -81,14 +81,14 @@ def _main(job: Job, chosen: Sequence[int], compiler: Compiler, folder: Path, tar
 
 def compiled_kernel(job: Job, name: str, compiler: Compiler, folder: Path) -> Path:
     """The object of one kernel, from the cache if the same was compiled before."""
-    headers = {"kernels.h": _own_part(job.header, name), "isa": job.headers}
+    headers = {"case_kernels.h": _own_part(job.header, name), "isa": job.headers}
     return _cached(compiler, job.kernels[name], ".c", headers, folder)
 
 
 def _own_part(header: str, kernel: str) -> str:
-    """What kernels.h says to a kernel: everything but the prototypes of others."""
+    """What case_kernels.h says to a kernel: everything but the prototypes of others."""
     lines = header.split(";\n")
-    return "".join(line for line in lines if "void odl_" not in line or f"void {kernel}(" in line)
+    return "".join(line for line in lines if "void case_" not in line or f"void {kernel}(" in line)
 
 
 def _cached(compiler: Compiler, text: str, suffix: str, headers: Mapping[str, str], folder: Path) -> Path:

@@ -36,7 +36,7 @@ def measure(job: Job) -> Measured:
     problems: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="odl-tune-") as name:
         folder = Path(name)
-        (folder / "kernels.h").write_text(job.header, encoding="utf-8")
+        (folder / "case_kernels.h").write_text(job.header, encoding="utf-8")
         (folder / "program.c").write_text(job.program, encoding="utf-8")
         compiler = device_compiler(job)
         for variant, function in zip(job.variants, job.functions, strict=True):

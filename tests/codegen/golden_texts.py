@@ -66,7 +66,9 @@ def build(name: str) -> odl.Build:
     if source.module is None:
         return tiny_build(**source.options)
     torch.manual_seed(0)
-    return odl.compile(source.module(), torch.zeros(1, *source.input_shape), name="small", **source.options)
+    return odl.compile(
+        source.module(), torch.zeros(1, *source.input_shape), name="small", prefix="net", **source.options
+    )
 
 
 @cache
@@ -90,7 +92,7 @@ def digests(files: Mapping[str, str]) -> str:
     """
     lines = []
     for path, text in sorted(files.items()):
-        if is_copied(path) or path == "weights.c":
+        if is_copied(path) or path == "net_weights.c":
             lines.append(f"{'':>5}  {'copied' if is_copied(path) else 'weights':<16}  {path}\n")
         else:
             digest = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -133,6 +135,14 @@ def functions(name: str, *wanted: str, file: str = "net.c") -> str:
     return "\n".join(found)
 
 
+def kernel(name: str, beginning: str) -> str:
+    """The C file of the one kernel whose name begins like that."""
+    (found,) = (
+        text for path, text in project(name).items() if re.match(rf"kernels/net_{beginning}([_.])", path)
+    )
+    return found
+
+
 def calls(name: str, *nodes: str, program: str = "one training step") -> str:
     """What a program does for these nodes."""
     text = section(name, program)
@@ -156,10 +166,9 @@ def manifest(name: str) -> dict[str, Any]:
 def _whole(name: str) -> Iterator[tuple[str, Callable[[], str]]]:
     """A whole project: short files as they are, net.c by sections, the manifest with short things on one line."""
     yield "project/files.txt", lambda: digests(project(name))
-    for path in ("Makefile", "example.c", "kernels.h", "net.h"):
+    for path in ("Makefile", "example.c", "net_kernels.h", "net.h"):
         yield f"project/{path}", lambda path=path: project(name)[path]
-    kernels = ("cast", "channel_sum", "cross_entropy", "sgd_c_f16_g_f16", "sgd_c_none_g_f32")
-    for path in (f"kernels/odl_{kernel}.c" for kernel in kernels):
+    for path in (path for path in project(name) if re.match(r"kernels/net_(cast|channel|cross|sgd)", path)):
         yield f"project/{path}", lambda path=path: project(name)[path]
     parts = ("state", "shapes", "given", "step", "apply", "infer", "refresh", "interface")
     for number, part in enumerate(parts):
@@ -190,7 +199,7 @@ TEXTS: Mapping[str, Callable[[], str]] = {
     "interface/port.h": lambda: project("linear export")["runtime/odl_runtime.h"],
     # Optimizers, and when they run
     "update/adam_state.c": lambda: functions("linear adam", "net_state", "prepare_update", "net_train_step"),
-    "update/adam_kernel.c": lambda: project("linear adam")["kernels/odl_adam.c"],
+    "update/adam_kernel.c": lambda: kernel("linear adam", "adam"),
     "update/after_each_layer.c": lambda: section("linear fp16", "one training step"),
     "update/accumulate_apply.c": lambda: section("linear accumulate", "updates after a step that counts"),
     "update/accumulate_skip.c": lambda: section("linear accumulate", "after a step that overflowed"),
@@ -200,7 +209,7 @@ TEXTS: Mapping[str, Callable[[], str]] = {
     # Batch norm that trains beside the one that infers
     "batch_norm/step.c": lambda: calls("mixed", "1", "1.input_gradient"),
     "batch_norm/infer.c": lambda: calls("mixed", "1", program="inference"),
-    "batch_norm/frozen_kernel.c": lambda: project("mixed")["kernels/odl_batch_norm_frozen.c"],
+    "batch_norm/frozen_kernel.c": lambda: kernel("mixed", "batch_norm_frozen"),
     # Two memories
     "cluster/transfers.c": lambda: section("tiles", "transfers between L2 and L1, all of them core 0's"),
     "cluster/input.c": lambda: section("linear cluster", "what the caller hands in"),
@@ -210,11 +219,11 @@ TEXTS: Mapping[str, Callable[[], str]] = {
     "cluster/manifest_node.json": lambda: compact(manifest("tiles")["programs"][0]["nodes"][4]) + "\n",
     "cluster/manifest_l1.json": lambda: compact(manifest("linear cluster")["memory"]["l1"]) + "\n",
     # One kernel in every precision
-    "kernel/relu_gradient_fp32.c": lambda: project("fp32")["kernels/odl_relu_gradient.c"],
-    "kernel/relu_gradient_fp16.c": lambda: project("mixed")["kernels/odl_relu_gradient.c"],
-    "kernel/channel_sum_fp32.c": lambda: project("fp32")["kernels/odl_channel_sum.c"],
-    "kernel/sgd_fp16.c": lambda: project("linear fp16")["kernels/odl_sgd.c"],
-    "kernel/change_layout.c": lambda: project("mixed")["kernels/odl_change_layout_to_channels_first.c"],
+    "kernel/relu_gradient_fp32.c": lambda: kernel("fp32", "relu_gradient"),
+    "kernel/relu_gradient_fp16.c": lambda: kernel("mixed", "relu_gradient"),
+    "kernel/channel_sum_fp32.c": lambda: kernel("fp32", "channel_sum"),
+    "kernel/sgd_fp16.c": lambda: kernel("linear fp16", "sgd"),
+    "kernel/change_layout.c": lambda: kernel("mixed", "change_layout_t_f16_to_channels_first"),
     # What make builds beyond the host's programs
     "makefile/port.mk": lambda: more_lines("linear export", "Makefile", than="linear fp16"),
     "makefile/device.mk": lambda: more_lines("linear cluster", "Makefile", than="linear export"),

@@ -43,7 +43,9 @@ def network() -> nn.Module:
 
 def exported(directory: Path, target: str) -> Path:
     tight = {"l1": 1536} if target == "cv32e40p" else {}
-    build = odl.compile(network(), torch.zeros(1, 3, 8, 8), target=target, runtime="none", **tight)  # type: ignore[arg-type]
+    build = odl.compile(
+        network(), torch.zeros(1, 3, 8, 8), target=target, runtime="none", prefix="net", **tight
+    )  # type: ignore[arg-type]
     return build.save(directory / "net")
 
 

@@ -73,7 +73,7 @@ def test_clang_format_has_nothing_to_do(tmp_path):
     files = []
     for name, build in projects():
         for path, text in render_project(build.compiled.network).items():
-            if path.endswith((".c", ".h")) and path != "weights.c":
+            if path.endswith((".c", ".h")) and not path.endswith("_weights.c"):
                 file = tmp_path / name / path
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(text)

@@ -111,9 +111,9 @@ def test_another_process_with_another_hash_seed_gives_the_same_bytes(tmp_path):
 
 
 def test_the_weights_are_the_modules():
-    """Every word of weights.c, put back together, is a parameter or statistic at its stated place."""
+    """Every word of net_weights.c, put back together, is a parameter or statistic at its stated place."""
     files = project("fp32")
-    words = [int(word, 16) for word in re.findall(r"0x([0-9a-f]{8})u", files["weights.c"])]
+    words = [int(word, 16) for word in re.findall(r"0x([0-9a-f]{8})u", files["net_weights.c"])]
     image = np.array(words, dtype="<u4").tobytes()
     table = re.findall(r"\{(\d+)u, (\d+)u, (\d+)u\}, +/\* (\S+) \*/", files["net.c"])
     state = build("fp32").module.state_dict()

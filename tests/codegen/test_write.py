@@ -196,13 +196,13 @@ def test_identifiers_never_clash_with_generated_code():
         "net_init",
         "run_step",
         "flat_shape_1",
-        "scratch_a",
+        "NET_BATCH",
     ):
-        assert identifier(name) == f"{name}_"
-    assert identifier("0.weight") == "n0_weight"
-    assert identifier("layers.conv-1") == "layers_conv_1"
-    assert identifier("") == "n"
-    found = unique_identifiers(["a.b", "a_b", "a-b", "a_b_2"])
+        assert identifier(name, "net") == f"{name}_"
+    assert identifier("0.weight", "net") == "n0_weight"
+    assert identifier("layers.conv-1", "net") == "layers_conv_1"
+    assert identifier("", "net") == "n"
+    found = unique_identifiers(["a.b", "a_b", "a-b", "a_b_2"], "net")
     assert len(set(found.values())) == 4 and found["a.b"] == "a_b"
 
 

@@ -356,10 +356,10 @@ def check_optimizer(run: Run, name: str, t: str, copy: bool, extra: bool, n: int
 
 def advance(state: dict[str, float], scalar: RunTimeScalar) -> None:
     """Runs the C statement that advances a run-time scalar, which is one of Python's but for its suffixes."""
-    statement = scalar.advance.format(**scalar.numbers).replace("1.0f", "1.0").rstrip(";")
-    net_state = SimpleNamespace(**state)
-    exec(statement, {"net_state": net_state})
-    state.update(vars(net_state))
+    statement = scalar.advance.format(state="training", **scalar.numbers).replace("1.0f", "1.0").rstrip(";")
+    training = SimpleNamespace(**state)
+    exec(statement, {"training": training})
+    state.update(vars(training))
 
 
 def passed(argument: Argument, arrays: dict[str, Any], scalars: dict[str, float]) -> Any:

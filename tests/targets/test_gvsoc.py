@@ -346,7 +346,7 @@ class Odd(nn.Module):
 
 def small(dtype: str, **options: Any) -> odl.Build:
     torch.manual_seed(0)
-    return odl.compile(Odd(), torch.zeros(1, 3, 8, 8), target="gvsoc", dtype=dtype, **options)
+    return odl.compile(Odd(), torch.zeros(1, 3, 8, 8), target="gvsoc", dtype=dtype, prefix="net", **options)
 
 
 @cache

@@ -88,7 +88,7 @@ class Odd(nn.Module):
 
 def odd(isa: str, **options: Any) -> odl.Build:
     torch.manual_seed(0)
-    return odl.compile(Odd(), torch.zeros(1, 3, 8, 8), target="qemu", isa=isa, **options)
+    return odl.compile(Odd(), torch.zeros(1, 3, 8, 8), target="qemu", isa=isa, prefix="net", **options)
 
 
 @pytest.mark.parametrize(

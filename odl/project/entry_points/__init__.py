@@ -21,7 +21,7 @@ def _found() -> Iterator[EntryPoint | StaticFunction]:
 
 
 _FUNCTIONS = tuple(dict.fromkeys(_found()))
-#: Every entry point by its name, in the order of net.h.
+#: Every entry point by its name, in the order of the header.
 ENTRY_POINTS: Mapping[str, EntryPoint] = {
     item.name: item
     for item in sorted(
@@ -39,12 +39,12 @@ NUMBERED: Mapping[int, EntryPoint] = {
 
 
 def existing(options: Options, programs: Collection[str]) -> tuple[EntryPoint, ...]:
-    """The entry points of a project, in the order of net.h."""
+    """The entry points of a project, in the order of the header."""
     return tuple(item for item in ENTRY_POINTS.values() if item.exists(options, programs))
 
 
 def functions(options: Options, programs: Collection[str]) -> tuple[EntryPoint | StaticFunction, ...]:
-    """The functions of a project's net.c, in its order."""
+    """The functions of a project's C source, in its order."""
     found = [item for item in _FUNCTIONS if item.exists(options, programs)]
     return tuple(sorted(found, key=lambda item: item.source))
 

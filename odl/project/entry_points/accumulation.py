@@ -13,10 +13,10 @@ def _exists(options: Options, programs: Collection[str]) -> bool:
 
 ACCUMULATE = EntryPoint(
     "accumulate",
-    "Forward and backward only: adds the gradients up. Returns the mean loss. Arguments as net_train_step.",
+    "Forward and backward only: adds the gradients up. Returns the mean loss. Arguments as {{ prefix }}_train_step.",
     """\
 const float loss = compute_gradients(x, target, sample_weight);
-net_state.accumulated++;
+{{ prefix }}_state.accumulated++;
 return loss;""",
     returns=CType.FLOAT,
     parameters=(X, TARGET, SAMPLE_WEIGHT),
@@ -31,11 +31,11 @@ NET_APPLY = EntryPoint(
     "apply",
     "Updates the weights with the mean of the accumulated gradients and starts anew.",
     """\
-if (net_state.accumulated == 0) {
+if ({{ prefix }}_state.accumulated == 0) {
     return;
 }
-update_or_skip(net_state.accumulated);
-net_state.accumulated = 0;""",
+update_or_skip({{ prefix }}_state.accumulated);
+{{ prefix }}_state.accumulated = 0;""",
     exists=_exists,
     runs=(APPLY,),
     number=3,

@@ -62,9 +62,9 @@ IMPORTANCE = EntryPoint(
 given.x = x;
 given.target = target;
 given.sample_weight = NULL;
-net_state.gradient_factor = 1.0f / net_state.loss_scale;
+{{ prefix }}_state.gradient_factor = 1.0f / {{ prefix }}_state.loss_scale;
 odl_parallel(run_importance);
-return *NET_AT(float, {{ io.importance.result.offset }}u);""",
+return *{{ PREFIX }}_AT(float, {{ io.importance.result.offset }}u);""",
     returns=CType.FLOAT,
     parameters=(X, TARGET),
     exists=_exists,
@@ -75,7 +75,7 @@ return *NET_AT(float, {{ io.importance.result.offset }}u);""",
 )
 RESET_IMPORTANCE = EntryPoint(
     "reset_importance",
-    "Sets the sums of squared gradients to zero, where net_init leaves them too.",
+    "Sets the sums of squared gradients to zero, where {{ prefix }}_init leaves them too.",
     "odl_parallel(run_reset_importance);",
     exists=_exists,
     runs=(RESET,),

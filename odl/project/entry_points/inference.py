@@ -4,16 +4,17 @@ from odl.project.entry_point import OUTPUT, EntryPoint, X
 from odl.project.programs import INFER
 
 _BODY = """\
-const {{ io.infer.result.c_type }} *const y_tensor = NET_AT({{ io.infer.result.c_type }}, {{ io.infer.result.offset }}u);
+{% set result = io.infer.result %}
+const {{ result.c_type }} *const y_tensor = {{ PREFIX }}_AT({{ result.c_type }}, {{ result.offset }}u);
 given.x = x;
 odl_parallel(run_infer);
-for (uint32_t i = 0; i < NET_OUTPUT_SIZE; i++) {
-    output[i] = odl_load_{{ io.infer.result.dtype }}(&y_tensor[i]);
+for (uint32_t i = 0; i < {{ PREFIX }}_OUTPUT_SIZE; i++) {
+    output[i] = odl_load_{{ result.dtype }}(&y_tensor[i]);
 }"""
 
 NET_INFER = EntryPoint(
     "infer",
-    'Computes the output{{ " (before any softmax)" if cross_entropy }} of NET_BATCH samples.',
+    'Computes the output{{ " (before any softmax)" if cross_entropy }} of {{ PREFIX }}_BATCH samples.',
     _BODY,
     parameters=(X, OUTPUT),
     runs=(INFER,),

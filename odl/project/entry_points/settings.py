@@ -5,7 +5,7 @@ from odl.project.entry_point import CType, EntryPoint, Parameter
 SET_LEARNING_RATE = EntryPoint(
     "set_learning_rate",
     "The learning rate of the following updates; it starts at {{ learning_rate_text }}.",
-    "net_state.learning_rate = learning_rate;",
+    "{{ prefix }}_state.learning_rate = learning_rate;",
     parameters=(Parameter("learning_rate", CType.FLOAT),),
     header=60,
     source=100,
@@ -13,7 +13,7 @@ SET_LEARNING_RATE = EntryPoint(
 LOSS_SCALE = EntryPoint(
     "loss_scale",
     'What the loss is multiplied with before the backward pass{{ " (adapts itself)" if dynamic_scale }}.',
-    "return net_state.loss_scale;",
+    "return {{ prefix }}_state.loss_scale;",
     returns=CType.FLOAT,
     header=70,
     source=110,
@@ -21,15 +21,15 @@ LOSS_SCALE = EntryPoint(
 SKIPPED_STEPS = EntryPoint(
     "skipped_steps",
     "Steps whose gradients overflowed and that therefore changed no weight.",
-    "return net_state.skipped_steps;",
+    "return {{ prefix }}_state.skipped_steps;",
     returns=CType.COUNT,
     header=80,
     source=120,
 )
 STEPS = EntryPoint(
     "steps",
-    "Forward and backward passes since net_init, those of skipped steps among them.",
-    "return net_state.steps;",
+    "Forward and backward passes since {{ prefix }}_init, those of skipped steps among them.",
+    "return {{ prefix }}_state.steps;",
     returns=CType.COUNT,
     header=90,
     source=130,

@@ -3,39 +3,41 @@
 from odl.project.entry_point import CType, EntryPoint, Parameter
 
 _INIT = """\
-memset(net_arena, 0, NET_PERSISTENT_BYTES);
+memset({{ prefix }}_arena, 0, {{ PREFIX }}_PERSISTENT_BYTES);
 for (size_t i = 0; i < sizeof initial_tensors / sizeof *initial_tensors; i++) {
-    memcpy(net_arena + initial_tensors[i].offset, (const uint8_t *)net_initial + initial_tensors[i].source,
-           initial_tensors[i].bytes);
+    memcpy({{ prefix }}_arena + initial_tensors[i].offset,
+           (const uint8_t *){{ prefix }}_initial + initial_tensors[i].source, initial_tensors[i].bytes);
 }
-memset(&net_state, 0, sizeof net_state);
+memset(&{{ prefix }}_state, 0, sizeof {{ prefix }}_state);
 {% for scalar in scalars if scalar.initial %}
-net_state.{{ scalar.name }} = {{ scalar.initial }};
+{{ prefix }}_state.{{ scalar.name }} = {{ scalar.initial }};
 {% endfor %}
 {% if has_refresh %}
-net_refresh();
+{{ prefix }}_refresh();
 {% endif %}"""
 
 _SAVED = """\
 /* A saved state: fingerprint, the state struct, the persistent part of the arena. */
-_Static_assert(NET_STATE_BYTES == sizeof(uint32_t) + sizeof net_state + NET_PERSISTENT_BYTES, "NET_STATE_BYTES");"""
+_Static_assert({{ PREFIX }}_STATE_BYTES ==
+                   sizeof(uint32_t) + sizeof {{ prefix }}_state + {{ PREFIX }}_PERSISTENT_BYTES,
+               "{{ PREFIX }}_STATE_BYTES");"""
 
 _SAVE = """\
 uint8_t *const bytes = destination;
-const uint32_t fingerprint = NET_FINGERPRINT;
+const uint32_t fingerprint = {{ PREFIX }}_FINGERPRINT;
 memcpy(bytes, &fingerprint, sizeof fingerprint);
-memcpy(bytes + sizeof fingerprint, &net_state, sizeof net_state);
-memcpy(bytes + sizeof fingerprint + sizeof net_state, net_arena, NET_PERSISTENT_BYTES);"""
+memcpy(bytes + sizeof fingerprint, &{{ prefix }}_state, sizeof {{ prefix }}_state);
+memcpy(bytes + sizeof fingerprint + sizeof {{ prefix }}_state, {{ prefix }}_arena, {{ PREFIX }}_PERSISTENT_BYTES);"""
 
 _LOAD = """\
 const uint8_t *const bytes = source;
 uint32_t fingerprint;
 memcpy(&fingerprint, bytes, sizeof fingerprint);
-if (fingerprint != NET_FINGERPRINT) {
+if (fingerprint != {{ PREFIX }}_FINGERPRINT) {
     return -1;
 }
-memcpy(&net_state, bytes + sizeof fingerprint, sizeof net_state);
-memcpy(net_arena, bytes + sizeof fingerprint + sizeof net_state, NET_PERSISTENT_BYTES);
+memcpy(&{{ prefix }}_state, bytes + sizeof fingerprint, sizeof {{ prefix }}_state);
+memcpy({{ prefix }}_arena, bytes + sizeof fingerprint + sizeof {{ prefix }}_state, {{ PREFIX }}_PERSISTENT_BYTES);
 return 0;"""
 
 INIT = EntryPoint(
@@ -47,7 +49,7 @@ INIT = EntryPoint(
 )
 SAVE = EntryPoint(
     "save",
-    "Copies all training state (weights, statistics, optimizer, loss scale) to NET_STATE_BYTES of memory.",
+    "Copies all training state (weights, statistics, optimizer, loss scale) to {{ PREFIX }}_STATE_BYTES of memory.",
     _SAVE,
     parameters=(Parameter("state", CType.BYTES_OUT, inside="destination"),),
     preamble=_SAVED,

@@ -11,11 +11,11 @@ static float compute_gradients(const float *x, const float *target, const float 
     given.target = target;
     given.sample_weight = sample_weight;
     odl_parallel(run_step);
-    net_state.steps++;
-    const float loss = *NET_AT(float, {{ io.step.result.offset }}u);
+    {{ prefix }}_state.steps++;
+    const float loss = *{{ PREFIX }}_AT(float, {{ io.step.result.offset }}u);
 {% if dynamic_scale %}
     if (!isfinite(loss)) {
-        net_state.overflow = 1; /* a NaN that came from outside raises no flag */
+        {{ prefix }}_state.overflow = 1; /* a NaN that came from outside raises no flag */
     }
 {% endif %}
     return loss;
@@ -40,25 +40,25 @@ static void update_or_skip(uint32_t steps) {
     const float largest_scale = 65536.0f;
     const uint32_t growth_interval = 1000;
 
-    if (net_state.overflow != 0) {
+    if ({{ prefix }}_state.overflow != 0) {
 {% if has_skip %}
         odl_parallel(run_{{ served_by.skip }});
 {% endif %}
-        net_state.overflow = 0;
-        net_state.skipped_steps++;
-        net_state.good_steps = 0;
-        if (net_state.loss_scale > 1.0f) {
-            net_state.loss_scale *= 0.5f;
+        {{ prefix }}_state.overflow = 0;
+        {{ prefix }}_state.skipped_steps++;
+        {{ prefix }}_state.good_steps = 0;
+        if ({{ prefix }}_state.loss_scale > 1.0f) {
+            {{ prefix }}_state.loss_scale *= 0.5f;
         }
         return;
     }
     prepare_update(steps);
     odl_parallel(run_apply);
-    net_state.good_steps++;
-    if (net_state.good_steps == growth_interval) {
-        net_state.good_steps = 0;
-        if (net_state.loss_scale < largest_scale) {
-            net_state.loss_scale *= 2.0f;
+    {{ prefix }}_state.good_steps++;
+    if ({{ prefix }}_state.good_steps == growth_interval) {
+        {{ prefix }}_state.good_steps = 0;
+        if ({{ prefix }}_state.loss_scale < largest_scale) {
+            {{ prefix }}_state.loss_scale *= 2.0f;
         }
     }
 {% else %}
@@ -73,11 +73,11 @@ static void update_or_skip(uint32_t steps) {
 _COMMENT = """\
 One training step: forward, backward, update. Returns the mean loss.
 target: {{ target_text }}.
-sample_weight: NET_BATCH factors on the samples' losses, or NULL for ones."""
+sample_weight: {{ PREFIX }}_BATCH factors on the samples' losses, or NULL for ones."""
 _BODY = """\
 {% if accumulate %}
-const float loss = net_accumulate(x, target, sample_weight);
-net_apply();
+const float loss = {{ prefix }}_accumulate(x, target, sample_weight);
+{{ prefix }}_apply();
 return loss;
 {% elif deferred %}
 const float loss = compute_gradients(x, target, sample_weight);

@@ -59,7 +59,7 @@ def builds(tmp_path_factory: pytest.TempPathFactory, traced_once: None) -> Calla
             if name == "overflowing":
                 with torch.no_grad():
                     module.dense.weight *= 100
-            made[name] = odl.compile(module, torch.zeros(BATCH, 3, 9, 8), **PROJECTS[name])
+            made[name] = odl.compile(module, torch.zeros(BATCH, 3, 9, 8), prefix="net", **PROJECTS[name])
             made[name].save(tmp_path_factory.mktemp(name) / "net")
         return made[name]
 
@@ -91,7 +91,9 @@ def in_kernel(name: str, old: str, new: str, everywhere: bool = False) -> Callab
     """A fault in every variant of a kernel."""
 
     def mutate(project: Path) -> None:
-        variant = re.compile(rf"odl_{name}(_(c|g|t|w)_.*)?")  # not the kernels whose names only begin alike
+        variant = re.compile(
+            rf"\w+_{name}_([a-z]_|accumulate|chunk|tile|to_|training).*"
+        )  # not the kernels whose names only begin alike
         files = [file for file in (project / "kernels").iterdir() if variant.fullmatch(file.stem)]
         assert files, f"no kernel {name}"
         for file in files:

@@ -29,7 +29,7 @@ def small(cli, tmp_path, monkeypatch) -> Path:
     """A folder with model.py and the project net that was compiled from it there."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.py").write_text(SMALL)
-    assert cli("compile", "model.py:make", "-o", "net", "--dtype", "fp32").code == 0
+    assert cli("compile", "model.py:make", "-o", "net", "--dtype", "fp32", "--prefix", "net").code == 0
     return tmp_path
 
 
@@ -144,7 +144,7 @@ def test_another_model_with_the_same_tensors_fails_the_check(cli, small):
     assert result.code == 1 and "FAILED" in result.out
 
 
-@pytest.mark.parametrize("lost", ["net.c", "net.h", "Makefile", "weights.c", "kernels", "runtime"])
+@pytest.mark.parametrize("lost", ["net.c", "net.h", "Makefile", "net_weights.c", "kernels", "runtime"])
 def test_a_project_that_lost_a_file_says_which(cli, copied, lost):
     place = copied / lost
     shutil.rmtree(place) if place.is_dir() else place.unlink()

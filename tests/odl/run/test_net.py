@@ -407,10 +407,10 @@ def test_a_nan_that_reaches_the_c_is_never_learnt():
     x = np.zeros(net.input.count, dtype=np.float32)
     x[7] = np.nan
     target = np.array([1, 0, 0], dtype=np.float32)
-    loss = net._lib.net_train_step(net._floats(x), net._floats(target), net._ffi.NULL)
+    loss = net._lib.train_step(net._floats(x), net._floats(target), net._ffi.NULL)
     assert np.isnan(loss) and net.skipped_steps == 1 and equal(tensors(net), before)
     target[1] = np.nan
-    net._lib.net_train_step(net._floats(np.ones_like(x)), net._floats(target), net._ffi.NULL)
+    net._lib.train_step(net._floats(np.ones_like(x)), net._floats(target), net._ffi.NULL)
     assert net.skipped_steps == 2 and equal(tensors(net), before)
 
 
