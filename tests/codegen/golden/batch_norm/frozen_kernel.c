@@ -7,7 +7,7 @@
 
 #include "lanes.h"
 
-#include "kernels.h"
+#include "net_kernels.h"
 
 #ifdef ODL_LANES_ASM
 /* clang-format off */
@@ -114,9 +114,10 @@ static ODL_APART void normalise(const odl_f16 *x, odl_f16 *y, uint32_t count, si
     }
 }
 
-void odl_batch_norm_frozen(const struct odl_channel_shape *s, const odl_f16 *x, const odl_f32 *gamma,
-                           const odl_f32 *beta, const float *mean, const float *var, odl_f16 *y, float eps,
-                           float low, float high, uint32_t core, uint32_t cores) {
+void net_batch_norm_frozen_p_f32_t_f16(const struct odl_channel_shape *s, const odl_f16 *x,
+                                       const odl_f32 *gamma, const odl_f32 *beta, const float *mean,
+                                       const float *var, odl_f16 *y, float eps, float low, float high,
+                                       uint32_t core, uint32_t cores) {
     /* Vectors of channels are dealt one by one; where there are fewer than cores, each is divided into runs
        of pixels. */
     const uint32_t vectors = (s->channels + ODL_LANES_f16 - 1) / ODL_LANES_f16;

@@ -10,8 +10,8 @@
         odl_f16 *const n3_weight = NET_AT(odl_f16, 152u);
         odl_f16 *const n3_bias = NET_AT(odl_f16, 1016u);
         odl_f16 *const n3 = NET_AT(odl_f16, 1476u);
-        odl_conv2d_forward_tile_pixels_4(&conv2d_shape_2, view, n3_weight, n3_bias, NULL, n3, -INFINITY,
-                                         INFINITY, core, cores);
+        net_conv2d_forward_p_f16_t_f16_tile_channels_4_tile_pixels_4(
+            &conv2d_shape_2, view, n3_weight, n3_bias, NULL, n3, -INFINITY, INFINITY, core, cores);
     }
     NET_DONE(0u, 2u);
 

@@ -22,7 +22,8 @@ static void run_step(uint32_t core, uint32_t cores) {
         odl_f16 *const weight = NET_L1(odl_f16, 114664u);
         odl_f16 *const bias = NET_L1(odl_f16, 114648u);
         odl_f16 *const addmm = NET_L1(odl_f16, 114640u);
-        odl_conv2d_forward(&conv2d_shape_1, x, weight, bias, NULL, addmm, -INFINITY, INFINITY, core, cores);
+        net_conv2d_forward_p_f16_t_f16_tile_channels_1_tile_pixels_1(&conv2d_shape_1, x, weight, bias, NULL,
+                                                                     addmm, -INFINITY, INFINITY, core, cores);
     }
     if (core == 0) {
         wait_for(&fetches[1]);
@@ -36,8 +37,8 @@ static void run_step(uint32_t core, uint32_t cores) {
         odl_f32 *const sample_weight = NET_L1(odl_f32, 114616u);
         odl_f32 *const loss = NET_L1(odl_f32, 114612u);
         odl_f16 *const output_gradient = NET_L1(odl_f16, 114620u);
-        odl_cross_entropy(&classes_shape_1, addmm, target, sample_weight, loss, output_gradient,
-                          net_state.loss_scale, core, cores);
+        net_cross_entropy_t_f16(&classes_shape_1, addmm, target, sample_weight, loss, output_gradient,
+                                net_state.loss_scale, core, cores);
     }
 #if defined(NET_OBSERVE) || defined(NET_PUBLISH)
     odl_barrier();
@@ -56,7 +57,8 @@ static void run_step(uint32_t core, uint32_t cores) {
         odl_f16 *const x = NET_L1(odl_f16, 114656u);
         odl_f16 *const output_gradient = NET_L1(odl_f16, 114620u);
         odl_f16 *const weight_gradient = NET_L1(odl_f16, 114588u);
-        odl_conv2d_weight_gradient(&conv2d_shape_1, x, output_gradient, weight_gradient, core, cores);
+        net_conv2d_weight_gradient_g_f16_p_f16_t_f16_tile_channels_4_tile_inputs_4(
+            &conv2d_shape_1, x, output_gradient, weight_gradient, core, cores);
     }
     NET_DONE(0u, 2u);
 
@@ -64,8 +66,8 @@ static void run_step(uint32_t core, uint32_t cores) {
     {
         odl_f16 *const weight = NET_L1(odl_f16, 114664u);
         odl_f16 *const weight_gradient = NET_L1(odl_f16, 114588u);
-        odl_sgd(&flat_shape_1, weight, weight_gradient, net_state.learning_rate, net_state.gradient_factor,
-                core, cores);
+        net_sgd_g_f16_w_f16(&flat_shape_1, weight, weight_gradient, net_state.learning_rate,
+                            net_state.gradient_factor, core, cores);
     }
 #if defined(NET_OBSERVE) || defined(NET_PUBLISH)
     odl_barrier();
@@ -83,7 +85,7 @@ static void run_step(uint32_t core, uint32_t cores) {
         }
         odl_f16 *const output_gradient = NET_L1(odl_f16, 114620u);
         odl_f16 *const bias_gradient = NET_L1(odl_f16, 114656u);
-        odl_channel_sum(&channel_shape_1, output_gradient, bias_gradient, core, cores);
+        net_channel_sum_g_f16_t_f16(&channel_shape_1, output_gradient, bias_gradient, core, cores);
     }
     NET_DONE(0u, 4u);
 
@@ -91,8 +93,8 @@ static void run_step(uint32_t core, uint32_t cores) {
     {
         odl_f16 *const bias = NET_L1(odl_f16, 114648u);
         odl_f16 *const bias_gradient = NET_L1(odl_f16, 114656u);
-        odl_sgd(&flat_shape_2, bias, bias_gradient, net_state.learning_rate, net_state.gradient_factor, core,
-                cores);
+        net_sgd_g_f16_w_f16(&flat_shape_2, bias, bias_gradient, net_state.learning_rate,
+                            net_state.gradient_factor, core, cores);
     }
 #if defined(NET_OBSERVE) || defined(NET_PUBLISH)
     odl_barrier();

@@ -6,8 +6,9 @@
         odl_f16 *const output_gradient = NET_L1(odl_f16, 764u);
         odl_f16 *const n3_weight = NET_L1(odl_f16, 0u);
         odl_f16 *const n3_input_gradient = NET_L1(odl_f16, 432u);
-        odl_conv2d_input_gradient(&conv2d_shape_3, output_gradient, n3_weight, NULL, NULL, n3_input_gradient,
-                                  -INFINITY, INFINITY, core, cores);
+        net_conv2d_input_gradient_p_f16_t_f16_tile_inputs_4_tile_pixels_1(
+            &conv2d_shape_3, output_gradient, n3_weight, NULL, NULL, n3_input_gradient, -INFINITY, INFINITY,
+            core, cores);
     }
     odl_barrier();
 
@@ -26,8 +27,9 @@
         odl_f16 *const output_gradient = NET_L1(odl_f16, 764u);
         odl_f16 *const n3_weight = NET_L1(odl_f16, 0u);
         odl_f16 *const n3_input_gradient = NET_L1(odl_f16, 576u);
-        odl_conv2d_input_gradient(&conv2d_shape_3, output_gradient, n3_weight, NULL, NULL, n3_input_gradient,
-                                  -INFINITY, INFINITY, core, cores);
+        net_conv2d_input_gradient_p_f16_t_f16_tile_inputs_4_tile_pixels_1(
+            &conv2d_shape_3, output_gradient, n3_weight, NULL, NULL, n3_input_gradient, -INFINITY, INFINITY,
+            core, cores);
     }
     if (core == 0) {
         wait_for(&fetches[2]);

@@ -1,10 +1,10 @@
 /* Copy x[batch][height][width][channels] to y[batch][channels][height][width]. */
 #include "odl_isa.h"
 
-#include "kernels.h"
+#include "net_kernels.h"
 
-void odl_change_layout_to_channels_first(const struct odl_layout_shape *s, const odl_f16 *x, odl_f16 *y,
-                                         uint32_t core, uint32_t cores) {
+void net_change_layout_t_f16_to_channels_first(const struct odl_layout_shape *s, const odl_f16 *x, odl_f16 *y,
+                                               uint32_t core, uint32_t cores) {
     const uint32_t pixels = s->height * s->width;
     const uint32_t rows = s->channels, columns = pixels; /* of y; x is the transposed matrix */
     const uint32_t end = odl_share_begin(s->batch * rows, core + 1, cores);

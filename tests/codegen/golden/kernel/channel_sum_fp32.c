@@ -6,7 +6,7 @@
 
 #include "lanes.h"
 
-#include "kernels.h"
+#include "net_kernels.h"
 
 /* sum + the lanes of `count` pixels, `step` elements apart, one after the other */
 static ODL_APART odl_wide_f32 add_pixels(odl_wide_f32 sum, const odl_f32 *p, uint32_t count, size_t step,
@@ -49,8 +49,8 @@ static ODL_APART odl_wide_f32 add_pixels(odl_wide_f32 sum, const odl_f32 *p, uin
     return sum;
 }
 
-void odl_channel_sum(const struct odl_channel_shape *s, const odl_f32 *dy, odl_f32 *db, uint32_t core,
-                     uint32_t cores) {
+void net_channel_sum_g_f32_t_f32(const struct odl_channel_shape *s, const odl_f32 *dy, odl_f32 *db,
+                                 uint32_t core, uint32_t cores) {
     /* Vectors are dealt one by one: neighbours lie in different banks of memory. */
     for (uint32_t c = core * ODL_LANES_f32; c < s->channels; c += cores * ODL_LANES_f32) {
         const uint32_t lanes = s->channels - c < ODL_LANES_f32 ? s->channels - c : ODL_LANES_f32;

@@ -7,10 +7,10 @@
 
 #include "lanes.h"
 
-#include "kernels.h"
+#include "net_kernels.h"
 
-void odl_relu_gradient(const struct odl_flat_shape *s, const odl_f32 *dy, const odl_f32 *y, odl_f32 *dx,
-                       float low, float high, uint32_t core, uint32_t cores) {
+void net_relu_gradient_t_f32(const struct odl_flat_shape *s, const odl_f32 *dy, const odl_f32 *y, odl_f32 *dx,
+                             float low, float high, uint32_t core, uint32_t cores) {
     const struct odl_limits limits = odl_limits(low, high);
     const uint32_t vectors = (s->count + ODL_LANES_f32 - 1) / ODL_LANES_f32;
     const uint32_t begin = odl_share_begin(vectors, core, cores) * ODL_LANES_f32;

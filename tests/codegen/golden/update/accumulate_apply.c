@@ -8,21 +8,21 @@ static void run_apply(uint32_t core, uint32_t cores) {
     odl_f32 *const bias_gradient = NET_AT(odl_f32, 132u);
 
     /* weight.update: SgdUpdate 3x4 */
-    odl_sgd_c_f16(&flat_shape_1, weight, weight_copy, weight_gradient, net_state.learning_rate,
-                  net_state.gradient_factor, core, cores);
+    net_sgd_c_f16_g_f32_w_f32(&flat_shape_1, weight, weight_copy, weight_gradient, net_state.learning_rate,
+                              net_state.gradient_factor, core, cores);
     NET_DONE(1u, 0u);
 
     /* bias.update: SgdUpdate 3 */
-    odl_sgd_c_none(&flat_shape_2, bias, bias_gradient, net_state.learning_rate, net_state.gradient_factor,
-                   core, cores);
+    net_sgd_g_f32_w_f32(&flat_shape_2, bias, bias_gradient, net_state.learning_rate,
+                        net_state.gradient_factor, core, cores);
     NET_DONE(1u, 1u);
 
     /* weight.gradient.clear: Clear 3x4 */
-    odl_fill(&flat_shape_1, weight_gradient, 0.0f, core, cores);
+    net_fill_t_f32(&flat_shape_1, weight_gradient, 0.0f, core, cores);
     NET_DONE(1u, 2u);
 
     /* bias.gradient.clear: Clear 3 */
-    odl_fill(&flat_shape_2, bias_gradient, 0.0f, core, cores);
+    net_fill_t_f32(&flat_shape_2, bias_gradient, 0.0f, core, cores);
     NET_DONE(1u, 3u);
 }
 

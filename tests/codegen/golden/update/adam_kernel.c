@@ -12,11 +12,12 @@
 
 #include "lanes.h"
 
-#include "kernels.h"
+#include "net_kernels.h"
 
-void odl_adam(const struct odl_flat_shape *s, odl_f32 *w, const odl_f32 *g, float *exp_avg, float *exp_avg_sq,
-              float learning_rate, float gradient_factor, float rate1, float rate2, float eps,
-              float bias_correction1, float bias_correction2, uint32_t core, uint32_t cores) {
+void net_adam_g_f32_w_f32(const struct odl_flat_shape *s, odl_f32 *w, const odl_f32 *g, float *exp_avg,
+                          float *exp_avg_sq, float learning_rate, float gradient_factor, float rate1,
+                          float rate2, float eps, float bias_correction1, float bias_correction2,
+                          uint32_t core, uint32_t cores) {
     const uint32_t vectors = (s->count + ODL_LANES_f32 - 1) / ODL_LANES_f32;
     const uint32_t begin = odl_share_begin(vectors, core, cores) * ODL_LANES_f32;
     const uint32_t end = odl_share_begin(vectors, core + 1, cores) * ODL_LANES_f32;

@@ -8,13 +8,13 @@ static void run_apply(uint32_t core, uint32_t cores) {
     odl_f32 *const bias_gradient = NET_AT(odl_f32, 84u);
 
     /* weight.update: SgdUpdate 3x4 */
-    odl_sgd_c_f16_g_f16(&flat_shape_1, weight, weight_copy, weight_gradient, net_state.learning_rate,
-                        net_state.gradient_factor, core, cores);
+    net_sgd_c_f16_g_f16_w_f32(&flat_shape_1, weight, weight_copy, weight_gradient, net_state.learning_rate,
+                              net_state.gradient_factor, core, cores);
     NET_DONE(1u, 0u);
 
     /* bias.update: SgdUpdate 3 */
-    odl_sgd_c_none_g_f32(&flat_shape_2, bias, bias_gradient, net_state.learning_rate,
-                         net_state.gradient_factor, core, cores);
+    net_sgd_g_f32_w_f32(&flat_shape_2, bias, bias_gradient, net_state.learning_rate,
+                        net_state.gradient_factor, core, cores);
     NET_DONE(1u, 1u);
 }
 

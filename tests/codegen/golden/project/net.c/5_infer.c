@@ -10,7 +10,8 @@ static void run_infer(uint32_t core, uint32_t cores) {
     odl_barrier();
 
     /* addmm: Linear 1x4 -> 1x3, 12 MACs */
-    odl_conv2d_forward(&conv2d_shape_1, x, weight_copy, bias, NULL, addmm, -INFINITY, INFINITY, core, cores);
+    net_conv2d_forward_p_f32_t_f16_chunk_64_chunked_tile_channels_4_tile_pixels_4(
+        &conv2d_shape_1, x, weight_copy, bias, NULL, addmm, -INFINITY, INFINITY, core, cores);
     NET_DONE(3u, 0u);
 }
 

@@ -5,7 +5,7 @@ static void run_refresh(uint32_t core, uint32_t cores) {
     odl_f16 *const weight_copy = NET_AT(odl_f16, 0u);
 
     /* weight.refresh: Refresh 3x4 */
-    odl_cast(&flat_shape_1, weight, weight_copy, core, cores);
+    net_cast_d_f16_s_f32(&flat_shape_1, weight, weight_copy, core, cores);
     NET_DONE(4u, 0u);
 }
 

@@ -6,7 +6,7 @@
 
 #include "lanes.h"
 
-#include "kernels.h"
+#include "net_kernels.h"
 
 #ifdef ODL_LANES_ASM
 /* clang-format off */
@@ -84,8 +84,8 @@ static ODL_APART odl_wide_f16 add_pixels(odl_wide_f16 sum, const odl_f16 *p, uin
     return sum;
 }
 
-void odl_channel_sum(const struct odl_channel_shape *s, const odl_f16 *dy, odl_f32 *db, uint32_t core,
-                     uint32_t cores) {
+void net_channel_sum_g_f32_t_f16(const struct odl_channel_shape *s, const odl_f16 *dy, odl_f32 *db,
+                                 uint32_t core, uint32_t cores) {
     /* Vectors are dealt one by one: neighbours lie in different banks of memory. */
     for (uint32_t c = core * ODL_LANES_f16; c < s->channels; c += cores * ODL_LANES_f16) {
         const uint32_t lanes = s->channels - c < ODL_LANES_f16 ? s->channels - c : ODL_LANES_f16;

@@ -10,10 +10,10 @@
 
 #include "lanes.h"
 
-#include "kernels.h"
+#include "net_kernels.h"
 
-void odl_sgd_c_none_g_f32(const struct odl_flat_shape *s, odl_f32 *w, const odl_f32 *g, float learning_rate,
-                          float gradient_factor, uint32_t core, uint32_t cores) {
+void net_sgd_g_f32_w_f32(const struct odl_flat_shape *s, odl_f32 *w, const odl_f32 *g, float learning_rate,
+                         float gradient_factor, uint32_t core, uint32_t cores) {
     const uint32_t vectors = (s->count + ODL_LANES_f32 - 1) / ODL_LANES_f32;
     const uint32_t begin = odl_share_begin(vectors, core, cores) * ODL_LANES_f32;
     const uint32_t end = odl_share_begin(vectors, core + 1, cores) * ODL_LANES_f32;

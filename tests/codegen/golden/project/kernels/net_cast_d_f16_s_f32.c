@@ -3,9 +3,10 @@
 
 #include "lanes.h"
 
-#include "kernels.h"
+#include "net_kernels.h"
 
-void odl_cast(const struct odl_flat_shape *s, const odl_f32 *x, odl_f16 *y, uint32_t core, uint32_t cores) {
+void net_cast_d_f16_s_f32(const struct odl_flat_shape *s, const odl_f32 *x, odl_f16 *y, uint32_t core,
+                          uint32_t cores) {
     const uint32_t vectors = (s->count + ODL_LANES_f16 - 1) / ODL_LANES_f16;
     const uint32_t begin = odl_share_begin(vectors, core, cores) * ODL_LANES_f16;
     const uint32_t end = odl_share_begin(vectors, core + 1, cores) * ODL_LANES_f16;

@@ -10,7 +10,7 @@
 #include "odl_isa.h"
 #include "odl_math.h"
 
-#include "kernels.h"
+#include "net_kernels.h"
 
 /* max(logits), NaN if one is, and the sum of exp(logits - max). */
 static void normaliser(const odl_f16 *logits, uint32_t classes, float *largest, float *sum) {
@@ -38,9 +38,9 @@ static float sample_loss(const odl_f16 *logits, const float *target, uint32_t cl
     return loss;
 }
 
-void odl_cross_entropy(const struct odl_classes_shape *s, const odl_f16 *logits, const float *target,
-                       const float *weight, float *loss, odl_f16 *dlogits, float loss_scale, uint32_t core,
-                       uint32_t cores) {
+void net_cross_entropy_t_f16(const struct odl_classes_shape *s, const odl_f16 *logits, const float *target,
+                             const float *weight, float *loss, odl_f16 *dlogits, float loss_scale,
+                             uint32_t core, uint32_t cores) {
     if (core == 0) {
         float sum = 0.0f;
         for (uint32_t n = 0; n < s->batch; n++) {
