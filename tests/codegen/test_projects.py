@@ -82,11 +82,11 @@ def test_zoo_projects_build_by_their_makefile(name, tmp_path):
 def test_zoo_projects_train_under_sanitizers(name, dtype, tmp_path):
     """The objects come through odl's cache, so that networks share their kernels."""
     directory = written(zoo_build(name, dtype), tmp_path / "net")
-    flags, sources = library._plan(directory, library.ProjectBuild.EXACT, 2)
-    compiler = ["gcc", *flags, "-fPIC", *SANITIZERS.split(), *MORE_WARNINGS.split()]
+    plan = library.build_plan(directory, library.ProjectBuild.EXACT)
+    compiler = ["gcc", *plan.flags, "-fPIC", *SANITIZERS.split(), *MORE_WARNINGS.split()]
     with ThreadPoolExecutor(2) as pool:
         objects = pool.map(
-            lambda source: library._object(directory, source, compiler, "gcc"), ["example.c", *sources]
+            lambda source: library._object(directory, source, compiler, "gcc"), ["example.c", *plan.sources]
         )
     link = ["gcc", *SANITIZERS.split(), *map(str, objects), "-lm", "-o", "example"]
     subprocess.run(link, cwd=directory, check=True)
