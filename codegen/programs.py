@@ -189,25 +189,29 @@ def _node(
 ) -> CallText:
     call = item.call
     assert call is not None
+    pointers = {operand: names[value] for operand, value in call.tensors.items()}
     return CallText(
-        number, kernels.name(call), describe(item, program), call_arguments(call, kernels, shapes, names)
+        number, kernels.name(call), describe(item, program), call_arguments(call, kernels, shapes, pointers)
     )
 
 
 def call_arguments(
     call: KernelCall, kernels: KernelSet, shapes: ShapeSet, names: Mapping[str, str]
 ) -> list[str]:
-    """What a call passes, in C; `names` has the pointer to each value."""
-    arguments = [_argument(argument, names, kernels.prefix) for argument in call.in_order]
+    """What a call passes, in C; `names` has the pointer of each operand that is given."""
+    arguments = [
+        _argument(call.arguments[parameter.name], names.get(parameter.name, "NULL"), kernels.prefix)
+        for parameter in call.kernel.present(call.context)
+    ]
     return [f"&{shapes.name(call)}", *arguments, "core", "cores"]
 
 
-def _argument(argument: Argument, names: Mapping[str, str], prefix: str) -> str:
+def _argument(argument: Argument, pointer: str, prefix: str) -> str:
     if isinstance(argument, Number):
         return float_literal(argument.value)
     if isinstance(argument, Runtime):
         return f"{prefix}_state.{argument.name}"
-    return "NULL" if argument.name is None else names[argument.name]
+    return pointer
 
 
 def describe(item: BoundNode, program: PlannedProgram) -> str:

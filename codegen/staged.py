@@ -85,17 +85,30 @@ def _tasks(program: PlannedProgram) -> Sequence[StagedTask]:
 def _operands(
     program: PlannedProgram, staged: StagedTask, prefix: str
 ) -> tuple[list[Pointer], dict[str, str]]:
-    """Pointers to declare, and what each value's is called."""
+    """Pointers to declare, and what each operand's is called.
+
+    Two operands of one value that are different blocks of it, as a tile with its halo and without, have a pointer each.
+    """
     task = staged.task
     given = task.call.tensors
-    names = unique_identifiers(list(dict.fromkeys(given.values())), prefix)
-    pointers = []
+    places = {
+        operand: staged.addresses[block] if task.staged else _arena_offset(program, block)
+        for operand, block in task.operands.items()
+    }
+    first: dict[str, str] = {}
     for operand, value in given.items():
-        block = task.operands[operand]
-        offset = staged.addresses[block] if task.staged else _arena_offset(program, block)
-        memory = "L1" if task.staged else "AT"
-        pointers.append(Pointer(names[value], C_TYPES[program.graph.value(value).dtype], offset, memory))
-    return list(dict.fromkeys(pointers)), names
+        first.setdefault(value, operand)
+    labels = {
+        operand: value if places[operand] == places[first[value]] else f"{value}.{operand}"
+        for operand, value in given.items()
+    }
+    names = unique_identifiers(list(dict.fromkeys(labels.values())), prefix)
+    memory = "L1" if task.staged else "AT"
+    pointers = [
+        Pointer(names[labels[operand]], C_TYPES[program.graph.value(value).dtype], places[operand], memory)
+        for operand, value in given.items()
+    ]
+    return list(dict.fromkeys(pointers)), {operand: names[label] for operand, label in labels.items()}
 
 
 def _arena_offset(program: PlannedProgram, block: Block) -> int:

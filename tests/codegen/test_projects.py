@@ -245,3 +245,22 @@ def test_make_clean_removes_what_make_made(tmp_path):
     make(directory, "CFLAGS=-O0", "run")
     make(directory, "clean")
     assert sorted(str(path) for path in directory.rglob("*")) == before
+
+
+def test_two_blocks_of_one_tensor_are_two_pointers(tmp_path):
+    """A tile of a residual reads its input with the halo of the window, and without it where it is added."""
+
+    class Residual(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = torch.nn.Conv2d(15, 15, 3, padding=1)
+
+        def forward(self, x):
+            return x + self.inner(x)
+
+    torch.manual_seed(0)
+    layers = [torch.nn.Conv2d(5, 15, 1), torch.nn.SiLU(), Residual(), torch.nn.AdaptiveAvgPool2d(1)]
+    module = torch.nn.Sequential(*layers, torch.nn.Flatten(), torch.nn.Linear(15, 4))
+    build = odl.compile(module, torch.zeros(1, 5, 12, 6), target="cv32e40p", l1=4096, dtype="mixed")
+    report = build.verify(build="exact", steps=2)
+    assert report.ok, [row for row in report.rows if not row.ok]
