@@ -10,6 +10,7 @@ from typing import Any
 
 from odl.codegen.kernels import KernelSet, environment
 from odl.codegen.names import comment_text, float_literal
+from odl.codegen.origin import made_by
 from odl.codegen.programs import (
     C_TYPES,
     ProgramText,
@@ -88,6 +89,7 @@ class NetContext:
     """
 
     prefix: str
+    made_by: str
     title: str
     precision: str
     optimizer: str
@@ -157,6 +159,7 @@ def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialT
     state_bytes = schedule.memory.persistent_bytes + 4 * (1 + len(scalars) + STATE_COUNTERS)
     return NetContext(
         prefix=network.prefix,
+        made_by=comment_text(made_by(network)),
         title=comment_text(network.name),
         precision=str(options.dtype),
         optimizer=options.optimizer.title,

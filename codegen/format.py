@@ -34,7 +34,8 @@ def format_c(text: str) -> str:
         elif unit.startswith("#"):
             lines.append(unit)
         else:
-            depth += _balance(code, "{", "}")
+            if code != 'extern "C" {':  # what it encloses is not indented
+                depth = max(depth + _balance(code, "{", "}"), 0)
             lines.extend(_wrap_code(indent + unit))
     return _blank_lines("\n".join(_align_comments(lines)))
 

@@ -13,6 +13,7 @@ from odl.codegen.context import entry_point_texts, initial_image, net_context
 from odl.codegen.device import copied, device_context, device_files
 from odl.codegen.format import format_c
 from odl.codegen.kernels import KernelSet, environment
+from odl.codegen.origin import licence, licensed
 from odl.codegen.programs import kernel_calls
 from odl.project.describe import describe
 from odl.project.directory import check_output, replace_project
@@ -69,6 +70,7 @@ def render_project(network: Network) -> dict[str, str]:
     if makefile.exported:
         files["runtime/odl_runtime.h"] = text("odl_runtime.h.j2")
     files["Makefile"] = text("Makefile.j2", **vars(makefile), **makefile_flags())
+    files = {path: licensed(path, text) for path, text in files.items()} | {"LICENSE": licence()}
     manifest = describe(network, sorted(files), context.state_bytes, kernels.name)
     files["manifest.json"] = json.dumps(manifest.document(), indent=1) + "\n"
     return files

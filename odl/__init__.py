@@ -9,6 +9,7 @@ from odl.errors import CheckFailedError as CheckFailedError
 from odl.errors import InputError as InputError
 from odl.errors import MissingToolError as MissingToolError
 from odl.errors import OdlError as OdlError
+from odl.version import VERSION
 
 if TYPE_CHECKING:
     from odl.build import Build as Build
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from odl.options import Options as Options
     from odl.run.net import Net as Net
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _ERRORS = ("CheckFailedError", "InputError", "MissingToolError", "OdlError")
 #: Imported when they are first asked for: PyTorch takes seconds, which `odl --help` need not wait for.

@@ -22,7 +22,7 @@ def checked_prefix(prefix: object) -> str:
     if len(prefix) > 40:
         raise ValueError("must have at most 40 characters")
     if _is_taken(prefix):
-        raise ValueError(f"{prefix}.h would hide a header of C or of odl; take another, such as {prefix}_net")
+        raise ValueError(f"{prefix}.h would hide a header of C or of odl; take another, such as net_{prefix}")
     return prefix
 
 
@@ -31,7 +31,7 @@ def prefix_of(name: str) -> str:
     text = re.sub(r"[^0-9a-z]+", "_", name.lower()).strip("_")[:36].strip("_")
     if not text or text[0].isdigit():
         text = f"net_{text}".rstrip("_")
-    return f"{text}_net" if _is_taken(text) else text
+    return f"net_{text}" if _is_taken(text) else text
 
 
 def _is_taken(prefix: str) -> bool:

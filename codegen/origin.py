@@ -1,0 +1,64 @@
+"""What every file of a project says of where it comes from: its licence, and the header what made it."""
+
+from __future__ import annotations
+
+import dataclasses
+from importlib import resources
+
+from odl.optimizers import Optimizer
+from odl.options import DEFAULTS
+from odl.project.network import Network
+from odl.version import VERSION
+
+_LICENCE = "SPDX-License-Identifier: Apache-2.0"
+
+
+def licence() -> str:
+    """The licence of what odl writes, and of what it copies into a project."""
+    return (resources.files("odl.codegen") / "LICENSE").read_text(encoding="utf-8")
+
+
+def licensed(path: str, text: str) -> str:
+    """A file's text, its licence stated in front where the file takes comments."""
+    if path.endswith((".c", ".h", ".S", ".ld")):
+        return f"/* {_LICENCE} */\n{text}"
+    return f"# {_LICENCE}\n{text}" if path.endswith(("Makefile", "CMakeLists.txt", ".cmake.in")) else text
+
+
+def made_by(network: Network) -> str:
+    """The command, or the call in Python, that makes the project: what differs from the defaults."""
+    options = network.options
+    given = {
+        name: getattr(options, name)
+        for name, default in DEFAULTS.items()
+        if getattr(options, name) != default
+    }
+    if network.spec is None:
+        arguments = "".join(f", {name}={_in_python(value)}" for name, value in given.items())
+        return f"odl {VERSION}: odl.compile(model, example_input{arguments})"
+    return " ".join([f"odl {VERSION}: odl compile {network.spec}", *_on_command_line(given)])
+
+
+def _in_python(value: object) -> str:
+    if isinstance(value, Optimizer):
+        return f"odl.{value!r}"
+    return repr(str(value)) if isinstance(value, str) else repr(value)
+
+
+def _on_command_line(given: dict[str, object]) -> list[str]:
+    words: list[str] = []
+    for name, value in given.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, Optimizer):
+            words += [option, value.name]
+            own = type(value)()
+            for item in dataclasses.fields(value):
+                setting = getattr(value, item.name)
+                if setting != getattr(own, item.name):
+                    text = " ".join(map(repr, setting)) if isinstance(setting, tuple) else repr(setting)
+                    words += [f"--{item.name.replace('_', '-')}", text]
+        elif value is True:
+            words.append(option)
+        else:
+            words += [option, ",".join(value) if isinstance(value, tuple) else str(value)]
+    return words

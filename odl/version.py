@@ -1,0 +1,3 @@
+"""odl's version."""
+
+VERSION = "0.1.0"
