@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Batch normalisation with fixed statistics (Ioffe and Szegedy, arXiv 1502.03167, algorithm 2):
  * y = clamp((x - mean) * gamma / sqrt(var + eps) + beta, low, high).
  *

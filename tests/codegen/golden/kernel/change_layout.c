@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Copy x[batch][height][width][channels] to y[batch][channels][height][width]. */
 #include "odl_isa.h"
 

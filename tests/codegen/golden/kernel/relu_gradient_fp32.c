@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Gradient of a clamp by its output y: dx = dy where low < y < high, else 0. dx may be dy or y.
  *
  * At the limits the gradient is 0, and where y is NaN it is dy, as in PyTorch (threshold_backward,

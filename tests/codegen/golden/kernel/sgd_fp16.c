@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Stochastic gradient descent as torch.optim.SGD does it, one parameter tensor:
  *
  *   d = g * gradient_factor

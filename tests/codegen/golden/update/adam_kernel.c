@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Adam (Kingma and Ba, arXiv 1412.6980, algorithm 1) as torch.optim.Adam does it, one parameter tensor:
  *
  *   d = g * gradient_factor

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* y = x in another storage type, rounded to nearest even. */
 #include "odl_isa.h"
 

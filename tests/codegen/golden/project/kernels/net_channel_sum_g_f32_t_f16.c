@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Gradient of a bias: db[c] = the sum over pixels of dy[pixel][c].
  *
  * Lanes run along the channels. Every sum is made in fp32, in the order of the pixels.

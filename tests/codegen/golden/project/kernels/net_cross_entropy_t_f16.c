@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Softmax cross-entropy with soft labels and sample weights, and its gradient (Goodfellow, Bengio and
  * Courville, "Deep Learning", 2016, section 6.2.2.3):
  *
