@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from odl.check.report import Report
 from odl.check.verify import verify
 from odl.codegen.project import write_project
 from odl.compiler import Compiled, compile_network
+from odl.errors import CompileWarning, in_python
 from odl.models import check_weights
 from odl.options import Options
 from odl.project.manifest import MemoryEntry
@@ -116,12 +118,15 @@ def compile(
 
     Shapes: example_input [N, …]; N is the batch of every call. `spec` is what `odl verify DIR` can make the model from
     again (a zoo name or file.py:factory). `options` are the fields of `odl.Options`. Raises InputError naming what is
-    not supported and where, and for a name that is no option.
+    not supported and where, and for a name that is no option. A CompileWarning says what fp16 is likely to lose.
     """
     chosen = Options.of(options)
     if isinstance(model, nn.Module):
         check_weights(model)
-    return Build(compile_network(model, example_input, name or type(model).__name__, chosen, spec))
+    compiled = compile_network(model, example_input, name or type(model).__name__, chosen, spec)
+    for warning in compiled.warnings:
+        warnings.warn(in_python(warning), CompileWarning, stacklevel=2)
+    return Build(compiled)
 
 
 def _signature(function: Callable[..., Build]) -> inspect.Signature:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from odl.errors import InputError, option
+from odl.estimate import estimate_gradients
 from odl.graph.ir import Graph, Role
 from odl.graph.operator import Array
 from odl.kernels.call import KernelCall
@@ -47,6 +48,10 @@ OPTIMIZING = (
 )
 
 
+#: The share of an update's elements that fp16 may round away without a warning: rounding moves others too far.
+_MOST_SWALLOWED = 0.75
+
+
 @dataclass(frozen=True)
 class Compiled:
     """A planned network, the module that it computes (batch norm folded where asked for), and every stage as text."""
@@ -55,6 +60,7 @@ class Compiled:
     module: nn.Module
     trainable: tuple[str, ...]
     kept_norms: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     stages: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -78,6 +84,7 @@ def compile_network(
     trainable = _trainable(module, inference, options.update)
     stages: dict[str, str] = {}
     traced = lower(trace_training(module, example, options.loss, trainable), STEP.name)
+    options, warnings = _scaled(module, example, trainable, options)
     stages["1-traced"] = traced.dump()
     loss = tuple(value.name for value in traced.values.values() if value.role is Role.LOSS)
     step = run_passes(replace(traced, outputs=loss), OPTIMIZING)
@@ -124,7 +131,35 @@ def compile_network(
     network = Network(
         name, options, schedule, _initial(module), inputs, output, training.apply is not None, spec
     )
-    return Compiled(network, module, tuple(step.gradients), kept_norms, stages)
+    return Compiled(network, module, tuple(step.gradients), kept_norms, warnings, stages)
+
+
+def _scaled(
+    module: nn.Module, example: torch.Tensor, trainable: Collection[str], options: Options
+) -> tuple[Options, tuple[str, ...]]:
+    """The options with a loss scale that suits the gradients, where none was given; and what fp16 will lose, in words."""
+    if options.dtype is Precision.FP32:
+        return options, ()
+    found = estimate_gradients(module, example.shape, trainable, options)
+    warnings: list[str] = []
+    if options.dtype is Precision.MIXED and options.loss_scale is None:
+        scale = found.loss_scale(options.initial_loss_scale)
+        if scale != options.initial_loss_scale:
+            options = replace(options, loss_scale=scale)
+    lost = found.below_normal(options.initial_loss_scale)
+    if lost:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        warnings.append(
+            f"most of the gradient of '{lost[0]}'{more} is below fp16's normal range at loss scale "
+            f"{options.initial_loss_scale:g} (estimated by one step on random data): add normalisation or residual "
+            f"connections, start from pretrained weights, or use {option('dtype', 'fp32')}"
+        )
+    if options.dtype is Precision.FP16 and found.swallowed > _MOST_SWALLOWED:
+        warnings.append(
+            f"fp16 weights round {found.swallowed:.0%} of an update away at learning rate {options.optimizer.lr:g} "
+            f"(estimated by one step on random data): use {option('dtype', 'mixed')}, with fp32 weights, or a larger rate"
+        )
+    return options, tuple(warnings)
 
 
 def prepare_module(module: nn.Module, example: torch.Tensor, bn: str) -> nn.Module:

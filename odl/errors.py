@@ -23,7 +23,7 @@ class OdlError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        return _TWO_SPELLINGS.sub(r"\1", self.message)
+        return in_python(self.message)
 
     @property
     def message(self) -> str:
@@ -33,7 +33,7 @@ class OdlError(Exception):
     @property
     def on_command_line(self) -> str:
         """The message with options as they are typed on a command line."""
-        return _TWO_SPELLINGS.sub(r"\2", self.message)
+        return on_command_line(self.message)
 
 
 class CheckFailedError(OdlError):
@@ -52,6 +52,20 @@ class MissingToolError(OdlError):
     """A program that odl needs is missing or too old (exit code 3). The message names it and how to get it."""
 
     exit_code = 3
+
+
+class CompileWarning(UserWarning):
+    """Something that a compiled network will do other than its maker may think."""
+
+
+def in_python(message: str) -> str:
+    """A message with its options as a Python caller writes them."""
+    return _TWO_SPELLINGS.sub(r"\1", message)
+
+
+def on_command_line(message: str) -> str:
+    """A message with its options as they are typed on a command line."""
+    return _TWO_SPELLINGS.sub(r"\2", message)
 
 
 def option(field: str, *values: object) -> str:
@@ -78,4 +92,14 @@ def _literal(value: object) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
-__all__ = ["CheckFailedError", "InputError", "MissingToolError", "OdlError", "either", "option"]
+__all__ = [
+    "CheckFailedError",
+    "CompileWarning",
+    "InputError",
+    "MissingToolError",
+    "OdlError",
+    "either",
+    "in_python",
+    "on_command_line",
+    "option",
+]

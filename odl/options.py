@@ -127,7 +127,9 @@ class Options:
         False, FLAG, "Keep gradient buffers: accumulate over calls, apply when told."
     )
     loss_scale: float | None = option_field(
-        None, number(1.0, 65536.0), "Initial loss scale; 1 in fp32, 128 in fp16, 1024 in mixed."
+        None,
+        number(1.0, 65536.0),
+        "Initial loss scale; 1 in fp32, 128 in fp16, in mixed 1024 or what the gradients need.",
     )
     optimizer: Optimizer = option_field(SGD(), OPTIMIZER, f"{_OPTIMIZERS}.")
     learn: tuple[str, ...] = option_field(

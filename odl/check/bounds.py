@@ -20,6 +20,12 @@ UNIT_ROUNDOFF = {"f32": 2.0**-24, "f16": 2.0**-11}
 #: The largest relative L2 error that any tensor may have, whatever the length of its sums.
 CEILING = {Precision.FP32: 1e-5, Precision.MIXED: 2e-2, Precision.FP16: 2e-1}
 
+#: The smallest fp16 number with all its digits (IEEE 754-2019, binary16).
+SMALLEST_NORMAL = 2.0**-14
+
+#: By how much of float64's way weights may fall short of it, through updates that rounding swallows.
+MOVEMENT = 0.5
+
 
 def gradient_bound(precision: Precision, terms: int) -> float:
     """Relative L2 bound of a tensor whose longest sum has `terms` terms.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from odl.check.masks import DeviceActivation, DeviceWinners
-from odl.graph.ir import Role
+from odl.graph.ir import DType, Role
 from odl.graph.operator import Array
 from odl.operators.pooling import MaxPool
 from odl.project.manifest import NodeEntry
@@ -12,11 +12,15 @@ from odl.run.net import Net
 
 
 class Observer:
-    """What `Net.observed` calls after every kernel. `activations` has a list for every forward pass."""
+    """What `Net.observed` calls after every kernel. `activations` has a list for every forward pass.
+
+    `halves` are the gradients that are stored in fp16.
+    """
 
     def __init__(self, net: Net) -> None:
         self._net = net
         self.gradients: dict[str, Array] = {}
+        self.halves: set[str] = set()
         self.activations: list[list[DeviceActivation | DeviceWinners]] = []
 
     def __call__(self, program: int, node: int) -> None:
@@ -29,7 +33,10 @@ class Observer:
             self._activation(made)
         for written in made.writes if entry.name == STEP.name else ():
             if written.value.role is Role.PARAMETER_GRADIENT:
-                self.gradients[str(written.value.source)] = self._net.result(written)
+                name = str(written.value.source)
+                self.gradients[name] = self._net.result(written)
+                if written.value.dtype is DType.F16:
+                    self.halves.add(name)
 
     def _activation(self, node: NodeEntry) -> None:
         if node.operator == MaxPool.__name__:

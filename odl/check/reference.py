@@ -99,6 +99,21 @@ class Reference:
                 errors[name] = float(np.maximum(error, errors.get(name, 0.0)))  # keeps NaN
         return ReferenceStep(loss, gradients, after, flips, errors, noise)
 
+    def run(
+        self, state: Mapping[str, Array], samples: Sequence[Sample], learning_rate: float
+    ) -> dict[str, Array]:
+        """Parameters and statistics after one update for each sample, from the device's state but by itself."""
+        _load(self._module, state)
+        tensors = _tensors(self._module)
+        optimizer = self._make_optimizer(
+            {name: tensors[name] for name in self._trainable}, state, learning_rate, 0
+        )
+        for sample in samples:
+            self._module.zero_grad()
+            self._sample_loss(self._module, sample).backward()
+            optimizer.step()
+        return {name: tensor.detach().numpy().copy() for name, tensor in tensors.items()}
+
     def _backward(
         self,
         module: nn.Module,

@@ -15,7 +15,10 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Row:
-    """One tensor's worst error over all steps; `bit_exact` is None where there is nothing to compare bits with."""
+    """One tensor's worst error over all steps; `bit_exact` is None where there is nothing to compare bits with.
+
+    `underflow`: of a gradient that is stored in fp16, the share of numbers below fp16's normal range at the loss scale.
+    """
 
     tensor: str
     kind: str
@@ -23,6 +26,7 @@ class Row:
     bound: float
     bit_exact: bool | None
     ok: bool
+    underflow: float | None = None
 
     @property
     def key(self) -> Key:
@@ -42,6 +46,8 @@ class Report:
     rows: tuple[Row, ...]
     bits: Mapping[Key, bytes] = field(default_factory=dict, repr=False)
     """A digest of everything that was seen of each tensor."""
+    notes: tuple[str, ...] = ()
+    """What else is to be said, a line each; `odl.errors.in_python` spells the options in it."""
 
     def compared(self, other: Report) -> Report:
         """This report with its bits compared with another's: a row whose bits differ does not hold.
@@ -56,7 +62,7 @@ class Report:
             rows.append(row)
         for key in sorted((self.bits.keys() ^ other.bits.keys()) - {row.key for row in rows}):
             rows.append(Row(*key, math.nan, 0.0, False, False))
-        return Report(tuple(rows), self.bits)
+        return replace(self, rows=tuple(rows))
 
     @property
     def with_bits(self) -> tuple[Row, ...]:

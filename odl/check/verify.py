@@ -8,6 +8,7 @@ update is judged by how far the tensor moved, so that a step that trains nothing
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,11 +16,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from odl.check.bounds import CEILING, UNIT_ROUNDOFF, gradient_bound, relative_error, within
+from odl.check.bounds import CEILING, SMALLEST_NORMAL, UNIT_ROUNDOFF, gradient_bound, relative_error, within
+from odl.check.movement import with_movement
 from odl.check.observe import Observer
 from odl.check.reference import Reference, ReferenceStep, Sample
 from odl.check.report import Key, Report, Row
-from odl.errors import CheckFailedError
+from odl.errors import CheckFailedError, option
 from odl.graph.ir import Role
 from odl.graph.operator import Array
 from odl.optimizers.base import Optimizer
@@ -50,6 +52,7 @@ class Verifier:
         self._loss = options.loss
         self._random = np.random.default_rng(seed)
         self._errors: dict[Key, tuple[float, float]] = {}
+        self._underflow: dict[str, float] = {}
         self._digests: dict[Key, Any] = {}
         self._bound = gradient_bound(self._precision, self._longest_sum())
 
@@ -78,6 +81,12 @@ class Verifier:
         self._check_inference()
         return self._report()
 
+    def with_movement(self, report: Report, initial: bytes, steps: int = 20) -> Report:
+        """The report, and how far the weights go from the state `initial` at the compiled learning rate."""
+        self._net.load(initial)
+        samples = [self._sample() for _ in range(steps)]
+        return with_movement(report, self._net, self._reference, self._trainable, samples, self._optimizer.lr)
+
     # --- one step -------------------------------------------------------------------------------------------
 
     def _step(self, samples: Sequence[Sample], rate: float, done: int) -> ReferenceStep | None:
@@ -98,6 +107,8 @@ class Verifier:
             return None
         count = len(samples) if self._accumulate else 1
         gradients = {name: item.astype(np.float64) / (scale * count) for name, item in seen.gradients.items()}
+        if not any(item.any() for item in gradients.values()):
+            self._note("every gradient", "all zero", math.inf, 0.0)
         wanted = self._reference.step(
             before,
             [
@@ -123,6 +134,10 @@ class Verifier:
                 floor = self._noise_floor(name, wanted, self._bound)
                 error = relative_error(gradients[name], wanted.gradients[name], floor)
             self._note(name, "gradient", error, self._bound)
+            if name in seen.halves:
+                size = np.abs(wanted.gradients[name]) * scale
+                share = float(np.mean((size > 0) & (size < SMALLEST_NORMAL)))
+                self._underflow[name] = max(share, self._underflow.get(name, 0.0))
         self._check_movement(before, after, wanted, rate)
         return wanted
 
@@ -243,12 +258,36 @@ class Verifier:
         if np.isnan(error) or not (np.isnan(worst) or error - bound < worst - limit):
             self._errors[key] = (error, bound)
 
+    def _lost(self) -> str | None:
+        """A note where a gradient that failed is mostly too small for fp16."""
+        lost = [
+            f"{share:.0%} of {name}'s gradient"
+            for name, share in self._underflow.items()
+            if share > 0.5 and not within(*self._errors[(name, "gradient")])
+        ]
+        if not lost:
+            return None
+        more = f" and of {len(lost) - 3} more" if len(lost) > 3 else ""
+        return (
+            f"{', '.join(lost[:3])}{more} is below fp16's normal range at loss scale {self._net.loss_scale:g}: a larger "
+            f"{option('loss_scale')}, normalisation, pretrained weights or {option('dtype', 'fp32')} keeps it"
+        )
+
     def _report(self) -> Report:
-        rows = (
-            Row(*key, error, bound, None, within(error, bound))
+        rows = tuple(
+            Row(
+                *key,
+                error,
+                bound,
+                None,
+                within(error, bound),
+                self._underflow.get(key[0]) if key[1] == "gradient" else None,
+            )
             for key, (error, bound) in self._errors.items()
         )
-        return Report(tuple(rows), {key: digest.digest() for key, digest in self._digests.items()})
+        lost = self._lost()
+        digests = {key: digest.digest() for key, digest in self._digests.items()}
+        return Report(rows, digests, () if lost is None else (lost,))
 
 
 def verify(
@@ -267,9 +306,11 @@ def verify(
 
     `twin`, the host's exact build of the same project, must then show the same bits in every tensor.
     """
-    reports = [
-        Verifier(each, module, optimizer, trainable, seed).run(steps, accumulated, shown)
-        for each, shown in ((net, progress), (twin, None))
-        if each is not None
-    ]
-    return reports[0] if twin is None else reports[0].compared(reports[1])
+    verifier = Verifier(net, module, optimizer, trainable, seed)
+    initial = None if net.on_device else net.save()
+    report = verifier.run(steps, accumulated, progress)
+    if twin is not None:
+        report = report.compared(Verifier(twin, module, optimizer, trainable, seed).run(steps, accumulated))
+    if initial is not None and net.project.options.dtype is Precision.FP16:
+        report = verifier.with_movement(report, initial)
+    return report

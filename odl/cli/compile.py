@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from rich.markup import escape
 
 from odl.cli.consoles import print_line
 from odl.cli.options import Given, takes_options
-from odl.errors import InputError
+from odl.errors import CompileWarning, InputError, on_command_line
 from odl.options import FACTS, Options
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def compile_model(
         print_line(console, taken)
     with console.status(escape(f"compiling {made.name}: trace, passes, memory plan, C")):
         example = made.example(batch)
+        warnings.simplefilter("ignore", CompileWarning)  # the report has them
         build = compile(
             made.module, example, name=made.name, spec=made.spec, **{**options, "loss": made.loss}
         )
@@ -91,6 +93,8 @@ def _report(console: Console, build: Build, output: Path) -> None:
     console.print(f"{network.macs(INFER):,} MACs forward, {network.macs(STEP):,} a training step")
     for path in build.compiled.kept_norms:
         print_line(console, f"batch norm '{path}' follows no layer that could take it in; it stays frozen")
+    for warning in build.compiled.warnings:
+        print_line(console, f"warning: {on_command_line(warning)}")
     if build.unused:
         names = list(build.unused)
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""

@@ -14,7 +14,7 @@ from rich.table import Table
 from odl.cli.consoles import print_line, progress_bar
 from odl.cli.json_file import check_json_file, is_standard_output, write_json
 from odl.cli.options import BuildName, Given, JsonFile, RegisterBits, Seed, takes_options
-from odl.errors import InputError, option
+from odl.errors import InputError, on_command_line, option
 from odl.targets import TARGETS
 
 if TYPE_CHECKING:
@@ -99,14 +99,21 @@ def _print_report(report: Report) -> None:
     table.add_column("error", justify="right")
     table.add_column("bound", justify="right")
     compared = report.with_bits
+    halves = any(row.underflow is not None for row in report.rows)
+    if halves:
+        table.add_column("subnormal", justify="right")
     if compared:
         table.add_column("bits")
     table.add_column("")
     for row in report.rows:
         mark = "[green]ok[/]" if row.ok else "[bold red]FAILED[/]"
         bits = [{True: "equal", False: "[bold red]differ[/]", None: ""}[row.bit_exact]] if compared else []
-        table.add_row(escape(row.tensor), row.kind, f"{row.rel_l2:.2e}", f"{row.bound:.2e}", *bits, mark)
+        share = ["" if row.underflow is None else f"{row.underflow:.0%}"] if halves else []
+        numbers = f"{row.rel_l2:.2e}", f"{row.bound:.2e}"
+        table.add_row(escape(row.tensor), row.kind, *numbers, *share, *bits, mark)
     console.print(table)
+    for note in report.notes:
+        print_line(console, on_command_line(note))
     failed = sum(not row.ok for row in report.rows)
     worst = report.worst
     print_line(

@@ -267,6 +267,8 @@ def test_cross_entropy_over_one_class_is_refused_and_two_or_mse_are_not() -> Non
     x = torch.zeros(2, 4)
     with pytest.raises(InputError, match="cross_entropy over one class is zero whatever the model computes"):
         odl.compile(nn.Linear(4, 1), x)
+    with pytest.raises(InputError, match="no parameter to train"):
+        odl.compile(nn.Sequential(nn.Flatten(), Applied(lambda m, x: x.detach(), first=True)), x)
     odl.compile(nn.Linear(4, 2), x)
     odl.compile(nn.Linear(4, 1), x, loss="mse")
 
