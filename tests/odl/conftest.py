@@ -49,7 +49,7 @@ def project(tmp_path_factory, private_cache):
     """A compiled tiny project; copy it before changing it."""
     directory = tmp_path_factory.mktemp("cli") / "net"
     with pytest.raises(SystemExit) as caught:
-        main(["compile", MODEL, "-o", str(directory), "--bn", "train"])
+        main(["compile", MODEL, "-o", str(directory), "--bn", "train", "--prefix", "net"])
     assert caught.value.code == 0
     return directory
 

@@ -95,11 +95,11 @@ def store_choice(file: Path, pixels: int, channels: int, change: Callable[[str],
 def compiled_kernels(folder: Path) -> set[str]:
     build = odl.compile(tiny(), torch.zeros(1, *INPUT), target="cv32e40p", dtype="fp16", name="tiny")
     directory = build.save(folder)
-    return {path.stem for path in (directory / "kernels").glob("odl_conv2d_forward*.c")}
+    return {path.stem for path in (directory / "kernels").glob("tiny_conv2d_forward_*.c")}
 
 
 def forward_tiles(directory: Path) -> set[str]:
-    texts = [path.read_text() for path in (directory / "kernels").glob("odl_conv2d_forward*.c")]
+    texts = [path.read_text() for path in (directory / "kernels").glob("tiny_conv2d_forward_*.c")]
     return {
         f"{p}x{c}" for p in (1, 2, 4) for c in (1, 2, 4) if any(f"tiles_{p}x{c}(" in text for text in texts)
     }
@@ -152,4 +152,4 @@ def test_cases_do_not_depend_on_what_was_chosen() -> None:
     assert [case.key for case in collect_cases(network.schedule, Cluster())] == [
         case.key for case in tiny_cases("fp16", 8)
     ]
-    assert tiny_build(target="cv32e40p", dtype="fp16").compiled.network.options == options
+    assert tiny_build(target="cv32e40p", dtype="fp16", prefix=None).compiled.network.options == options
