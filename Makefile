@@ -16,9 +16,10 @@ JOBS ?= 2
 TEST_OPTIONS ?=
 BENCH_OPTIONS ?=
 DEMO_OPTIONS ?=
+POWER_CUTS_OPTIONS ?=
 C_SOURCES = find kernels/isa targets -type f \( -name '*.c' -o -name '*.h' -o -name '*.cpp' \)
 
-.PHONY: help setup demo test test-long lint types pytest golden cycles bench format clean
+.PHONY: help setup demo test test-long lint types pytest golden cycles power-cuts bench format clean
 
 help: ## list the targets
 	@echo "odl: make TARGET"
@@ -59,6 +60,9 @@ golden: setup ## write the expected texts of the golden tests anew; read the dif
 
 cycles: setup ## write the simulator's cycle baseline (benchmarks/cycles.json) anew; read the diff before you commit it
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) -p no:benchmark --update-cycles tests/odl/bench
+
+power-cuts: setup ## try saved states: 100,000 power cuts, 1,000,000 flipped bits and truncations; figures in power_cuts.json
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(RUN) benchmarks/power_cuts.py $(POWER_CUTS_OPTIONS)
 
 bench: setup ## measure speed (benchmarks/), one thread, nothing beside it
 	OMP_NUM_THREADS=1 $(RUN) -m pytest benchmarks --benchmark-columns=min,median,rounds $(BENCH_OPTIONS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -21,20 +19,18 @@ from odl.codegen.programs import (
     serving_functions,
 )
 from odl.codegen.staged import staged_text
+from odl.codegen.state import StateText, format_names, state_text
 from odl.graph.ir import DType, Graph, Role, Value
 from odl.optimizers.base import RunTimeScalar
 from odl.plan.incoming import Incoming, incoming
 from odl.plan.program import PlannedProgram
 from odl.plan.staging import AHEAD
-from odl.precision import Precision
 from odl.project.entry_point import ARENA, EntryPoint
 from odl.project.entry_points import NUMBERED, enumerators, existing, functions
 from odl.project.layout import to_memory
 from odl.project.network import Network
 from odl.project.programs import REFRESH, SKIP, Program
-
-#: Words of the training state (net.c.j2) besides the run-time scalars.
-STATE_COUNTERS = 5
+from odl.project.status import declaration
 
 
 @dataclass(frozen=True)
@@ -95,9 +91,9 @@ class NetContext:
     optimizer: str
     arena_bytes: int
     persistent_bytes: int
+    state: StateText
     state_bytes: int
     l1_bytes: int
-    fingerprint: int
     clustered: bool
     marked: bool
     accumulate: bool
@@ -139,6 +135,7 @@ class NetContext:
         """The fields by name, for a template."""
         return {item.name: getattr(self, item.name) for item in fields(self)} | {
             "PREFIX": self.macros,
+            "format": format_names(),
             "target_text": self.target_text,
         }
 
@@ -146,7 +143,7 @@ class NetContext:
 def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialTensor]) -> NetContext:
     """The context of a network whose kernels are named and whose initial tensors have their places."""
     options, schedule = network.options, network.schedule
-    dynamic = options.dtype is Precision.MIXED
+    dynamic = options.loss_scale_adapts
     shapes = ShapeSet(kernel_calls(list(schedule.programs.values())))
     programs = [
         (program_text if planned.staging is None else staged_text)(
@@ -156,7 +153,7 @@ def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialT
     ]
     scalars = options.optimizer.scalars(options.initial_loss_scale)
     local = schedule.local
-    state_bytes = schedule.memory.persistent_bytes + 4 * (1 + len(scalars) + STATE_COUNTERS)
+    state = state_text(network)
     return NetContext(
         prefix=network.prefix,
         made_by=comment_text(made_by(network)),
@@ -165,9 +162,9 @@ def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialT
         optimizer=options.optimizer.title,
         arena_bytes=schedule.memory.arena_bytes,
         persistent_bytes=schedule.memory.persistent_bytes,
-        state_bytes=state_bytes,
+        state=state,
+        state_bytes=state.bytes,
         l1_bytes=0 if local is None else local.arena_bytes,
-        fingerprint=_fingerprint(network, state_bytes),
         clustered=local is not None,
         marked=options.on_device or options.runtime == "none",
         accumulate=options.accumulate,
@@ -216,6 +213,7 @@ class EntryPointTexts:
     behind_arena: Sequence[str]
     functions: Sequence[str]
     enumerators: Sequence[str]
+    status: str
     cases: Mapping[str, str]
 
 
@@ -236,6 +234,7 @@ def entry_point_texts(network: Network, context: NetContext) -> EntryPointTexts:
             for item in functions(options, programs)
         ],
         enumerators(found),
+        render(declaration()),
         {item.name.upper(): render(item.device_call) for item in NUMBERED.values() if item in found},
     )
 
@@ -272,14 +271,3 @@ def _scalar(scalar: RunTimeScalar, prefix: str) -> ScalarText:
 
 def _shape_text(value: Value) -> str:
     return "x".join(str(value.shape[axis]) for axis in value.layout.permutation(len(value.shape)))
-
-
-def _fingerprint(network: Network, state_bytes: int) -> int:
-    described = json.dumps(
-        [
-            network.name,
-            [[value.name, value.shape, value.dtype, offset] for value, offset in network.schedule.persistent],
-            state_bytes,
-        ]
-    )
-    return int.from_bytes(hashlib.sha256(described.encode()).digest()[:4], "little")

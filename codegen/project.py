@@ -52,6 +52,9 @@ def render_project(network: Network) -> dict[str, str]:
     files = {
         f"{network.prefix}.h": format_c(text("net.h.j2")),
         f"{network.prefix}.c": format_c(text("net.c.j2")),
+        f"{network.prefix}_private.h": format_c(text("private.h.j2")),
+        f"{network.prefix}_state.h": format_c(text("state.h.j2")),
+        f"{network.prefix}_state.c": format_c(text("state.c.j2")),
         f"{network.prefix}_weights.c": text("weights.c.j2", lines=_words(image)),
         f"{network.prefix}_kernels.h": format_c(
             text(

@@ -12,6 +12,7 @@ from odl.errors import OdlError as OdlError
 from odl.version import VERSION
 
 if TYPE_CHECKING:
+    from odl import state as state
     from odl.build import Build as Build
     from odl.build import compile as compile
     from odl.optimizers.adam import Adam as Adam
@@ -24,17 +25,21 @@ __version__ = VERSION
 _ERRORS = ("CheckFailedError", "InputError", "MissingToolError", "OdlError")
 #: Imported when they are first asked for: PyTorch takes seconds, which `odl --help` need not wait for.
 _LAZY = {"Build": "odl.build", "compile": "odl.build", "Net": "odl.run.net", "Options": "odl.options"}
+#: Modules that are public, imported in the same way.
+_MODULES = ("state",)
 
 
 def __getattr__(name: str) -> Any:
-    """What is imported when it is first asked for: `_LAZY`, every optimizer by its class's name, and `__all__`."""
+    """What is imported when it is first asked for: `_LAZY`, `_MODULES`, optimizers by their classes' names, `__all__`."""
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"odl.{name}")
     if name != "__all__" and name.startswith("_"):
         raise AttributeError(f"module 'odl' has no attribute '{name}'")
     optimizers = importlib.import_module("odl.optimizers").CLASSES
     if name == "__all__":
-        return sorted((*_ERRORS, *_LAZY, *optimizers))
+        return sorted((*_ERRORS, *_LAZY, *_MODULES, *optimizers))
     if name in optimizers:
         return optimizers[name]
     raise AttributeError(f"module 'odl' has no attribute '{name}'")

@@ -34,6 +34,7 @@ from odl.project.entry_point import TrainingPasses
 from odl.project.entry_points import extra_graphs
 from odl.project.network import Network
 from odl.project.programs import APPLY, INFER, REFRESH, SKIP, STEP
+from odl.project.state import meaning
 from odl.trace.lowering import lower
 from odl.trace.tracing import run_once, trace_inference, trace_training
 from odl.tune.choose import kernel_chooser
@@ -128,10 +129,19 @@ def compile_network(
     stages["4-plan"] = schedule_text(schedule)
     output = infer.value(infer.outputs[0])
     inputs = next(value for value in infer.values.values() if value.role is Role.INPUT)
+    trained = tuple(step.gradients)
     network = Network(
-        name, options, schedule, _initial(module), inputs, output, training.apply is not None, spec
+        name,
+        options,
+        schedule,
+        _initial(module),
+        inputs,
+        output,
+        training.apply is not None,
+        meaning(inference, trained, options),
+        spec,
     )
-    return Compiled(network, module, tuple(step.gradients), kept_norms, warnings, stages)
+    return Compiled(network, module, trained, kept_norms, warnings, stages)
 
 
 def _scaled(

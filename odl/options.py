@@ -229,6 +229,11 @@ class Options:
         return self.l1 if local is None or self.l1 is not None else local.for_tensors(self.core_count)
 
     @property
+    def loss_scale_adapts(self) -> bool:
+        """Whether the loss scale is part of the training's state; else it stays as it was compiled."""
+        return self.dtype is Precision.MIXED
+
+    @property
     def initial_loss_scale(self) -> float:
         """The factor that the loss's gradient starts with."""
         if self.loss_scale is not None:

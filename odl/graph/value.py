@@ -41,6 +41,7 @@ class _Facts:
     from_caller: bool = False
     to_caller: bool = False
     half: bool = False
+    derived: bool = False
     dtypes: tuple[DType, ...] = (DType.F32, DType.F16)
 
 
@@ -55,7 +56,10 @@ class Role(StrEnum):
     TARGET = "target", _Facts(Purpose.INPUTS, from_caller=True, dtypes=(DType.F32,))
     SAMPLE_WEIGHT = "sample_weight", _Facts(Purpose.INPUTS, from_caller=True, dtypes=(DType.F32,))
     PARAMETER = "parameter", _Facts(Purpose.WEIGHTS, persistent=True, of_model=True)
-    WORKING_COPY = "working_copy", _Facts(Purpose.WEIGHTS, persistent=True, dtypes=(DType.F16,))
+    WORKING_COPY = (
+        "working_copy",
+        _Facts(Purpose.WEIGHTS, persistent=True, derived=True, dtypes=(DType.F16,)),
+    )
     STATISTIC = "statistic", _Facts(Purpose.STATISTICS, persistent=True, of_model=True, dtypes=(DType.F32,))
     ACTIVATION = "activation", _Facts(Purpose.ACTIVATIONS, half=True)
     SAVED = "saved", _Facts(Purpose.ACTIVATIONS, dtypes=(DType.F32, DType.U8))
@@ -84,6 +88,11 @@ class Role(StrEnum):
     def persistent(self) -> bool:
         """Whether the value outlives a step."""
         return self._facts.persistent
+
+    @property
+    def saved(self) -> bool:
+        """Whether a saved state holds the value: it outlives a step, and nothing makes it again from others."""
+        return self._facts.persistent and not self._facts.derived
 
     @property
     def of_model(self) -> bool:

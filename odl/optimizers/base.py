@@ -11,6 +11,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
@@ -54,19 +55,33 @@ class State:
     dtype: DType | None = None
 
 
+class Restored(Enum):
+    """Into which networks a saved word of the training state is taken: no other, those of the same numbers, or all.
+
+    SAME_NUMBERS: what belongs to a loss scale, which means nothing among other formats of numbers.
+    """
+
+    NEVER = auto()
+    SAME_NUMBERS = auto()
+    ALWAYS = auto()
+
+
 @dataclass(frozen=True)
 class RunTimeScalar:
     """A float of the training state; an update kernel is passed it as `Runtime(name)`.
 
     `advance` is the C statement that runs before each update, with `numbers` as fp32 literals where it names them in
-    braces; "" where nothing changes.
+    braces; "" where nothing changes. `field`: the optimizer's field that it starts from, which a new build may change: then
+    the build's value counts, whatever was saved, and `restored` is NEVER.
     """
 
     name: str
     initial: float = 0.0
     advance: str = ""
-    numbers: Mapping[str, float] = field(default_factory=dict)
+    numbers: Mapping[str, float] = dataclasses.field(default_factory=dict)
     comment: str = ""
+    field: str = ""
+    restored: Restored = Restored.ALWAYS
 
 
 @dataclass(frozen=True)
@@ -109,12 +124,13 @@ class Optimizer:
     def scalars(self, loss_scale: float) -> tuple[RunTimeScalar, ...]:
         """All floats of the training state, in its order; the loss's gradient starts with the factor `loss_scale`."""
         return (
-            RunTimeScalar("learning_rate", self.lr),
-            RunTimeScalar("loss_scale", loss_scale),
+            RunTimeScalar("learning_rate", self.lr, field="lr", restored=Restored.NEVER),
+            RunTimeScalar("loss_scale", loss_scale, restored=Restored.SAME_NUMBERS),
             RunTimeScalar(
                 "gradient_factor",
                 advance="{state}.gradient_factor = 1.0f / ({state}.loss_scale * (float)steps);",
                 comment="what a gradient is multiplied with at the update",
+                restored=Restored.NEVER,
             ),
             *self.own_scalars,
         )

@@ -13,6 +13,7 @@ from odl.plan.two_levels import LOCAL
 from odl.project.manifest import Manifest, MemoryEntry, NodeEntry, ProgramEntry, TensorEntry
 from odl.project.network import Network
 from odl.project.programs import INFER, STEP
+from odl.project.state import waiting_gradients
 
 
 def describe(
@@ -43,6 +44,8 @@ def describe(
             for program, planned in schedule.programs.items()
         ),
         state_bytes,
+        network.meaning,
+        waiting_gradients(schedule, network.options),
         tuple(files),
     )
 

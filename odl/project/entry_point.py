@@ -38,7 +38,7 @@ class CType(StrEnum):
     """C types of parameters and results."""
 
     VOID = "void"
-    INT = "int"
+    STATUS = "{{ prefix }}_status"
     FLOAT = "float"
     COUNT = "uint32_t"
     FLOATS_IN = "const float *"
@@ -98,7 +98,8 @@ class TrainingPasses:
 class EntryPoint:
     """A C function that a project offers, `<prefix>_<name>`.
 
-    `comment` is the header's; `body` the function's statements; `preamble` what stands before the function.
+    `comment` is the header's; `body` the function's statements, None where another file defines it;
+    `preamble` what stands before the function.
     `runs`: the programs that a call runs when nothing overflows. `number`: its number in device.c, which never changes;
     None where it computes nothing, so that the host does it for a device. `needs`: the option, and its value, that a
     project without it was compiled without. `graphs` makes graphs of programs that no other stage knows.
@@ -107,7 +108,7 @@ class EntryPoint:
 
     name: str
     comment: str
-    body: str
+    body: str | None
     returns: CType = CType.VOID
     parameters: tuple[Parameter, ...] = ()
     exists: Condition = always
@@ -136,6 +137,7 @@ class EntryPoint:
     @property
     def definition(self) -> str:
         """The function as the source has it, a single statement in the same line."""
+        assert self.body is not None
         preamble = f"{self.preamble}\n\n" if self.preamble else ""
         head = f"{preamble}{self._declared([item.inside or item.name for item in self.parameters])}"
         if "\n" not in self.body:

@@ -17,6 +17,7 @@ from odl.errors import InputError
 from odl.graph.ir import DType, Layout, Role, Value
 from odl.options import Options
 from odl.plan.buffers import UNUSED, MemoryPlan
+from odl.project.state_format import VERSION, Meaning
 
 _KEYS = (
     "prefix",
@@ -29,6 +30,7 @@ _KEYS = (
     "counters",
     "programs",
     "state_bytes",
+    "state",
 )
 #: Version of the manifest's format.
 FORMAT = 2
@@ -148,7 +150,8 @@ class Manifest:
     """What a project says of itself. `tensors` are those that outlive a call, `counters` batch norms' at compile time.
 
     `spec` is what the model can be made from again, None where it was a Python object. `stack` is None until `odl stack`
-    proves it: that takes the device's compiler, which `odl compile` does without.
+    proves it: that takes the device's compiler, which `odl compile` does without. `state_bytes`, `meaning` and `waiting`:
+    size of a saved state, what it is a state of, and the gradients that it holds.
     """
 
     model: str
@@ -164,6 +167,8 @@ class Manifest:
     counters: Mapping[str, int]
     programs: tuple[ProgramEntry, ...]
     state_bytes: int
+    meaning: Meaning
+    waiting: tuple[Value, ...]
     files: tuple[str, ...]
     stack: StackEntry | None = None
 
@@ -196,6 +201,11 @@ class Manifest:
                 for program in self.programs
             ],
             "state_bytes": self.state_bytes,
+            "state": {
+                "version": VERSION,
+                "meaning": dataclasses.asdict(self.meaning),
+                "waiting": [_value_document(value) for value in self.waiting],
+            },
             "files": list(self.files),
             **({} if self.stack is None else {"stack": dataclasses.asdict(self.stack)}),
         }
@@ -294,6 +304,8 @@ def _manifest(document: Mapping[str, Any]) -> Manifest:
             for entry in document["programs"]
         ),
         int(document["state_bytes"]),
+        Meaning(**document["state"]["meaning"]),
+        tuple(_value(entry) for entry in document["state"]["waiting"]),
         tuple(document["files"]),
         _stack(document["stack"]) if "stack" in document else None,
     )

@@ -11,6 +11,7 @@ from odl.options import Options
 from odl.plan.program import Schedule
 from odl.prefix import prefix_of
 from odl.project.programs import Program
+from odl.project.state_format import Meaning
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Network:
     input_value: Value
     output_value: Value
     deferred: bool
+    meaning: Meaning
     spec: str | None = None
 
     @property

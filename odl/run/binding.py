@@ -13,9 +13,11 @@ import cffi
 
 from odl.errors import InputError
 from odl.project.entry_point import EntryPoint
+from odl.project.status import declaration
 
 _VARIABLES = """
 extern uint8_t {{ prefix }}_arena[];
+extern uint8_t {{ prefix }}_state[];
 extern void (*{{ prefix }}_observer)(uint32_t program, uint32_t node);
 """
 
@@ -42,10 +44,14 @@ def open_library(
     InputError where the file is no library of this machine.
     """
     ffi = cffi.FFI()
-    text = "".join(f"{entry_point.prototype};\n" for entry_point in entry_points) + _VARIABLES
+    text = (
+        f"{declaration(comments=False)}\n"
+        + "".join(f"{entry_point.prototype};\n" for entry_point in entry_points)
+        + _VARIABLES
+    )
     if has_l1:
         text += "extern uint8_t {{ prefix }}_l1[];"
-    ffi.cdef(text.replace("{{ prefix }}", prefix))
+    ffi.cdef(text.replace("{{ prefix }}", prefix).replace("{{ PREFIX }}", prefix.upper()))
     handle, name = tempfile.mkstemp(suffix=".so", prefix="odl-")
     os.close(handle)
     try:

@@ -141,8 +141,6 @@ class DeviceNet(Net):
         """Make one call; the state and the arena of the host library are the device's afterwards."""
         observed = self._observer is not None
         persistent = self.persistent_bytes
-        blob = self.save()
-        state, arena = blob[4 : len(blob) - persistent], blob[len(blob) - persistent :]
         program = self._program(observed)
         elf = Elf.read(program)
         results = self._results(elf) if observed else {}
@@ -150,8 +148,8 @@ class DeviceNet(Net):
             program,
             {
                 self._symbol("request"): _REQUEST.pack(entry_point.number, int(weighted), 0.0),
-                self._symbol("state"): state,
-                self._symbol("arena"): arena,
+                self._symbol("state"): bytes(self._words),
+                self._symbol("arena"): bytes(self._arena[:persistent]),
                 **loads,
             },
             [self._symbol("request"), self._symbol("state"), self._symbol("arena"), *outputs],
@@ -166,9 +164,8 @@ class DeviceNet(Net):
         self.count += moments[END] - moments[BEGIN]
         if self._observer is not None:
             self._replay(result, results)
-        self.load(
-            blob[:4] + result.dumps[self._symbol("state")] + result.dumps[self._symbol("arena")][:persistent]
-        )
+        self._words[:] = result.dumps[self._symbol("state")]
+        self._arena[:persistent] = result.dumps[self._symbol("arena")][:persistent]
         return dict(result.dumps)
 
     def _symbol(self, name: str) -> str:

@@ -20,6 +20,9 @@ from odl.project.entry_point import OUTPUT, EntryPoint
 from odl.project.entry_points import NUMBERED, existing
 from odl.project.layout import from_memory, to_memory
 from odl.project.manifest import Manifest, TensorEntry, parse_document, read_document
+from odl.project.state import struct_bytes
+from odl.project.state_format import stated_bytes
+from odl.project.status import Status
 from odl.run.arrays import CallArrays, storable
 from odl.run.binding import open_library
 from odl.run.library import ProjectBuild, build_library
@@ -71,6 +74,7 @@ class Net:
         )
         self._lib: Any = self._host
         self._arena = self._ffi.buffer(self._lib.arena, memory[arena].peak_bytes)
+        self._words = self._ffi.buffer(self._lib.state, struct_bytes(self.project.options))
         self._memories = {arena: self._arena}
         if "l1" in memory:
             self._memories["l1"] = self._ffi.buffer(self._lib.l1, memory["l1"].peak_bytes)
@@ -242,17 +246,24 @@ class Net:
         return from_memory(entry.value, bytes(memory[entry.offset : entry.offset + entry.value.size_bytes]))
 
     def save(self) -> bytes:
-        """All training state."""
+        """All training state but the learning rate, in the format of docs/state.md.
+
+        InputError where a weight, a statistic or optimizer state is NaN or infinite.
+        """
         buffer = self._ffi.new("uint8_t[]", self.project.state_bytes)
-        self._lib.save(buffer)
+        self._check(self._host.save(buffer, len(buffer)))
         return bytes(self._ffi.buffer(buffer))
 
     def load(self, state: bytes) -> None:
-        """Take all training state back; InputError when it is not this network's."""
-        if len(state) != self.project.state_bytes:
-            raise InputError(f"the state has {len(state)} bytes, expected {self.project.state_bytes}")
-        if self._lib.load(self._ffi.from_buffer(state)) != 0:
-            raise InputError("the state belongs to another network")
+        """Take all training state back, of this network or of the same one compiled otherwise; InputError says why not."""
+        data = bytes(state)
+        if len(data) > (said := stated_bytes(data)):
+            raise InputError(f"the saved state has {len(data)} bytes, of which it says it has {said}")
+        self._check(self._host.load(self._ffi.from_buffer(data), len(data)))
+
+    def _check(self, status: int) -> None:
+        if status != Status.OK:
+            raise InputError(next(item.text for item in Status if item == status))
 
     @contextmanager
     def observed(self, callback: Callable[[int, int], None]) -> Iterator[None]:

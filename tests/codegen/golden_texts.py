@@ -166,7 +166,7 @@ def manifest(name: str) -> dict[str, Any]:
 def _whole(name: str) -> Iterator[tuple[str, Callable[[], str]]]:
     """A whole project: short files as they are, net.c by sections, the manifest with short things on one line."""
     yield "project/files.txt", lambda: digests(project(name))
-    for path in ("Makefile", "example.c", "net_kernels.h", "net.h"):
+    for path in ("Makefile", "example.c", "net_kernels.h", "net.h", "net_private.h", "net_state.h"):
         yield f"project/{path}", lambda path=path: project(name)[path]
     for path in (path for path in project(name) if re.match(r"kernels/net_(cast|channel|cross|sgd)", path)):
         yield f"project/{path}", lambda path=path: project(name)[path]
@@ -176,6 +176,7 @@ def _whole(name: str) -> Iterator[tuple[str, Callable[[], str]]]:
             f"project/net.c/{number}_{part}.c",
             lambda number=number: sections(project(name)["net.c"])[number],
         )
+    yield "project/net_state.c/tables.c", lambda: sections(project(name)["net_state.c"])[2]
     for key in ("memory", "programs"):
         yield f"project/manifest.json/{key}.json", lambda key=key: compact(manifest(name)[key]) + "\n"
     yield "project/manifest.json/beside.json", lambda: compact(_without(manifest(name))) + "\n"
@@ -198,7 +199,8 @@ TEXTS: Mapping[str, Callable[[], str]] = {
     "interface/device.c": lambda: project("linear cluster")["device.c"],
     "interface/port.h": lambda: project("linear export")["runtime/odl_runtime.h"],
     # Optimizers, and when they run
-    "update/adam_state.c": lambda: functions("linear adam", "net_state", "prepare_update", "net_train_step"),
+    "update/adam_state.c": lambda: functions("linear adam", "prepare_update", "net_train_step"),
+    "update/adam_private.h": lambda: project("linear adam")["net_private.h"],
     "update/adam_kernel.c": lambda: kernel("linear adam", "adam"),
     "update/after_each_layer.c": lambda: section("linear fp16", "one training step"),
     "update/accumulate_apply.c": lambda: section("linear accumulate", "updates after a step that counts"),

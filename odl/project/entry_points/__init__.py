@@ -45,7 +45,8 @@ def existing(options: Options, programs: Collection[str]) -> tuple[EntryPoint, .
 
 def functions(options: Options, programs: Collection[str]) -> tuple[EntryPoint | StaticFunction, ...]:
     """The functions of a project's C source, in its order."""
-    found = [item for item in _FUNCTIONS if item.exists(options, programs)]
+    defined = [item for item in _FUNCTIONS if not isinstance(item, EntryPoint) or item.body is not None]
+    found = [item for item in defined if item.exists(options, programs)]
     return tuple(sorted(found, key=lambda item: item.source))
 
 

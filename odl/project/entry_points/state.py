@@ -16,30 +16,6 @@ memset(&{{ prefix }}_state, 0, sizeof {{ prefix }}_state);
 {{ prefix }}_refresh();
 {% endif %}"""
 
-_SAVED = """\
-/* A saved state: fingerprint, the state struct, the persistent part of the arena. */
-_Static_assert({{ PREFIX }}_STATE_BYTES ==
-                   sizeof(uint32_t) + sizeof {{ prefix }}_state + {{ PREFIX }}_PERSISTENT_BYTES,
-               "{{ PREFIX }}_STATE_BYTES");"""
-
-_SAVE = """\
-uint8_t *const bytes = destination;
-const uint32_t fingerprint = {{ PREFIX }}_FINGERPRINT;
-memcpy(bytes, &fingerprint, sizeof fingerprint);
-memcpy(bytes + sizeof fingerprint, &{{ prefix }}_state, sizeof {{ prefix }}_state);
-memcpy(bytes + sizeof fingerprint + sizeof {{ prefix }}_state, {{ prefix }}_arena, {{ PREFIX }}_PERSISTENT_BYTES);"""
-
-_LOAD = """\
-const uint8_t *const bytes = source;
-uint32_t fingerprint;
-memcpy(&fingerprint, bytes, sizeof fingerprint);
-if (fingerprint != {{ PREFIX }}_FINGERPRINT) {
-    return -1;
-}
-memcpy(&{{ prefix }}_state, bytes + sizeof fingerprint, sizeof {{ prefix }}_state);
-memcpy({{ prefix }}_arena, bytes + sizeof fingerprint + sizeof {{ prefix }}_state, {{ PREFIX }}_PERSISTENT_BYTES);
-return 0;"""
-
 INIT = EntryPoint(
     "init",
     "Sets the weights to those that the network was compiled with, and all training state to its start.",
@@ -49,19 +25,21 @@ INIT = EntryPoint(
 )
 SAVE = EntryPoint(
     "save",
-    "Copies all training state (weights, statistics, optimizer, loss scale) to {{ PREFIX }}_STATE_BYTES of memory.",
-    _SAVE,
-    parameters=(Parameter("state", CType.BYTES_OUT, inside="destination"),),
-    preamble=_SAVED,
+    "Saves all training state (weights, statistics, optimizer, loss scale, counters) to memory of `bytes`, at least\n"
+    "{{ PREFIX }}_STATE_BYTES; {{ prefix }}_state.h saves to a flash. Not saved: {{ state.changeable | join(', ') }}.\n"
+    "Returns {{ PREFIX }}_OK, {{ PREFIX }}_NOT_FINITE or {{ PREFIX }}_STATE_TOO_SMALL; then nothing was written.",
+    None,
+    returns=CType.STATUS,
+    parameters=(Parameter("state", CType.BYTES_OUT), Parameter("bytes", CType.COUNT)),
     header=100,
-    source=150,
 )
 LOAD = EntryPoint(
     "load",
-    "Takes a saved state back. Returns 0, or -1 and changes nothing when it is not of this very network.",
-    _LOAD,
-    returns=CType.INT,
-    parameters=(Parameter("state", CType.BYTES_IN, inside="source"),),
+    "Takes a saved state of `bytes` back, also one of this network compiled with other options or for another target.\n"
+    "Returns what {{ prefix }}_state_load in {{ prefix }}_state.h returns; nothing changes when the state is refused.\n"
+    "Not restored: {{ state.changeable | join(', ') }}; what this build says, or was set since {{ prefix }}_init, goes on.",
+    None,
+    returns=CType.STATUS,
+    parameters=(Parameter("state", CType.BYTES_IN), Parameter("bytes", CType.COUNT)),
     header=110,
-    source=160,
 )
