@@ -3,7 +3,7 @@
  * This is the whole interface. There is no heap; all memory is one arena of 140 bytes in net.c.
 
 #define NET_ARENA_BYTES 140
-#define NET_STATE_BYTES 96
+#define NET_STATE_BYTES 196
 
 /* Computes the output of NET_BATCH samples. */
 

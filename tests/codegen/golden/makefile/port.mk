@@ -1,6 +1,6 @@
 	-Iisa -Ihost -I.
 
-HEADERS = net.h $(wildcard isa/*.h) $(wildcard host/*.h) net_kernels.h
+HEADERS = net.h net_private.h net_state.h $(wildcard isa/*.h) $(wildcard host/*.h) net_kernels.h
 
 # The network for a machine of yours: `make libnet.a CC=… AR=… CFLAGS="-mcpu=… -DODL_ISA_…"`. What the library needs in
 # return is in runtime/odl_runtime.h; the dialects that ODL_ISA_… may name are in isa/odl_isa.h.

@@ -25,7 +25,25 @@ extern "C" {
 
 /* Bytes of the arena, and of a saved training state. */
 #define NET_ARENA_BYTES 128
-#define NET_STATE_BYTES 120
+#define NET_STATE_BYTES 196
+
+/* What a call tells its caller. */
+typedef enum net_status {
+    NET_OK = 0,               /* done */
+    NET_NOT_FINITE = 16,      /* a weight, a statistic or optimizer state is NaN or infinite */
+    NET_STATE_NONE = 32,      /* there is no saved state */
+    NET_STATE_DAMAGED = 33,   /* the saved state is damaged, truncated or was never finished */
+    NET_STATE_FORMAT = 34,    /* the saved state is of another version of the format */
+    NET_STATE_NETWORK = 35,   /* the saved state is of another network */
+    NET_STATE_LOSS = 36,      /* the saved state is of a training with another loss */
+    NET_STATE_TRAINED = 37,   /* the saved state is of a training of other parameters or statistics */
+    NET_STATE_OPTIMIZER = 38, /* the saved state is of another optimizer, or of one with other constants */
+    NET_STATE_WAITING = 39,   /* gradients wait in the saved state for an update, which this network has no room for */
+    NET_STATE_RANGE = 40,     /* the saved state has a number beyond the range of the type that it is to be stored in */
+    NET_STATE_TOO_SMALL = 41, /* the memory, a slot or the buffer is too small for the state */
+    NET_STATE_STORAGE = 42,   /* the storage failed, or its sizes make no sense */
+    NET_STATE_LOST = 43,      /* the storage failed while a state that was found whole was restored; the network is as compiled */
+} net_status;
 
 /* Sets the weights to those that the network was compiled with, and all training state to its start. */
 void net_init(void);
@@ -52,11 +70,19 @@ uint32_t net_skipped_steps(void);
 /* Forward and backward passes since net_init, those of skipped steps among them. */
 uint32_t net_steps(void);
 
-/* Copies all training state (weights, statistics, optimizer, loss scale) to NET_STATE_BYTES of memory. */
-void net_save(void *state);
+/*
+ * Saves all training state (weights, statistics, optimizer, loss scale, counters) to memory of `bytes`, at
+ * least NET_STATE_BYTES; net_state.h saves to a flash. Not saved: lr.
+ * Returns NET_OK, NET_NOT_FINITE or NET_STATE_TOO_SMALL; then nothing was written.
+ */
+net_status net_save(void *state, uint32_t bytes);
 
-/* Takes a saved state back. Returns 0, or -1 and changes nothing when it is not of this very network. */
-int net_load(const void *state);
+/*
+ * Takes a saved state of `bytes` back, also one of this network compiled with other options or for another
+ * target. Returns what net_state_load in net_state.h returns; nothing changes when the state is refused.
+ * Not restored: lr; what this build says, or was set since net_init, goes on.
+ */
+net_status net_load(const void *state, uint32_t bytes);
 
 /* The arena; manifest.json says where each tensor lies in it. */
 extern uint8_t net_arena[NET_ARENA_BYTES];

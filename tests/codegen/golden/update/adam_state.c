@@ -1,16 +1,3 @@
-struct net_state {
-    float learning_rate;
-    float loss_scale;
-    float gradient_factor; /* what a gradient is multiplied with at the update */
-    float bias_correction1;
-    float bias_correction2;
-    uint32_t steps;       /* since net_init */
-    uint32_t accumulated; /* steps whose gradients are waiting */
-    uint32_t good_steps;  /* since the loss scale last changed */
-    uint32_t skipped_steps;
-    uint32_t overflow; /* whether a step since the last update overflowed */
-};
-
 static void prepare_update(uint32_t steps) {
     net_state.gradient_factor = 1.0f / (net_state.loss_scale * (float)steps);
     net_state.bias_correction1 += (1.0f - net_state.bias_correction1) * 0.1f;

@@ -3,15 +3,12 @@
 #include "net.h"
 
 #include "net_kernels.h"
+#include "net_private.h"
 #include "odl_isa.h"
 #include "odl_runtime.h"
 
 #include <math.h>
 #include <string.h>
-
-/* Identifies this network and its memory plan in a saved net_state. */
-#define NET_FINGERPRINT 1429199889u
-#define NET_PERSISTENT_BYTES 84u
 
 _Alignas(16) uint8_t net_arena[NET_ARENA_BYTES];
 
@@ -31,18 +28,6 @@ void (*net_observer)(uint32_t program, uint32_t node);
 #define NET_DONE(program, node) odl_barrier()
 #endif
 
-/* Training state besides the tensors. */
-struct net_state {
-    float learning_rate;
-    float loss_scale;
-    float gradient_factor; /* what a gradient is multiplied with at the update */
-    uint32_t steps;        /* since net_init */
-    uint32_t accumulated;  /* steps whose gradients are waiting */
-    uint32_t good_steps;   /* since the loss scale last changed */
-    uint32_t skipped_steps;
-    uint32_t overflow; /* whether a step since the last update overflowed */
-};
-extern struct net_state net_state;
 struct net_state net_state;
 
 /* The tensors that the network was compiled with: where they go and where they start in net_initial. */

@@ -77,27 +77,3 @@ float net_loss_scale(void) { return net_state.loss_scale; }
 uint32_t net_skipped_steps(void) { return net_state.skipped_steps; }
 
 uint32_t net_steps(void) { return net_state.steps; }
-
-/* A saved state: fingerprint, the state struct, the persistent part of the arena. */
-_Static_assert(NET_STATE_BYTES == sizeof(uint32_t) + sizeof net_state + NET_PERSISTENT_BYTES,
-               "NET_STATE_BYTES");
-
-void net_save(void *destination) {
-    uint8_t *const bytes = destination;
-    const uint32_t fingerprint = NET_FINGERPRINT;
-    memcpy(bytes, &fingerprint, sizeof fingerprint);
-    memcpy(bytes + sizeof fingerprint, &net_state, sizeof net_state);
-    memcpy(bytes + sizeof fingerprint + sizeof net_state, net_arena, NET_PERSISTENT_BYTES);
-}
-
-int net_load(const void *source) {
-    const uint8_t *const bytes = source;
-    uint32_t fingerprint;
-    memcpy(&fingerprint, bytes, sizeof fingerprint);
-    if (fingerprint != NET_FINGERPRINT) {
-        return -1;
-    }
-    memcpy(&net_state, bytes + sizeof fingerprint, sizeof net_state);
-    memcpy(net_arena, bytes + sizeof fingerprint + sizeof net_state, NET_PERSISTENT_BYTES);
-    return 0;
-}
