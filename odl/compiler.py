@@ -80,9 +80,10 @@ def compile_network(
     """
     module, example = _checked_module(module), _checked_example(example_input)
     run_once(module, example)
+    given = [name for name, _ in module.named_parameters()]
     module, kept_norms = _prepare(module, example, options.bn)
     inference = lower(trace_inference(module, example), INFER.name)
-    trainable = _trainable(module, inference, options.update)
+    trainable = _trainable(module, inference, options.update, given)
     stages: dict[str, str] = {}
     traced = lower(trace_training(module, example, options.loss, trainable), STEP.name)
     options, warnings = _scaled(module, example, trainable, options)
@@ -235,14 +236,19 @@ def _checked_example(example: object) -> torch.Tensor:
     return example.detach().float()
 
 
-def _trainable(module: nn.Module, inference: Graph, update: str) -> tuple[str, ...]:
-    """The parameters to update among those that are not frozen; InputError when there is none, or one is used twice."""
+def _trainable(module: nn.Module, inference: Graph, update: str, given: Collection[str]) -> tuple[str, ...]:
+    """The parameters to update among those that are not frozen; InputError when there is none, or one is used twice.
+
+    Layers count in the order in which the model uses them. `given` are the parameters that it had before any was folded.
+    """
+    used = {name: index for index, node in reversed(list(enumerate(inference.nodes))) for name in node.reads}
     names = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+    names.sort(key=lambda name: used.get(name, -1))
     if not names:
         raise InputError(
             "nothing to train: the model has no parameter, or all are frozen (requires_grad=False)"
         )
-    trainable = select_parameters(names, update)
+    trainable = select_parameters(names, update, given)
     for name in trainable:
         if len(inference.consumers(name)) > 1:
             raise InputError(

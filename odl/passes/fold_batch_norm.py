@@ -34,7 +34,8 @@ class Folded:
 def fold_batch_norm(module: nn.Module, inference: Graph) -> Folded:
     """Fold every batch norm that alone follows a layer; `inference` is the module's graph before any fusion.
 
-    Layer and norm must both be used once: folding changes their parameters for every use.
+    Layer and norm must both be used once: folding changes their parameters for every use. A norm that trains stays behind
+    a layer that is frozen.
     A folded norm becomes nn.Identity and the layer gains a bias, so `state_dict` has the layer's names only.
     """
     module = copy.deepcopy(module)
@@ -48,7 +49,7 @@ def fold_batch_norm(module: nn.Module, inference: Graph) -> Folded:
         layer_path = _layer_before(inference, node.inputs["x"]) if used_once else None
         norm = _submodule(module, norm_path)
         layer = _submodule(module, layer_path) if layer_path is not None else None
-        if isinstance(layer, _LAYERS) and isinstance(norm, _NORMS):
+        if isinstance(layer, _LAYERS) and isinstance(norm, _NORMS) and not _trains_alone(norm, layer):
             _fold(layer, norm)
             _replace(module, norm_path, nn.Identity())
             folded.append(norm_path)
@@ -77,6 +78,13 @@ def _submodule(module: nn.Module, path: str) -> nn.Module | None:
 def _replace(module: nn.Module, path: str, new: nn.Module) -> None:
     parent, _, name = path.rpartition(".")
     setattr(module.get_submodule(parent), name, new)
+
+
+def _trains_alone(norm: nn.BatchNorm1d | nn.BatchNorm2d, layer: nn.Conv2d | nn.Linear) -> bool:
+    """Whether the norm has a parameter that trains and would become part of a frozen one."""
+    weight, bias = norm.weight.requires_grad, norm.bias.requires_grad
+    frozen_bias = layer.bias is not None and not layer.bias.requires_grad
+    return (weight and not layer.weight.requires_grad) or (bias and frozen_bias)
 
 
 def _fold(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 
 from odl.errors import InputError, option
 
 
-def select_parameters(names: Sequence[str], update: str) -> tuple[str, ...]:
-    """The parameters that `update` names, in the model's order.
+def select_parameters(names: Sequence[str], update: str, given: Collection[str] = ()) -> tuple[str, ...]:
+    """The parameters that `update` names, in the order of `names`.
 
-    InputError for a pattern that matches nothing, naming what there is.
+    InputError for a pattern that matches nothing, naming what there is. `given` are names that the model had before batch
+    norms became part of the layers before them.
     """
     if update == "full":
         return tuple(names)
@@ -32,6 +33,12 @@ def select_parameters(names: Sequence[str], update: str) -> tuple[str, ...]:
     patterns = [pattern.strip() for pattern in update.split(",")]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
+            gone = [name for name in given if fnmatchcase(name, pattern) and name not in names]
+            if gone:
+                raise InputError(
+                    f"{option('update')}: '{pattern}' means {', '.join(gone[:3])}, which is frozen or became part of the "
+                    f"layer before ({option('bn', 'fold')}); choose that layer, or use {option('bn', 'frozen')}"
+                )
             raise InputError(
                 f"{option('update')}: '{pattern}' matches no parameter; use full, last:N, bias, or globs over "
                 + ", ".join(names)

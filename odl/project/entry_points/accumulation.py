@@ -13,7 +13,7 @@ def _exists(options: Options, programs: Collection[str]) -> bool:
 
 ACCUMULATE = EntryPoint(
     "accumulate",
-    "Forward and backward only: adds the gradients up. Returns the mean loss. Arguments as {{ prefix }}_train_step.",
+    "Forward and backward only: adds the gradients up. Arguments and loss as {{ prefix }}_train_step.",
     """\
 const float loss = compute_gradients(x, target, sample_weight);
 {{ prefix }}_state.accumulated++;

@@ -5,7 +5,7 @@ from odl.project.programs import APPLY, STEP
 
 COMPUTE_GRADIENTS = StaticFunction(
     """\
-/* Forward and backward; the mean loss. */
+/* Forward and backward; the sum of the samples' weighted losses over {{ PREFIX }}_BATCH. */
 static float compute_gradients(const float *x, const float *target, const float *sample_weight) {
     given.x = x;
     given.target = target;
@@ -71,9 +71,12 @@ static void update_or_skip(uint32_t steps) {
 )
 
 _COMMENT = """\
-One training step: forward, backward, update. Returns the mean loss.
+One training step: forward, backward, update. Returns the loss.
+loss: the sum of the samples' losses times their factors, over {{ PREFIX }}_BATCH.
 target: {{ target_text }}.
-sample_weight: {{ PREFIX }}_BATCH factors on the samples' losses, or NULL for ones."""
+sample_weight: {{ PREFIX }}_BATCH factors on the samples' losses, or NULL for ones.
+A batch of n samples only trains with their mean where their factors are {{ PREFIX }}_BATCH / n
+and those of the rest are 0."""
 _BODY = """\
 {% if accumulate %}
 const float loss = {{ prefix }}_accumulate(x, target, sample_weight);

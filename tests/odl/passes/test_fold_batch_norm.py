@@ -58,7 +58,7 @@ def test_folding_keeps_an_existing_bias_and_what_is_frozen_stays_frozen() -> Non
     net = nn.Sequential(
         nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2, bias=False), nn.BatchNorm1d(2)
     ).eval()
-    net[0].requires_grad_(False)
+    net[:2].requires_grad_(False)
     net[3].bias.requires_grad_(False)
     folded = fold(net, torch.randn(2, 3)).module
     assert {name: item.requires_grad for name, item in folded.named_parameters()} == {
