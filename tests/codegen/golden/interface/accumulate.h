@@ -4,7 +4,7 @@
 #define NET_ARENA_BYTES 188
 #define NET_STATE_BYTES 280
 
-/* Forward and backward only: adds the gradients up. Returns the mean loss. Arguments as net_train_step. */
+/* Forward and backward only: adds the gradients up. Arguments and loss as net_train_step. */
 float net_accumulate(const float *x, const float *target, const float *sample_weight);
 
 /* Updates the weights with the mean of the accumulated gradients and starts anew. */

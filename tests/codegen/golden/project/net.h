@@ -52,9 +52,12 @@ void net_init(void);
 void net_infer(const float *x, float *output);
 
 /*
- * One training step: forward, backward, update. Returns the mean loss.
+ * One training step: forward, backward, update. Returns the loss.
+ * loss: the sum of the samples' losses times their factors, over NET_BATCH.
  * target: class probabilities [NET_BATCH][classes]; a hard label is one 1 among zeros.
  * sample_weight: NET_BATCH factors on the samples' losses, or NULL for ones.
+ * A batch of n samples only trains with their mean where their factors are NET_BATCH / n
+ * and those of the rest are 0.
  */
 float net_train_step(const float *x, const float *target, const float *sample_weight);
 

@@ -1,4 +1,4 @@
-/* Forward and backward; the mean loss. */
+/* Forward and backward; the sum of the samples' weighted losses over NET_BATCH. */
 static float compute_gradients(const float *x, const float *target, const float *sample_weight) {
     given.x = x;
     given.target = target;
