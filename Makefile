@@ -15,6 +15,7 @@ STAMP := $(VENV)/odl-setup-done
 JOBS ?= 2
 TEST_OPTIONS ?=
 BENCH_OPTIONS ?=
+ASSURANCE_OPTIONS ?= --write
 DEMO_OPTIONS ?=
 POWER_CUTS_OPTIONS ?=
 C_SOURCES = find kernels/isa targets -type f \( -name '*.c' -o -name '*.h' -o -name '*.cpp' \)
@@ -49,8 +50,8 @@ format: setup ## bring Python and C into the project's format
 	$(RUN) -m ruff format .
 	$(C_SOURCES) -print0 | xargs -0 -r $(VENV)/bin/clang-format -i
 
-types: setup ## mypy --strict over odl, kernels, codegen and targets
-	$(RUN) -m mypy -p odl
+types: setup ## mypy --strict over odl, kernels, codegen, targets and the assurance pack
+	$(RUN) -m mypy -p odl -p benchmarks.assurance
 
 pytest: setup ## the tests alone; TEST_OPTIONS="-k conv -x" for some of them
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist worksteal -p no:benchmark $(TEST_OPTIONS)
@@ -66,6 +67,9 @@ power-cuts: setup ## try saved states: 100,000 power cuts, 1,000,000 flipped bit
 
 bench: setup ## measure speed (benchmarks/), one thread, nothing beside it
 	OMP_NUM_THREADS=1 $(RUN) -m pytest benchmarks --benchmark-columns=min,median,rounds $(BENCH_OPTIONS)
+
+assurance: setup ## look at the generated C with every checker, long; the figures go into docs/assurance.md
+	OMP_NUM_THREADS=1 ODL_TUNING=shipped $(RUN) -m benchmarks.assurance $(ASSURANCE_OPTIONS)
 
 clean: ## remove the virtual environment and everything that was built
 	rm -rf $(VENV) build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

@@ -121,7 +121,7 @@ def measure(directory: Path, machine: Any = None, *, seed: int = 0) -> Measureme
     net = DeviceNet(directory, machine)
     train_once(net, seed)
     assert net.last is not None and net.unit is not Unit.NOTHING
-    operators = tuple(_divided(net))
+    operators = tuple(divided(net))
     return Measurement(
         model=net.project.model,
         target=net.target.name,
@@ -152,7 +152,7 @@ def train_once(net: Net, seed: int) -> None:
         )
 
 
-def _divided(net: DeviceNet) -> Iterator[OperatorCount]:
+def divided(net: DeviceNet) -> Iterator[OperatorCount]:
     """The nodes of the latest call, in the order in which they ran."""
     before: Mark | None = None
     transferring = 0  # cycles of transfers that earlier nodes started and that must run on beside later ones

@@ -1,0 +1,137 @@
+"""The projects that are looked at: the zoo in every precision on the host and on the cluster, and DS-CNN with options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+import odl
+from odl.models import resolve
+from odl.project.manifest import read_manifest
+from odl.run.library import ProjectBuild, build_plan
+from odl.targets.common.toolchain import find_toolchain
+from odl.zoo import MODELS
+
+TARGETS = ("host", "cv32e40p")
+PRECISIONS = ("fp32", "fp16", "mixed")
+#: The cluster's L2 does not hold these networks while all their weights are trained.
+_TO_FIT: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("autoencoder", "cv32e40p"): {"update": "bias"},
+    ("mobilenetv1", "cv32e40p"): {"update": "last:4"},
+}
+#: What other options add to the C, by a word for it.
+_VARIATIONS: Mapping[str, Mapping[str, Any]] = {
+    "momentum, accumulating": {"optimizer": odl.SGD(lr=0.01, momentum=0.9), "accumulate": True},
+    "adam, bn train": {"optimizer": odl.Adam(), "bn": "train"},
+    "rmsprop, bn frozen": {"optimizer": odl.RMSprop(), "bn": "frozen"},
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and the options that it is compiled with; `name` is the folder of its project."""
+
+    name: str
+    model: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def project(self, folder: Path) -> Path:
+        """Its project in `folder`, compiled unless it is there."""
+        directory = folder / self.name
+        if not (directory / "manifest.json").is_file():
+            torch.manual_seed(0)
+            made = resolve(self.model)
+            batch = 2 if self.options.get("bn") == "train" else 1
+            build = odl.compile(
+                made.module,
+                made.example(batch),
+                loss=made.loss,
+                name=made.name,
+                spec=made.spec,
+                **self.options,
+            )
+            build.save(directory)
+        return directory
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which projects are looked at: those of one model where there is one; `quick` is for a small sample of everything."""
+
+    quick: bool = False
+    model: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of them."""
+        return not self.quick and self.model is None
+
+    def __str__(self) -> str:
+        return self.model or ("a sample" if self.quick else "all")
+
+    def subjects(self) -> Iterator[Subject]:
+        """The projects; of a sample the autoencoder in mixed precision alone, on both targets."""
+        models = ("autoencoder",) if self.quick else tuple(MODELS)
+        for target in TARGETS:
+            for model in models if self.model is None else (self.model,):
+                for dtype in ("mixed",) if self.quick else PRECISIONS:
+                    options = {"target": target, "dtype": dtype, **_TO_FIT.get((model, target), {})}
+                    yield Subject(f"{model} {target} {dtype}", model, options)
+            if not self.quick and self.model in (None, "dscnn"):
+                for name, variation in _VARIATIONS.items():
+                    options = {"target": target, "dtype": "mixed", **variation}
+                    yield Subject(f"dscnn {target} mixed {name}", "dscnn", options)
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """How a project's C is compiled for its target, without what only observers of tensors need."""
+
+    directory: Path
+    compiler: str
+    flags: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    @classmethod
+    def of(cls, directory: Path) -> Self:
+        """As the Makefile of the project says: for its device by clang, or the exact library of this machine by gcc."""
+        options = read_manifest(directory).options
+        build = ProjectBuild.EXACT if options.description.is_host else ProjectBuild.DEVICE
+        plan = build_plan(directory, build)
+        compiler = "gcc" if options.description.is_host else find_toolchain().clang
+        files = tuple(name for name in plan.sources if name.endswith(".c") and not name.endswith("weights.c"))
+        return cls(
+            directory, compiler, tuple(flag for flag in plan.flags if not flag.endswith("_OBSERVE")), files
+        )
+
+    @property
+    def on_host(self) -> bool:
+        """Whether it is for this machine."""
+        return self.compiler == "gcc"
+
+    @property
+    def preprocessor_flags(self) -> list[str]:
+        """Definitions and folders of headers."""
+        return [flag for flag in self.flags if flag.startswith(("-D", "-I"))]
+
+
+class Unseen:
+    """Leaves out kernels that another project had with the same text and flags: most networks share them."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, ...]] = set()
+
+    def of(self, compilation: Compilation) -> Compilation:
+        """The compilation with the files that are new."""
+        fresh = []
+        for name in compilation.sources:
+            text = (compilation.directory / name).read_text(encoding="utf-8")
+            key = (name, text, *compilation.flags)
+            if not name.startswith(("kernels/", "runtime/")) or key not in self._seen:
+                fresh.append(name)
+            self._seen.add(key)
+        return replace(compilation, sources=tuple(fresh))
