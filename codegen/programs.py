@@ -219,7 +219,7 @@ def describe(item: BoundNode, program: PlannedProgram) -> str:
     node, graph = item.node, program.graph
     inputs = " ".join(_dimensions(graph.value(name)) for name in node.reads[:1])
     outputs = " ".join(_dimensions(graph.value(name)) for name in node.results[:1])
-    text = f"{comment_text(node.name)}: {type(node.operator).__name__} {inputs}"
+    text = f"{comment_text(node.name)}: {node.operator.title} {inputs}"
     if outputs:
         text += f" -> {outputs}"
     window = getattr(node.operator, "window", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from odl.kernels.signature import Kernel, Specialisation
@@ -41,10 +41,10 @@ class Variant:
     context: Specialisation
 
 
-def register_tiles(first: Specialisation, **sizes: Sequence[int]) -> tuple[Variant, ...]:
-    """A variant for every combination of tile sizes, `first` in front."""
-    tiles = [dict(zip(sizes, tile, strict=True)) for tile in itertools.product(*sizes.values())]
-    return tuple(Variant(tile) for tile in (first, *(tile for tile in tiles if tile != first)))
+def register_tiles(*sizes: str) -> tuple[Variant, ...]:
+    """A variant for every combination of 4, 2 and 1 as sizes of a tile, the largest in front."""
+    tiles = itertools.product((4, 2, 1), repeat=len(sizes))
+    return tuple(Variant(dict(zip(sizes, tile, strict=True))) for tile in tiles)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from odl.kernels.tiling import Tiling
 
@@ -59,6 +60,10 @@ class Operand:
         return f"{'' if self.written else 'const '}{kind} *{self.name}"
 
 
+written = partial(Operand, direction=Direction.WRITE)
+updated = partial(Operand, direction=Direction.UPDATE)
+
+
 @dataclass(frozen=True)
 class Scalar:
     """A float parameter; `only_with` as an operand's."""
@@ -97,16 +102,27 @@ class Kernel:
     tiling: Tiling | None = None
 
     @property
-    def written(self) -> frozenset[str]:
-        """Names of the operands that the kernel writes."""
-        operands = (parameter for parameter in self.parameters if isinstance(parameter, Operand))
-        return frozenset(operand.name for operand in operands if operand.written)
+    def every_operand(self) -> tuple[Operand, ...]:
+        """The tensor parameters of all specialisations, in order."""
+        return tuple(parameter for parameter in self.parameters if isinstance(parameter, Operand))
 
     @property
-    def optional(self) -> frozenset[str]:
-        """Names of the operands that may be NULL, or that some specialisations do not have."""
-        operands = (parameter for parameter in self.parameters if isinstance(parameter, Operand))
-        return frozenset(item.name for item in operands if item.optional or item.only_with is not None)
+    def switches(self) -> frozenset[str]:
+        """Entries of the specialisation, other than types, that say whether a parameter exists."""
+        types = {operand.type for operand in self.every_operand}
+        return frozenset(item.only_with for item in self.parameters if item.only_with) - types
+
+    def types(self, given: Mapping[str, str]) -> dict[str, str]:
+        """The template's type parameters, by the types of the operands that a call has.
+
+        Where it has none of a type, this is "none" if the parameter is absent with it, else one that C never reads.
+        """
+        types: dict[str, str] = {}
+        for operand in self.every_operand:
+            if operand.type not in _FIXED_TYPES:
+                without = "none" if operand.only_with else "f32"
+                types[operand.type] = given.get(operand.name) or types.get(operand.type) or without
+        return types
 
     def present(self, context: Specialisation) -> tuple[Parameter, ...]:
         """The parameters that exist in a specialisation, in order."""

@@ -28,13 +28,20 @@ class AbstractOperator(ABC):
     Shapes and arrays come and go by the names in `inputs` and `outputs`; an optional input that is absent has no entry.
     """
 
-    #: Names of the inputs and of the outputs, in order.
-    inputs: ClassVar[tuple[str, ...]] = ()
-    outputs: ClassVar[tuple[str, ...]] = ()
     #: forward, input_gradient, weight_gradient, or update.
     pass_name: ClassVar[str] = "forward"
     #: Whether the outputs in `in_place` are always the same bytes as their inputs.
     is_view: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs, in order."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
 
     @property
     def optional(self) -> tuple[str, ...]:
@@ -55,6 +62,11 @@ class AbstractOperator(ABC):
         """The operator where nobody reads these outputs: one that does not give them, or itself where it always does."""
         return self
 
+    @property
+    def title(self) -> str:
+        """What the manifest, comments of the generated C and dumps call it."""
+        return type(self).__name__
+
     @abstractmethod
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
         """Shapes of the outputs that this operator gives, in order; ValueError when the inputs do not fit."""
@@ -74,7 +86,7 @@ class AbstractOperator(ABC):
             value = getattr(self, item.name)
             if item.default is dataclasses.MISSING or value != item.default:
                 parts.append(f"{item.name}={_text(value)}")
-        return type(self).__name__ + (f"[{' '.join(parts)}]" if parts else "")
+        return self.title + (f"[{' '.join(parts)}]" if parts else "")
 
 
 def _text(value: object) -> str:

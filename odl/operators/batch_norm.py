@@ -15,31 +15,27 @@ import numpy as np
 from typing_extensions import override
 
 from odl.errors import InputError, option
-from odl.graph.ir import DType, Role, Value
-from odl.graph.operator import Array, Shape
-from odl.kernels.call import KernelCall, Number
-from odl.kernels.signature import CHANNEL_SHAPE, Direction, Kernel, Operand, Scalar, Specialisation
+from odl.graph import Array, DType, Role, Shape
+from odl.kernels.signature import CHANNEL_SHAPE, Kernel, Operand, Scalar, updated, written
 from odl.kernels.tiling import CHANNELS
-from odl.operators.base import INFINITY, KernelRequest, Operator, clamp
+from odl.operators.base import INFINITY, LIMITS, Operator, clamp
 from odl.operators.lowering import Lowering, lowers
 from odl.operators.shape import Reshape
 
 _AFFINE = (Operand("x", "T"), Operand("gamma", "P"), Operand("beta", "P"))
-_Y = Operand("y", "T", Direction.WRITE)
-_LIMITS = (Scalar("low"), Scalar("high"))
 BATCH_NORM_TRAIN = Kernel(
     "batch_norm_train",
     CHANNEL_SHAPE,
     (
         *_AFFINE,
-        Operand("running_mean", "f32", Direction.UPDATE),
-        Operand("running_var", "f32", Direction.UPDATE),
-        _Y,
-        Operand("mean", "f32", Direction.WRITE),
-        Operand("invstd", "f32", Direction.WRITE),
+        updated("running_mean", "f32"),
+        updated("running_var", "f32"),
+        written("y", "T"),
+        written("mean", "f32"),
+        written("invstd", "f32"),
         Scalar("momentum"),
         Scalar("eps"),
-        *_LIMITS,
+        *LIMITS,
     ),
     (("y", "x"),),
     CHANNELS,
@@ -47,30 +43,22 @@ BATCH_NORM_TRAIN = Kernel(
 BATCH_NORM_FROZEN = Kernel(
     "batch_norm_frozen",
     CHANNEL_SHAPE,
-    (*_AFFINE, Operand("mean", "f32"), Operand("var", "f32"), _Y, Scalar("eps"), *_LIMITS),
+    (*_AFFINE, Operand("mean", "f32"), Operand("var", "f32"), written("y", "T"), Scalar("eps"), *LIMITS),
     (("y", "x"),),
     CHANNELS,
 )
-_READ = (Operand("dy", "T"), Operand("x", "T"), Operand("gamma", "P"), Operand("mean", "f32"))
-_GRADIENTS = (
-    Operand("dx", "T", Direction.WRITE, optional=True),
-    Operand("dgamma", "G", Direction.WRITE, optional=True, updated_with="accumulate"),
-    Operand("dbeta", "G", Direction.WRITE, optional=True, updated_with="accumulate"),
-)
-BATCH_NORM_TRAIN_GRADIENT = Kernel(
-    "batch_norm_train_gradient",
-    CHANNEL_SHAPE,
-    (*_READ, Operand("invstd", "f32"), *_GRADIENTS),
-    (("dx", "dy"),),
-    CHANNELS,
-)
-BATCH_NORM_FROZEN_GRADIENT = Kernel(
-    "batch_norm_frozen_gradient",
-    CHANNEL_SHAPE,
-    (*_READ, Operand("var", "f32"), *_GRADIENTS, Scalar("eps")),
-    (("dx", "dy"),),
-    CHANNELS,
-)
+
+
+def _gradient_kernel(template: str, spread: str, *scalars: Scalar) -> Kernel:
+    """A gradient's kernel; it reads how far values are spread as `spread`."""
+    read = (Operand("dy", "T"), Operand("x", "T"), Operand("gamma", "P"), Operand("mean", "f32"))
+    sums = (written(name, "G", optional=True, updated_with="accumulate") for name in ("dgamma", "dbeta"))
+    operands = (*read, Operand(spread, "f32"), written("dx", "T", optional=True), *sums)
+    return Kernel(template, CHANNEL_SHAPE, (*operands, *scalars), (("dx", "dy"),), CHANNELS)
+
+
+BATCH_NORM_TRAIN_GRADIENT = _gradient_kernel("batch_norm_train_gradient", "invstd")
+BATCH_NORM_FROZEN_GRADIENT = _gradient_kernel("batch_norm_frozen_gradient", "var", Scalar("eps"))
 
 
 def _per_channel(values: Array, rank: int) -> Array:
@@ -81,10 +69,6 @@ def _axes(rank: int) -> tuple[int, ...]:
     return tuple(axis for axis in range(rank) if axis != 1)
 
 
-def _channels(value: Value) -> dict[str, int]:
-    return {"pixels": value.count // value.shape[1], "channels": value.shape[1]}
-
-
 @dataclass(frozen=True)
 class BatchNorm(Operator):
     """y = clamp((x - mean) gamma / sqrt(var + eps) + beta); inputs x, gamma, beta, running mean, running variance.
@@ -93,8 +77,6 @@ class BatchNorm(Operator):
     updated in place; frozen, the only output is y.
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("x", "gamma", "beta", "mean", "variance")
-    outputs: ClassVar[tuple[str, ...]] = ("y", "batch_mean", "batch_inverse_deviation")
     eps: float
     momentum: float
     training: bool
@@ -122,8 +104,7 @@ class BatchNorm(Operator):
                 "batch norm in training mode needs more than one value per channel; "
                 f"use {option('bn', 'fold', 'frozen')}, or a batch of at least 2"
             )
-        saved = {"batch_mean": (x[1],), "batch_inverse_deviation": (x[1],)} if self.training else {}
-        return {"y": x, **saved}
+        return {name: x if name == "y" else (x[1],) for name in self.outputs}
 
     @override
     def reference(
@@ -142,26 +123,18 @@ class BatchNorm(Operator):
         saved = {"batch_mean": batch_mean, "batch_inverse_deviation": inverse} if self.training else {}
         return {"y": y, **saved}
 
-    @override
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        x = request.present("x")
-        context = {"T": x.dtype, "P": request.present("gamma").dtype}
-        scalars = {"eps": Number(self.eps), "low": Number(self.low), "high": Number(self.high)}
-        if self.training:
-            scalars["momentum"] = Number(self.momentum)
-        return self.call(request, context, _channels(x), scalars)
-
 
 @dataclass(frozen=True)
 class BatchNormGradient(Operator):
-    """dx, dgamma, dbeta; inputs dy, x, gamma, mean, and 1/sqrt(var + eps) (training) or the running variance."""
+    """Those of dx, dgamma, dbeta that are wanted.
 
-    inputs: ClassVar[tuple[str, ...]] = ("dy", "x", "gamma", "mean", "spread")
-    outputs: ClassVar[tuple[str, ...]] = ("dx", "dgamma", "dbeta")
+    Inputs dy, x, gamma, mean, and 1/sqrt(var + eps) (training) or the running variance.
+    """
+
     pass_name: ClassVar[str] = "input_gradient"
     eps: float
     training: bool
-    wanted: tuple[bool, bool, bool]
+    wanted: tuple[str, ...]
 
     @property
     @override
@@ -173,15 +146,10 @@ class BatchNormGradient(Operator):
     def operand_names(self) -> Mapping[str, str]:
         return {"invstd" if self.training else "var": "spread"}
 
-    @property
-    def _wanted_names(self) -> list[str]:
-        return [name for name, wanted in zip(self.outputs, self.wanted, strict=True) if wanted]
-
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
         x = inputs["x"]
-        every = {"dx": x, "dgamma": (x[1],), "dbeta": (x[1],)}
-        return {name: shape for name, shape in every.items() if name in self._wanted_names}
+        return {name: x if name == "dx" else (x[1],) for name in self.wanted}
 
     @override
     def reference(self, *, dy: Array, x: Array, gamma: Array, mean: Array, spread: Array) -> dict[str, Array]:
@@ -195,19 +163,7 @@ class BatchNormGradient(Operator):
             dx = dy - _per_channel(dbeta / count, x.ndim) - normal * _per_channel(dgamma / count, x.ndim)
         dx = dx * _per_channel(gamma * inverse, x.ndim)
         every = {"dx": dx, "dgamma": dgamma, "dbeta": dbeta}
-        return {name: value for name, value in every.items() if name in self._wanted_names}
-
-    @override
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        x = request.present("x")
-        gradients = (request.outputs.get(name) for name in ("dgamma", "dbeta"))
-        context: Specialisation = {
-            "T": x.dtype,
-            "P": request.present("gamma").dtype,
-            "G": next((value.dtype for value in gradients if value is not None), DType.F32),
-            "accumulate": request.accumulate,
-        }
-        return self.call(request, context, _channels(x), {} if self.training else {"eps": Number(self.eps)})
+        return {name: every[name] for name in self.wanted}
 
 
 def _as_image(lowering: Lowering, node: Any, operand: Any) -> str:
@@ -244,17 +200,16 @@ def lower_batch_norm(lowering: Lowering, node: Any) -> None:
         training, (momentum, eps) = False, node.args[5:7]
     else:
         training, momentum, eps = node.args[5:8]
-    gamma, beta = lowering.parameter(node, gamma), lowering.parameter(node, beta)
-    names = {"x": _as_image(lowering, node, x), "gamma": gamma, "beta": beta}
+    affine = {"gamma": lowering.parameter(node, gamma), "beta": lowering.parameter(node, beta)}
+    given = {"x": _as_image(lowering, node, x), **affine}
     statistics = {"mean": lowering.name(mean), "variance": lowering.name(variance)}
     operator = BatchNorm(float(eps), float(momentum), bool(training))
-    outputs = lowering.add(node, operator, names | statistics, Role.ACTIVATION)
+    outputs = lowering.add(node, operator, {**given, **statistics})
     saved = [outputs.get(name) for name in ("batch_mean", "batch_inverse_deviation")]
-    for name in saved:
-        if name is not None:
-            lowering.save(name, DType.F32)
+    for name in filter(None, saved):
+        lowering.save(name, DType.F32)
     y = _reshaped(lowering, node, outputs["y"], lowering.shape(x))
-    lowering.set_tuple(node, (y, *saved, *statistics.values()))
+    lowering.set(node, (y, *saved, *statistics.values()))
 
 
 @lowers("aten._native_batch_norm_legit.no_stats")
@@ -271,14 +226,13 @@ def lower_batch_norm_backward(lowering: Lowering, node: Any) -> None:
     """native_batch_norm_backward(dy, x, gamma, mean, var, saved mean, saved invstd, train, eps, wanted)."""
     dy, x, gamma, mean, variance, saved_mean, saved_inverse, training, eps, wanted = node.args
     first, second = (saved_mean, saved_inverse) if training else (mean, variance)
-    first_wanted, second_wanted, third_wanted = (bool(item) for item in wanted)
-    operator = BatchNormGradient(float(eps), bool(training), (first_wanted, second_wanted, third_wanted))
+    gradients = ("dx", "dgamma", "dbeta")
+    names = tuple(name for name, is_wanted in zip(gradients, wanted, strict=True) if is_wanted)
+    operator = BatchNormGradient(float(eps), bool(training), names)
     images = {"dy": _as_image(lowering, node, dy), "x": _as_image(lowering, node, x)}
     given = {"gamma": gamma, "mean": first, "spread": second}
-    inputs = images | {name: lowering.name(item) for name, item in given.items()}
-    outputs = lowering.add(node, operator, inputs, Role.GRADIENT)
-    for name in ("dgamma", "dbeta"):
-        if name in outputs:
-            lowering.give_role(outputs[name], Role.PARAMETER_GRADIENT)
+    outputs = lowering.add(node, operator, {**images, **given})
+    for name in outputs.keys() - {"dx"}:
+        lowering.give_role(outputs[name], Role.PARAMETER_GRADIENT)
     dx = _reshaped(lowering, node, outputs["dx"], lowering.shape(x)) if "dx" in outputs else None
-    lowering.set_tuple(node, [dx, outputs.get("dgamma"), outputs.get("dbeta")])
+    lowering.set(node, (dx, outputs.get("dgamma"), outputs.get("dbeta")))

@@ -8,22 +8,15 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-from odl.graph.operator import Array, Shape
-from odl.kernels.call import KernelCall
-from odl.kernels.signature import (
-    CHANNEL_SHAPE,
-    Direction,
-    Kernel,
-    Operand,
-    Specialisation,
-)
+from odl.graph import Array, Shape
+from odl.kernels.signature import CHANNEL_SHAPE, Kernel, Operand, written
 from odl.kernels.tiling import CHANNELS
-from odl.operators.base import KernelRequest, Operator
+from odl.operators.base import Operator
 
 CHANNEL_SUM = Kernel(
     "channel_sum",
     CHANNEL_SHAPE,
-    (Operand("dy", "T"), Operand("db", "G", Direction.WRITE, updated_with="accumulate")),
+    (Operand("dy", "T"), written("db", "G", updated_with="accumulate")),
     tiling=CHANNELS,
 )
 
@@ -32,8 +25,6 @@ CHANNEL_SUM = Kernel(
 class ChannelSum(Operator):
     """Bias gradient: the sum of dy over everything but the channels, always in fp32; input dy."""
 
-    inputs: ClassVar[tuple[str, ...]] = ("dy",)
-    outputs: ClassVar[tuple[str, ...]] = ("db",)
     pass_name: ClassVar[str] = "weight_gradient"
     signature: ClassVar[Kernel] = CHANNEL_SUM
 
@@ -44,10 +35,3 @@ class ChannelSum(Operator):
     @override
     def reference(self, *, dy: Array) -> dict[str, Array]:
         return {"db": dy.sum(axis=tuple(axis for axis in range(dy.ndim) if axis != 1))}
-
-    @override
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        dy, db = request.present("dy"), request.present("db")
-        channels = dy.shape[1]
-        context: Specialisation = {"T": dy.dtype, "G": db.dtype, "accumulate": request.accumulate}
-        return self.call(request, context, {"pixels": dy.count // channels, "channels": channels})

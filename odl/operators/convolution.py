@@ -7,6 +7,7 @@ each side; dilation and other groupings are refused with a clear error.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,30 +16,21 @@ import numpy as np
 from typing_extensions import override
 
 from odl.errors import InputError
-from odl.graph.ir import DType, Role
-from odl.graph.operator import Array, Shape
-from odl.kernels.call import KernelCall, Number, register_tiles
-from odl.kernels.signature import (
-    Direction,
-    Kernel,
-    Operand,
-    Scalar,
-)
+from odl.graph import Array, DType, Shape
+from odl.kernels.call import Variant, register_tiles
+from odl.kernels.signature import Kernel, Operand, Specialisation, written
 from odl.kernels.tiling import ConvolutionTiling
-from odl.operators.base import INFINITY, KernelRequest, Operator, clamp
+from odl.operators.base import INFINITY, LIMITS, KernelRequest, Operator, clamp
 from odl.operators.lowering import Lowering, lowers
-from odl.operators.window import CONV2D_SHAPE, Window, shape_struct
+from odl.operators.window import CONV2D_SHAPE, POINT, Window, aten_window
 
-#: What the kernels call w is the operators' weight.
-WEIGHT_OPERAND = {"w": "weight"}
 _FORWARD = (
     Operand("x", "T"),
     Operand("w", "T"),
     Operand("bias", "P", optional=True),
     Operand("addend", "T", optional=True),
-    Operand("y", "T", Direction.WRITE),
-    Scalar("low"),
-    Scalar("high"),
+    written("y", "T"),
+    *LIMITS,
 )
 
 
@@ -50,53 +42,109 @@ def _forward(template: str, depthwise: bool) -> Kernel:
 CONV2D_FORWARD = _forward("conv2d_forward", depthwise=False)
 DEPTHWISE_FORWARD = _forward("depthwise_forward", depthwise=True)
 
-#: Register tiles: what one inner loop computes together. They change the speed, never the bits. 4 x 4 fills the
-#: registers of a cluster's core: 8 loads feed 16 packed multiply-adds.
-FORWARD_TILE = {"tile_pixels": 4, "tile_channels": 4}
-DEPTHWISE_TILE = {"tile_pixels": 4}
-
-#: What the tuner chooses from, for each kernel. To add one: `+ (Variant({...}),)`.
-VARIANTS = {
-    "conv2d_forward": register_tiles(FORWARD_TILE, tile_pixels=(4, 2, 1), tile_channels=(4, 2, 1)),
-    "depthwise_forward": register_tiles(DEPTHWISE_TILE, tile_pixels=(4, 2, 1)),
+#: What the tuner chooses from, for each kernel. To add one: `+ (Variant({...}),)`. A register tile is what one inner
+#: loop computes together; it changes the speed, never the bits. 4 x 4, which comes first, fills the registers of a
+#: cluster's core: 8 loads feed 16 packed multiply-adds.
+VARIANTS: Mapping[str, tuple[Variant, ...]] = {
+    "conv2d_forward": register_tiles("tile_pixels", "tile_channels"),
+    "depthwise_forward": register_tiles("tile_pixels"),
+    "conv2d_input_gradient": register_tiles("tile_pixels", "tile_inputs"),
+    "depthwise_input_gradient": register_tiles("tile_pixels"),
+    "conv2d_weight_gradient": register_tiles("tile_channels", "tile_inputs"),
+    "depthwise_weight_gradient": register_tiles("tile_channels"),
 }
 
 
-def window_seen(window: Window, unrolled: bool) -> Window:
-    """The window through which an input is seen: what im2row made of it has the windows in its rows."""
-    return Window((1, 1)) if unrolled else window
+class ConvolutionPass(Operator):
+    """A convolution's or dense layer's forward pass or one of its gradients.
+
+    A dense layer is a 1x1 convolution over one image of N rows of one pixel, which cores can share.
+    """
+
+    operand_names: ClassVar[Mapping[str, str]] = {"w": "weight"}
+
+    @property
+    @abstractmethod
+    def signature(self) -> Kernel:
+        """The kernel of the pass."""
+
+    @property
+    def seen(self) -> Window:
+        """The window through which the kernel sees the input."""
+        return POINT
+
+    @property
+    @override
+    def variants(self) -> tuple[Variant, ...]:
+        return VARIANTS[self.signature.template]
+
+    @override
+    def sizes(self, request: KernelRequest) -> Mapping[str, int]:
+        x, y = (request.value(name) or request.present(f"d{name}") for name in ("x", "y"))
+        return self.seen.sizes(_as_image(x.shape), _as_image(y.shape))
+
+    @override
+    def specialisation(self, request: KernelRequest) -> Specialisation:
+        """How sums are carried; biases are fp32 wherever this is in fp32."""
+        x = request.value("x") or request.present("dx")
+        bias = x.dtype if request.chunk is None else DType.F32
+        return {"P": bias, "chunked": request.chunk is not None, "chunk": request.chunk or 0}
 
 
-def bias_type(request: KernelRequest, dtype: DType) -> DType:
-    """Type that biases have beside activations of a type: fp32 wherever sums are carried to fp32."""
-    return DType.F32 if request.chunk is not None else dtype
+def _as_image(shape: Shape) -> Shape:
+    """[N,C] seen as one image of N rows of one pixel, [1,C,N,1]."""
+    return shape if len(shape) == 4 else (1, shape[1], shape[0], 1)
+
+
+class ForwardPass(ConvolutionPass):
+    """y = clamp(product of x and weight + bias + addend, low, high); inputs x, weight, bias or None, addend or None."""
+
+    low: float
+    high: float
+
+    @abstractmethod
+    def product(self, x: Array, weight: Array) -> Array:
+        """y without bias, addend and limits."""
+
+    @override
+    def reference(
+        self, *, x: Array, weight: Array, bias: Array | None = None, addend: Array | None = None
+    ) -> dict[str, Array]:
+        y = self.product(x, weight)
+        if bias is not None:
+            y = y + bias.reshape(-1, *(1,) * (y.ndim - 2))
+        if addend is not None:
+            y = y + addend
+        return {"y": clamp(y, self.low, self.high)}
 
 
 def convolution_macs(weight: Shape, y: Shape) -> int:
     """Output elements times window size times input channels per group, in each of the three passes."""
-    return y[0] * y[2] * y[3] * weight[0] * weight[1] * weight[2] * weight[3]
+    return y[0] * math.prod(y[2:]) * math.prod(weight)
 
 
 @dataclass(frozen=True)
-class Conv2d(Operator):
-    """y = clamp(conv(x, w) + bias + addend, low, high); inputs x, w, bias or None, addend or None.
+class Conv2d(ForwardPass):
+    """The convolution of x with this window.
 
     `unrolled`: x is what im2row made of the input with this window, [N,KH*KW*C,OH,OW].
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("x", "weight", "bias", "addend")
-    outputs: ClassVar[tuple[str, ...]] = ("y",)
     window: Window
     depthwise: bool = False
     low: float = -INFINITY
     high: float = INFINITY
     unrolled: bool = False
-    operand_names: ClassVar[Mapping[str, str]] = WEIGHT_OPERAND
 
     @property
     @override
     def signature(self) -> Kernel:
         return DEPTHWISE_FORWARD if self.depthwise else CONV2D_FORWARD
+
+    @property
+    @override
+    def seen(self) -> Window:
+        return POINT if self.unrolled else self.window
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -104,52 +152,24 @@ class Conv2d(Operator):
         channels = weight[0] if self.depthwise else math.prod(weight[1:]) if self.unrolled else weight[1]
         if x[1] != channels:
             raise ValueError(f"the input has {x[1]} channels, the weight expects {channels}")
-        return {"y": (x[0], weight[0], *window_seen(self.window, self.unrolled).output_size(x[2], x[3]))}
+        return {"y": (x[0], weight[0], *self.seen.output_size(x[2], x[3]))}
 
     @override
     def macs(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> int:
         return convolution_macs(inputs["weight"], outputs["y"])
 
     @override
-    def reference(
-        self, *, x: Array, weight: Array, bias: Array | None = None, addend: Array | None = None
-    ) -> dict[str, Array]:
+    def product(self, x: Array, weight: Array) -> Array:
         n, o, rows, columns = self.shapes({"x": x.shape, "weight": weight.shape})["y"]
         if self.unrolled:
             weight = weight.transpose(0, 2, 3, 1).reshape(o, -1, 1, 1)
-        padded = window_seen(self.window, self.unrolled).pad(x)
-        y = np.zeros((n, o, rows, columns), dtype=x.dtype)
-        for i, j, r, c in window_seen(self.window, self.unrolled).taps(rows, columns):
+        padded, y = self.seen.pad(x), np.zeros((n, o, rows, columns), dtype=x.dtype)
+        for i, j, r, c in self.seen.taps(rows, columns):
             if self.depthwise:
                 y += padded[:, :, r, c] * weight[None, :, 0, i, j, None, None]
             else:
                 y += np.einsum("nchw,oc->nohw", padded[:, :, r, c], weight[:, :, i, j])
-        if bias is not None:
-            y += bias[None, :, None, None]
-        if addend is not None:
-            y += addend
-        return {"y": clamp(y, self.low, self.high)}
-
-    @override
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        x, y = request.present("x"), request.present("y")
-        tile = DEPTHWISE_TILE if self.depthwise else FORWARD_TILE
-        return self.call(
-            request,
-            {"T": x.dtype, "P": bias_type(request, x.dtype), **request.sums, **tile},
-            shape_struct(window_seen(self.window, self.unrolled), x.shape, y.shape),
-            {"low": Number(self.low), "high": Number(self.high)},
-            VARIANTS[self.signature.template],
-        )
-
-
-def convolution_window(weight: Shape, stride: Sequence[int], padding: Sequence[int]) -> Window:
-    """The window of an ATen convolution, whose stride and padding are (height, width)."""
-    return Window(
-        (weight[2], weight[3]),
-        (stride[0], stride[-1]),
-        (padding[0], padding[-1], padding[0], padding[-1]),
-    )
+        return y
 
 
 def is_depthwise(
@@ -176,8 +196,8 @@ def lower_convolution(lowering: Lowering, node: Any) -> None:
     x, weight, bias, stride, padding, dilation, transposed, _, groups = node.args
     where = lowering.where(node)
     depthwise = is_depthwise(lowering.shape(x), lowering.shape(weight), dilation, transposed, groups, where)
-    window = convolution_window(lowering.shape(weight), stride, padding)
+    window = aten_window(lowering.shape(weight)[2:], stride, padding)
     lowering.set_weight_layout(weight, depthwise)
     bias_name = None if bias is None else lowering.parameter(node, bias)
-    operands = {"x": lowering.name(x), "weight": lowering.parameter(node, weight), "bias": bias_name}
-    lowering.emit(node, Conv2d(window, depthwise), operands, Role.ACTIVATION)
+    operands = {"x": x, "weight": lowering.parameter(node, weight), "bias": bias_name}
+    lowering.emit(node, Conv2d(window, depthwise), operands)

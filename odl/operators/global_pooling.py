@@ -10,40 +10,24 @@ import numpy as np
 from typing_extensions import override
 
 from odl.errors import InputError
-from odl.graph.ir import Role
-from odl.graph.operator import Array, Shape
-from odl.kernels.call import KernelCall
-from odl.kernels.signature import LAYOUT_SHAPE, Direction, Kernel, Operand
+from odl.graph import Array, Shape
+from odl.kernels.signature import LAYOUT_SHAPE, Kernel, Operand, written
 from odl.kernels.tiling import CHANNELS
-from odl.operators.base import KernelRequest, Operator
-from odl.operators.lowering import Expanded, Lowering, lowers
+from odl.operators.base import KernelRequest, Operator, sizes_of
+from odl.operators.lowering import Expanded, Lowering, arguments, lowers
 
 GLOBAL_AVERAGE_POOL = Kernel(
-    "global_average_pool",
-    LAYOUT_SHAPE,
-    (Operand("x", "T"), Operand("y", "T", Direction.WRITE)),
-    tiling=CHANNELS,
+    "global_average_pool", LAYOUT_SHAPE, (Operand("x", "T"), written("y", "T")), tiling=CHANNELS
 )
 GLOBAL_AVERAGE_POOL_GRADIENT = Kernel(
-    "global_average_pool_gradient",
-    LAYOUT_SHAPE,
-    (Operand("dy", "T"), Operand("dx", "T", Direction.WRITE)),
-    tiling=CHANNELS,
+    "global_average_pool_gradient", LAYOUT_SHAPE, (Operand("dy", "T"), written("dx", "T")), tiling=CHANNELS
 )
-
-
-def _global_call(operator: Operator, request: KernelRequest, image: Shape) -> KernelCall:
-    (result,) = request.outputs.values()
-    shape = dict(zip(("batch", "channels", "height", "width"), image, strict=True))
-    return operator.call(request, {"T": result.dtype}, {name: shape[name] for name in LAYOUT_SHAPE.fields})
 
 
 @dataclass(frozen=True)
 class GlobalAveragePool(Operator):
     """Mean over height and width; input x, output [N,C,1,1] or [N,C]."""
 
-    inputs: ClassVar[tuple[str, ...]] = ("x",)
-    outputs: ClassVar[tuple[str, ...]] = ("y",)
     signature: ClassVar[Kernel] = GLOBAL_AVERAGE_POOL
     keep: bool = True
 
@@ -56,17 +40,11 @@ class GlobalAveragePool(Operator):
     def reference(self, *, x: Array) -> dict[str, Array]:
         return {"y": x.mean(axis=(2, 3), keepdims=self.keep)}
 
-    @override
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        return _global_call(self, request, request.present("x").shape)
-
 
 @dataclass(frozen=True)
 class GlobalAveragePoolGradient(Operator):
     """dx = dy / (H W) everywhere; input dy."""
 
-    inputs: ClassVar[tuple[str, ...]] = ("dy",)
-    outputs: ClassVar[tuple[str, ...]] = ("dx",)
     pass_name: ClassVar[str] = "input_gradient"
     signature: ClassVar[Kernel] = GLOBAL_AVERAGE_POOL_GRADIENT
     input_shape: Shape
@@ -81,19 +59,18 @@ class GlobalAveragePoolGradient(Operator):
         return {"dx": np.broadcast_to(dy.reshape(n, c, 1, 1) / (h * w), self.input_shape).astype(dy.dtype)}
 
     @override
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        return _global_call(self, request, self.input_shape)
+    def sizes(self, request: KernelRequest) -> Mapping[str, int]:
+        return sizes_of(self.input_shape)
 
 
 @lowers("aten.mean.dim")
 def lower_mean(lowering: Lowering, node: Any) -> None:
     """Mean over height and width."""
-    x, axes = node.args[0], node.args[1]
-    keep = bool(node.args[2]) if len(node.args) > 2 else False
+    x, axes, keep = arguments(node.args, None, None, False)
     rank = len(lowering.shape(x))
     if rank != 4 or sorted(axis % rank for axis in axes) != [2, 3]:
         raise InputError(f"{lowering.where(node)}: only the mean over height and width is supported")
-    lowering.emit(node, GlobalAveragePool(keep), {"x": lowering.name(x)}, Role.ACTIVATION)
+    lowering.emit(node, GlobalAveragePool(keep), {"x": x})
 
 
 @lowers("aten._adaptive_avg_pool2d.default", "aten.adaptive_avg_pool2d.default")
@@ -104,15 +81,14 @@ def lower_adaptive_average_pool(lowering: Lowering, node: Any) -> None:
         raise InputError(
             f"{lowering.where(node)}: adaptive pooling is supported to 1x1 only, got {list(size)}"
         )
-    lowering.emit(node, GlobalAveragePool(), {"x": lowering.name(x)}, Role.ACTIVATION)
+    lowering.emit(node, GlobalAveragePool(), {"x": x})
 
 
 @lowers("aten._adaptive_avg_pool2d_backward.default")
 def lower_adaptive_average_pool_backward(lowering: Lowering, node: Any) -> None:
     """Gradient of adaptive pooling to 1x1."""
     dy, x = node.args[:2]
-    operator = GlobalAveragePoolGradient(lowering.shape(x))
-    lowering.emit(node, operator, {"dy": lowering.name(dy)}, Role.GRADIENT)
+    lowering.emit(node, GlobalAveragePoolGradient(lowering.shape(x)), {"dy": dy})
 
 
 @lowers("aten.expand.default", part=True)
@@ -129,7 +105,6 @@ def lower_division(lowering: Lowering, node: Any) -> None:
         before = lowering.values[operand.name].shape
         n, c, h, w = operand.shape
         if divisor == h * w and before == (n, c, 1, 1):
-            operator = GlobalAveragePoolGradient(operand.shape)
-            lowering.emit(node, operator, {"dy": operand.name}, Role.GRADIENT)
+            lowering.emit(node, GlobalAveragePoolGradient(operand.shape), {"dy": operand.name})
             return
     raise InputError(f"{lowering.where(node)}: division is not supported")

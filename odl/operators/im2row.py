@@ -13,12 +13,11 @@ from typing import ClassVar
 import numpy as np
 from typing_extensions import override
 
-from odl.graph.operator import Array, Shape
-from odl.kernels.call import KernelCall
-from odl.kernels.signature import Direction, Kernel, Operand
+from odl.graph import Array, Shape
+from odl.kernels.signature import Kernel, Operand, written
 from odl.kernels.tiling import ConvolutionTiling, Tile, Tiling
 from odl.operators.base import KernelRequest, Operator
-from odl.operators.window import CONV2D_SHAPE, Window, shape_struct
+from odl.operators.window import CONV2D_SHAPE, Window
 
 _AS_FORWARD = ConvolutionTiling("forward")
 
@@ -38,20 +37,13 @@ class Im2RowTiling(Tiling):
         return _AS_FORWARD.tiles(shape, counts, parts)
 
 
-IM2ROW = Kernel(
-    "im2row",
-    CONV2D_SHAPE,
-    (Operand("x", "T"), Operand("y", "T", Direction.WRITE)),
-    tiling=Im2RowTiling(),
-)
+IM2ROW = Kernel("im2row", CONV2D_SHAPE, (Operand("x", "T"), written("y", "T")), tiling=Im2RowTiling())
 
 
 @dataclass(frozen=True)
 class Im2Row(Operator):
     """The windows of x; input x."""
 
-    inputs: ClassVar[tuple[str, ...]] = ("x",)
-    outputs: ClassVar[tuple[str, ...]] = ("rows",)
     signature: ClassVar[Kernel] = IM2ROW
     operand_names: ClassVar[Mapping[str, str]] = {"y": "rows"}
     window: Window
@@ -70,7 +62,5 @@ class Im2Row(Operator):
         return {"rows": np.concatenate(taps, axis=1).reshape(n, -1, rows, columns)}
 
     @override
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        x, rows = request.present("x"), request.present("rows")
-        shape = shape_struct(self.window, x.shape, rows.shape)
-        return self.call(request, {"T": x.dtype}, shape)
+    def sizes(self, request: KernelRequest) -> Mapping[str, int]:
+        return self.window.sizes(request.present("x").shape, request.present("rows").shape)

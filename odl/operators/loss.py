@@ -14,11 +14,10 @@ import numpy as np
 from typing_extensions import override
 
 from odl.errors import InputError
-from odl.graph.ir import DType, Role, Value
-from odl.graph.operator import Array, Shape
-from odl.kernels.call import KernelCall, Runtime
-from odl.kernels.signature import Direction, Kernel, Operand, Scalar, ShapeStruct
-from odl.operators.base import KernelRequest, Operator
+from odl.graph import Array, DType, Role, Shape, Value
+from odl.kernels.call import Runtime
+from odl.kernels.signature import Kernel, Operand, Scalar, ShapeStruct, written
+from odl.operators.base import Operator
 from odl.operators.lowering import Lowering, lowers
 
 
@@ -40,40 +39,39 @@ def _loss_kernel(template: str, output: str) -> Kernel:
             Operand(output, "T"),
             Operand("target", "f32"),
             Operand("weight", "f32"),
-            Operand("loss", "f32", Direction.WRITE),
-            Operand(f"d{output}", "T", Direction.WRITE),
+            written("loss", "f32"),
+            written(f"d{output}", "T"),
             Scalar("loss_scale"),
         ),
     )
 
 
-_OPERANDS = {"weight": "sample_weight"}
 CROSS_ENTROPY = _loss_kernel("cross_entropy", "logits")
 MEAN_SQUARED_ERROR = _loss_kernel("mean_squared_error", "prediction")
 
 
-def _loss_call(operator: Operator, request: KernelRequest) -> KernelCall:
-    output = request.present(operator.inputs[0])
-    batch = output.shape[0]
-    shape = {"batch": batch, "classes": output.count // batch}
-    return operator.call(request, {"T": output.dtype}, shape, {"loss_scale": Runtime("loss_scale")})
-
-
-@dataclass(frozen=True)
-class CrossEntropy(Operator):
-    """loss = mean_n weight_n (-sum_c target log softmax); inputs logits, target, sample weight [N]."""
-
-    inputs: ClassVar[tuple[str, ...]] = ("logits", "target", "sample_weight")
-    outputs: ClassVar[tuple[str, ...]] = ("loss", "dlogits")
-    signature: ClassVar[Kernel] = CROSS_ENTROPY
-    operand_names: ClassVar[Mapping[str, str]] = _OPERANDS
+class _Loss(Operator):
+    operand_names: ClassVar[Mapping[str, str]] = {"weight": "sample_weight"}
+    loss_scale: ClassVar[Runtime] = Runtime("loss_scale")
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
-        logits = inputs["logits"]
-        if len(logits) != 2:
-            raise ValueError(f"cross-entropy takes logits [batch, classes], got {len(logits)} dimensions")
-        return {"loss": (1,), "dlogits": logits}
+        scalar, gradient = self.outputs
+        return {scalar: (1,), gradient: inputs[self.inputs[0]]}
+
+
+@dataclass(frozen=True)
+class CrossEntropy(_Loss):
+    """loss = mean_n weight_n (-sum_c target log softmax); inputs logits, target, sample weight [N]."""
+
+    signature: ClassVar[Kernel] = CROSS_ENTROPY
+
+    @override
+    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+        rank = len(inputs["logits"])
+        if rank != 2:
+            raise ValueError(f"cross-entropy takes logits [batch, classes], got {rank} dimensions")
+        return super().shapes(inputs)
 
     @override
     def reference(self, *, logits: Array, target: Array, sample_weight: Array) -> dict[str, Array]:
@@ -83,23 +81,12 @@ class CrossEntropy(Operator):
         gradient = softmax * target.sum(axis=1, keepdims=True) - target
         return {"loss": np.array([loss]), "dlogits": gradient * sample_weight[:, None] / len(logits)}
 
-    @override
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        return _loss_call(self, request)
-
 
 @dataclass(frozen=True)
-class MeanSquaredError(Operator):
+class MeanSquaredError(_Loss):
     """loss = mean over all elements of weight_n (prediction - target)²; inputs prediction, target, weight [N]."""
 
-    inputs: ClassVar[tuple[str, ...]] = ("prediction", "target", "sample_weight")
-    outputs: ClassVar[tuple[str, ...]] = ("loss", "dprediction")
     signature: ClassVar[Kernel] = MEAN_SQUARED_ERROR
-    operand_names: ClassVar[Mapping[str, str]] = _OPERANDS
-
-    @override
-    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
-        return {"loss": (1,), "dprediction": inputs["prediction"]}
 
     @override
     def reference(self, *, prediction: Array, target: Array, sample_weight: Array) -> dict[str, Array]:
@@ -108,10 +95,6 @@ class MeanSquaredError(Operator):
         weight = sample_weight.reshape((-1,) + (1,) * (prediction.ndim - 1))
         loss = np.array([(weight * error**2).mean()])
         return {"loss": loss, "dprediction": 2 * weight * error / prediction.size}
-
-    @override
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        return _loss_call(self, request)
 
 
 def _lower_loss(lowering: Lowering, node: Any, operator: Operator, predicted: str) -> None:

@@ -11,14 +11,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from odl.errors import InputError
-from odl.graph.ir import DType, Layout, Node, Role, Value
-from odl.graph.operator import AbstractOperator
+from odl.graph import AbstractOperator, DType, Layout, Node, Role, Value
 
 Rule = Callable[["Lowering", Any], None]
 RULES: dict[str, Rule] = {}
 #: Rules that serve parts of other operators only and are not worth naming to a user.
 _PARTS: set[str] = set()
 
+#: The role of what a node of a pass gives.
+_ROLES = {
+    "forward": Role.ACTIVATION,
+    "input_gradient": Role.GRADIENT,
+    "weight_gradient": Role.PARAMETER_GRADIENT,
+}
 #: How a backward node's name ends.
 _SUFFIX = {"input_gradient": "input_gradient", "weight_gradient": "gradient"}
 
@@ -77,6 +82,16 @@ def expression(node: Any) -> Expression | None:
     """The expression that ends in an FX node; None where the node stands for itself."""
     found = ((match(node), rule) for match, rule in _EXPRESSIONS.get(str(node.target), ()))
     return next((Expression(reads, rule) for reads, rule in found if reads is not None), None)
+
+
+def arguments_of(node: Any, target: str, count: int = 2) -> tuple[Any, ...]:
+    """The arguments of an FX node that calls that ATen operator; Nones of anything else."""
+    return tuple(node.args) if str(getattr(node, "target", "")) == target else (None,) * count
+
+
+def arguments(given: Sequence[Any], *defaults: Any) -> list[Any]:
+    """The last arguments of an ATen operator, whose defaults stand for those that are not given."""
+    return [*given, *defaults[len(given) :]]
 
 
 def supported() -> str:
@@ -166,10 +181,6 @@ class Lowering:
         """Say what an FX node became."""
         self._operands[node] = operand
 
-    def set_tuple(self, node: Any, names: Sequence[str | None]) -> None:
-        """Say what the items of an FX node with several results became."""
-        self._operands[node] = tuple(names)
-
     def set_weight_layout(self, node: Any, depthwise: bool) -> None:
         """Choose the memory layout of a convolution's weight."""
         value = self.values[self.name(node)]
@@ -185,9 +196,9 @@ class Lowering:
         self.values[name] = replace(self.values[name], role=role, layout=layout)
 
     def emit(
-        self, node: Any, operator: AbstractOperator, inputs: Mapping[str, str | None], role: Role
+        self, node: Any, operator: AbstractOperator, inputs: Mapping[str, Any], role: Role | None = None
     ) -> str:
-        """Add a node with one result and say that the FX node became it."""
+        """As `add`, of a node with one result, and say that the FX node became it."""
         (name,) = self.add(node, operator, inputs, role).values()
         self.set(node, name)
         return name
@@ -196,20 +207,26 @@ class Lowering:
         self,
         node: Any,
         operator: AbstractOperator,
-        inputs: Mapping[str, str | None],
-        role: Role,
+        inputs: Mapping[str, Any],
+        role: Role | None = None,
         called: Mapping[str, str] | None = None,
     ) -> dict[str, str]:
         """Add a node and its values; the names of the values by the operator's names of its outputs.
 
-        `inputs` maps the operator's names to values, in the operator's order, None for what is absent. `called` gives the
-        outputs names of one's own. InputError when shapes do not fit.
+        `inputs` maps the operator's names, in its order, to FX nodes or names of values, None for what is absent. `role` is
+        that of the outputs, where it is not their pass's. `called` gives the outputs names of one's own. InputError when
+        shapes do not fit.
         """
-        given = {name: value for name, value in inputs.items() if value is not None}
+        given = {
+            name: item if isinstance(item, str) else self.name(item)
+            for name, item in inputs.items()
+            if item is not None
+        }
         try:
             shapes = operator.shapes({name: self.values[value].shape for name, value in given.items()})
         except ValueError as error:
             raise InputError(f"{self.where(node)}: {error}") from error
+        role = role or _ROLES[operator.pass_name]
         base = self._name_of(node, operator, given.values())
         numbered = {name: f"{base}_{index}" if index else base for index, name in enumerate(shapes)}
         outputs = {name: self._unique((called or numbered)[name]) for name in shapes}

@@ -10,14 +10,13 @@ import numpy as np
 from typing_extensions import override
 
 from odl.errors import InputError
-from odl.graph.ir import Layout, Role
-from odl.graph.operator import Array, InPlace, Shape
+from odl.graph import Array, InPlace, Layout, Role, Shape
 from odl.kernels.call import KernelCall
-from odl.kernels.signature import LAYOUT_SHAPE, Direction, Kernel, Operand, Specialisation
-from odl.operators.base import KernelRequest, Operator
-from odl.operators.lowering import Lowering, lowers
+from odl.kernels.signature import LAYOUT_SHAPE, Kernel, Operand, Specialisation, written
+from odl.operators.base import Elementwise, KernelRequest, Operator, sizes_of
+from odl.operators.lowering import Lowering, arguments, lowers
 
-CHANGE_LAYOUT = Kernel("change_layout", LAYOUT_SHAPE, (Operand("x", "T"), Operand("y", "T", Direction.WRITE)))
+CHANGE_LAYOUT = Kernel("change_layout", LAYOUT_SHAPE, (Operand("x", "T"), written("y", "T")))
 
 
 @dataclass(frozen=True)
@@ -40,24 +39,14 @@ class Reshape(Operator):
     def reference(self, *, x: Array) -> dict[str, Array]:
         return {"y": x.reshape(self.shape)}
 
-    @override
-    def kernel(self, request: KernelRequest) -> None:
-        """Nothing runs."""
-
 
 @dataclass(frozen=True)
-class ChangeLayout(Operator):
+class ChangeLayout(Elementwise):
     """Copy between channels-last and PyTorch's order, where a flattened image meets a linear layer."""
 
-    inputs: ClassVar[tuple[str, ...]] = ("x",)
-    outputs: ClassVar[tuple[str, ...]] = ("y",)
     signature: ClassVar[Kernel] = CHANGE_LAYOUT
     image: Shape
     to_channels_first: bool
-
-    @override
-    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
-        return {"y": inputs["x"]}
 
     @override
     def reference(self, *, x: Array) -> dict[str, Array]:
@@ -65,14 +54,12 @@ class ChangeLayout(Operator):
         return {"y": x}
 
     @override
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        n, c, h, w = self.image
-        context: Specialisation = {
-            "T": request.present("y").dtype,
-            "to_channels_first": self.to_channels_first,
-        }
-        shape = {"batch": n, "height": h, "width": w, "channels": c}
-        return self.call(request, context, shape)
+    def sizes(self, request: KernelRequest) -> Mapping[str, int]:
+        return sizes_of(self.image)
+
+    @override
+    def specialisation(self, request: KernelRequest) -> Specialisation:
+        return {"to_channels_first": self.to_channels_first}
 
 
 @dataclass(frozen=True)
@@ -154,9 +141,8 @@ def lower_view(lowering: Lowering, node: Any) -> None:
 @lowers("aten.constant_pad_nd.default")
 def lower_pad(lowering: Lowering, node: Any) -> None:
     """Zero padding of the two image axes, and its gradient (negative amounts)."""
-    x, amounts = node.args[0], [int(amount) for amount in node.args[1]]
-    value = float(node.args[2]) if len(node.args) > 2 else 0.0
-    if value != 0.0 or len(lowering.shape(x)) != 4 or any(amounts[4:]):
+    x, amounts, value = arguments(node.args, None, None, 0.0)
+    if float(value) != 0.0 or len(lowering.shape(x)) != 4 or any(amounts[4:]):
         raise InputError(f"{lowering.where(node)}: only zero padding of height and width is supported")
     left, right, top, bottom = [*amounts, 0, 0][:4]
     name = lowering.name(x)

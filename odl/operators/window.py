@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from odl.graph.operator import Array, Shape
-from odl.kernels.signature import (
-    ShapeStruct,
-)
+from odl.graph import Array, Shape
+from odl.kernels.signature import ShapeStruct
 
 CONV2D_SHAPE = ShapeStruct(
     "odl_conv2d_shape",
@@ -55,10 +53,10 @@ class Window:
                     slice(j, j + (columns - 1) * self.stride[1] + 1, self.stride[1]),
                 )
 
-    def pad(self, x: Array) -> Array:
-        """The input with its zeros around it."""
+    def pad(self, x: Array, value: float = 0.0) -> Array:
+        """The input with its padding around it."""
         top, left, bottom, right = self.padding
-        return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+        return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=value)
 
     def crop(self, padded: Array) -> Array:
         """The inverse of `pad`."""
@@ -70,21 +68,20 @@ class Window:
         top, left, bottom, right = (a + b for a, b in zip(self.padding, padding, strict=True))
         return Window(self.kernel, self.stride, (top, left, bottom, right))
 
+    def sizes(self, x: Shape, y: Shape) -> dict[str, int]:
+        """What shape structs call the sizes of a window over x [N,C,H,W] that gives y [N,O,OH,OW]."""
+        sizes = {"batch": x[0], "in_c": x[1], "channels": x[1], "out_c": y[1]}
+        pairs = {"in": x[2:], "out": y[2:], "kernel": self.kernel, "stride": self.stride}
+        for name, (height, width) in pairs.items():
+            sizes |= {f"{name}_h": height, f"{name}_w": width}
+        return sizes | {"pad_top": self.padding[0], "pad_left": self.padding[1]}
 
-def shape_struct(window: Window, x: Shape, y: Shape) -> dict[str, int]:
-    """struct odl_conv2d_shape of a window over x [N,C,H,W] that gives y [N,O,OH,OW]."""
-    return {
-        "batch": x[0],
-        "in_h": x[2],
-        "in_w": x[3],
-        "in_c": x[1],
-        "out_h": y[2],
-        "out_w": y[3],
-        "out_c": y[1],
-        "kernel_h": window.kernel[0],
-        "kernel_w": window.kernel[1],
-        "stride_h": window.stride[0],
-        "stride_w": window.stride[1],
-        "pad_top": window.padding[0],
-        "pad_left": window.padding[1],
-    }
+
+#: A window of one pixel.
+POINT = Window((1, 1))
+
+
+def aten_window(kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> Window:
+    """The window of an ATen convolution or pooling, which gives one number for both directions or (height, width)."""
+    around = (padding[0], padding[-1], padding[0], padding[-1])
+    return Window((kernel[0], kernel[-1]), (stride[0], stride[-1]), around)

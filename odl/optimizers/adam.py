@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from typing_extensions import override
 
-from odl.graph.ir import DType
-from odl.kernels.call import Argument, Number, Runtime
-from odl.kernels.signature import Direction, Kernel, Operand, Scalar
+from odl.kernels.signature import Kernel, Scalar, updated
 from odl.optimizers.base import (
     BELOW_ONE,
-    LEARNING_RATE,
     NOT_NEGATIVE,
     POSITIVE,
     Optimizer,
     RunTimeScalar,
-    State,
-    Update,
+    learning_rate,
     limited,
     update_kernel,
 )
 
-if TYPE_CHECKING:
-    import torch
+# Both moments are kept in fp32: a second moment would underflow in fp16.
+KERNEL = update_kernel(
+    "adam",
+    [updated("exp_avg", "f32"), updated("exp_avg_sq", "f32")],
+    [Scalar(name) for name in ("rate1", "rate2", "eps", "bias_correction1", "bias_correction2")],
+)
 
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """torch.optim.Adam (Kingma and Ba 2015): learning rate, betas, eps, L2 weight decay."""
+    """torch.optim.Adam (Kingma and Ba 2015): learning rate, betas, eps, L2 weight decay.
+
+    Algorithm 1 with 1 - beta^t kept by the network; see the template.
+    """
 
     name: ClassVar[str] = "adam"
     steps_by_sign: ClassVar[bool] = True
+    kernel: ClassVar[Kernel] = KERNEL
 
-    lr: float = limited(0.001, LEARNING_RATE, "learning rate")
+    lr: float = learning_rate(0.001)
     betas: tuple[float, float] = limited((0.9, 0.999), BELOW_ONE, "decays of both moments")
     eps: float = limited(1e-8, POSITIVE, "what is added to the divisor")
     weight_decay: float = limited(0.0, NOT_NEGATIVE, "L2 weight decay")
 
     @property
-    def states(self) -> tuple[State, ...]:
-        """Both moments, in fp32: a second moment would underflow in fp16."""
-        return (State("exp_avg", DType.F32), State("exp_avg_sq", DType.F32))
+    @override
+    def numbers(self) -> Mapping[str, float]:
+        """1 - beta, which fp32 holds more exactly than beta near 1."""
+        return {f"rate{index}": 1 - beta for index, beta in enumerate(self.betas, 1)}
 
     @property
+    @override
     def own_scalars(self) -> tuple[RunTimeScalar, ...]:
         """1 - beta^t after t updates, for each moment."""
         return tuple(
@@ -56,43 +62,3 @@ class Adam(Optimizer):
             )
             for name, beta in zip(("bias_correction1", "bias_correction2"), self.betas, strict=True)
         )
-
-    @override
-    def update(self) -> AdamUpdate:
-        return AdamUpdate(*self.betas, eps=self.eps, weight_decay=self.weight_decay)
-
-    @override
-    def twin(self, parameters: Sequence[torch.Tensor], learning_rate: float) -> torch.optim.Optimizer:
-        import torch
-
-        return torch.optim.Adam(parameters, learning_rate, self.betas, self.eps, self.weight_decay)
-
-
-KERNEL = update_kernel(
-    "adam",
-    [Operand(moment, "f32", Direction.UPDATE) for moment in ("exp_avg", "exp_avg_sq")],
-    [Scalar(name) for name in ("rate1", "rate2", "eps", "bias_correction1", "bias_correction2")],
-)
-
-
-@dataclass(frozen=True)
-class AdamUpdate(Update):
-    """Algorithm 1 of Kingma and Ba with 1 - beta^t kept by the network; see the template."""
-
-    inputs: ClassVar[tuple[str, ...]] = (*Update.inputs, "exp_avg", "exp_avg_sq")
-    signature: ClassVar[Kernel] = KERNEL
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-
-    @property
-    def scalars(self) -> Mapping[str, Argument]:
-        """1 - beta, which fp32 holds more exactly than beta near 1, eps, and the network's 1 - beta^t."""
-        return {
-            "rate1": Number(1 - self.beta1),
-            "rate2": Number(1 - self.beta2),
-            "eps": Number(self.eps),
-            "bias_correction1": Runtime("bias_correction1"),
-            "bias_correction2": Runtime("bias_correction2"),
-        }

@@ -1,7 +1,7 @@
 """What an optimizer states about itself; every stage asks it.
 
 An optimizer is one file of this folder, found by being there, and its kernel's template. The file holds a frozen
-dataclass of the fields that torch.optim's class of that name has, and the operator that updates one parameter.
+dataclass of the fields that torch.optim's class of that name has, and the kernel that updates one parameter.
 """
 
 from __future__ import annotations
@@ -17,12 +17,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from odl.errors import InputError, option
-from odl.graph.ir import DType
-from odl.graph.operator import Array, Shape
-from odl.kernels.call import Argument, KernelCall, Number, Runtime
-from odl.kernels.signature import FLAT_SHAPE, Direction, Kernel, Operand, Scalar, Specialisation
+from odl.graph import DType
+from odl.kernels.call import Runtime
+from odl.kernels.signature import (
+    FLAT_SHAPE,
+    Direction,
+    Kernel,
+    Operand,
+    Scalar,
+    Specialisation,
+    updated,
+    written,
+)
 from odl.kernels.tiling import FLAT
-from odl.operators.base import KernelRequest, Operator
+from odl.operators.base import InPlaceOperator, KernelRequest
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +48,11 @@ POSITIVE = Limits(lambda number: 0 < number < math.inf, "must be positive and fi
 LEARNING_RATE = Limits(POSITIVE.hold, f"the learning rate {POSITIVE.text}")
 NOT_NEGATIVE = Limits(lambda number: 0 <= number < math.inf, "must be zero or positive, and finite")
 BELOW_ONE = Limits(lambda number: 0 <= number < 1, "must be at least 0 and below 1")
+
+
+def learning_rate(default: float) -> Any:
+    """The field of the learning rate."""
+    return limited(default, LEARNING_RATE, "learning rate")
 
 
 def limited(default: Any, limits: Limits, text: str) -> Any:
@@ -92,6 +105,9 @@ class Optimizer:
     name: ClassVar[str]
     #: Other names of the command line, each with the fields that it sets.
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    #: The kernel of the update, and entries of its specialisation besides types and switches.
+    kernel: ClassVar[Kernel]
+    specialisation: ClassVar[Specialisation] = {}
     #: Whether every element moves by about the learning rate, however small its gradient.
     steps_by_sign: ClassVar[bool] = False
 
@@ -112,9 +128,23 @@ class Optimizer:
         return type(self).__name__
 
     @property
-    @abstractmethod
     def states(self) -> tuple[State, ...]:
-        """The tensors kept for every parameter; inputs of the update by the same names."""
+        """The tensors kept for every parameter: what the kernel updates besides it."""
+        kept = (
+            operand
+            for operand in self.kernel.every_operand
+            if operand.direction is Direction.UPDATE and operand.name != "w"
+        )
+        return tuple(
+            State(operand.name, DType.F32 if operand.type == "f32" else None)
+            for operand in kept
+            if operand.only_with is None or getattr(self, operand.only_with)
+        )
+
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        """The kernel's scalars that are neither fields nor run-time scalars."""
+        return {}
 
     @property
     def own_scalars(self) -> tuple[RunTimeScalar, ...]:
@@ -135,13 +165,13 @@ class Optimizer:
             *self.own_scalars,
         )
 
-    @abstractmethod
-    def update(self) -> Update:
-        """The operator that updates one parameter."""
-
-    @abstractmethod
     def twin(self, parameters: Sequence[torch.Tensor], learning_rate: float) -> torch.optim.Optimizer:
-        """torch.optim's optimizer of the same arithmetic."""
+        """torch.optim's optimizer of the same arithmetic: its class of this name, with the same fields."""
+        import torch
+
+        fields = {**dataclasses.asdict(self), "lr": learning_rate}
+        twin: torch.optim.Optimizer = getattr(torch.optim, type(self).__name__)(parameters, **fields)
+        return twin
 
     def manifest(self) -> dict[str, Any]:
         """Name and fields as manifest.json states them."""
@@ -149,59 +179,47 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
-class Update(Operator):
+class Update(InPlaceOperator):
     """One parameter's update, in place: in fp32, rounded once at each store.
 
-    Inputs: parameter, gradient, fp16 working copy (or absent), and the optimizer's states; a subclass adds their names.
+    Inputs: parameter, gradient, fp16 working copy (or absent), and the optimizer's states.
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("parameter", "gradient", "copy")
-    pass_name: ClassVar[str] = "update"
     operand_names: ClassVar[Mapping[str, str]] = {"w": "parameter", "g": "gradient"}
-
-    @override
-    def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
-        return {}
-
-    @override
-    def reference(self, **arrays: Array) -> dict[str, Array]:
-        """None: an update is done in place, with a learning rate that only the running network knows."""
-        raise TypeError("an update has no value; torch.optim is its reference (odl.check.reference)")
+    optimizer: Optimizer
 
     @property
-    @abstractmethod
-    def weight_decay(self) -> float:
-        """What the parameter is multiplied with and added to its gradient."""
+    @override
+    def signature(self) -> Kernel:
+        return self.optimizer.kernel
 
     @property
-    @abstractmethod
-    def scalars(self) -> Mapping[str, Argument]:
-        """The kernel's own scalars by name, after learning_rate and gradient_factor and before weight_decay."""
+    @override
+    def title(self) -> str:
+        return f"{self.optimizer.name.capitalize()}Update"
 
+    @property
+    @override
+    def inputs(self) -> tuple[str, ...]:
+        first = ("parameter", "gradient", "copy")
+        return (*first, *(name for name in super().inputs if name not in first))
+
+    @override
+    def scalar(self, name: str) -> float | Runtime:
+        if name in (scalar.name for scalar in self.optimizer.scalars(1.0)):
+            return Runtime(name)
+        numbers = {**vars(self.optimizer), **self.optimizer.numbers}
+        value: float = numbers[name]
+        return value
+
+    @override
     def specialisation(self, request: KernelRequest) -> Specialisation:
-        """Entries of the specialisation besides W, C, G and weight_decay."""
-        return {}
+        return self.optimizer.specialisation
 
-    @override
-    def kernel(self, request: KernelRequest) -> KernelCall:
-        """The optimizer's kernel, flat over the parameter's elements."""
-        parameter, gradient = request.present("parameter"), request.present("gradient")
-        copy = request.value("copy")
-        context: Specialisation = {
-            "W": parameter.dtype,
-            "C": "none" if copy is None else copy.dtype,
-            "G": gradient.dtype,
-            "weight_decay": self.weight_decay != 0.0,
-            **self.specialisation(request),
-        }
-        scalars: dict[str, Argument] = {
-            "learning_rate": Runtime("learning_rate"),
-            "gradient_factor": Runtime("gradient_factor"),
-            **self.scalars,
-        }
-        if self.weight_decay:
-            scalars["weight_decay"] = Number(self.weight_decay)
-        return self.call(request, context, {"count": parameter.count}, scalars)
+
+#: The buffer of a momentum, in the parameter's type, and the factor; both are absent where the field `momentum` is 0.
+MOMENTUM_BUFFER = updated("momentum_buffer", "M", only_with="momentum")
+MOMENTUM = Scalar("momentum", only_with="momentum")
 
 
 def update_kernel(template: str, states: Sequence[Operand], scalars: Sequence[Scalar]) -> Kernel:
@@ -210,8 +228,8 @@ def update_kernel(template: str, states: Sequence[Operand], scalars: Sequence[Sc
         template,
         FLAT_SHAPE,
         (
-            Operand("w", "W", Direction.UPDATE),
-            Operand("copy", "C", Direction.WRITE, only_with="C"),
+            updated("w", "W"),
+            written("copy", "C", only_with="C"),
             Operand("g", "G"),
             *states,
             Scalar("learning_rate"),

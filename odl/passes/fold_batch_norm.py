@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from odl.graph.ir import Graph
+from odl.graph import Graph
 from odl.operators.batch_norm import BatchNorm
 from odl.operators.convolution import Conv2d
 from odl.operators.linear import Linear

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from odl.graph.ir import Graph, Node
+from odl.graph import Graph, Node
 from odl.operators.convolution import Conv2d
 from odl.operators.convolution_gradients import Conv2dInputGradient, Conv2dWeightGradient
 from odl.operators.shape import Pad

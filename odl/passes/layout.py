@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from odl.errors import InputError
-from odl.graph.ir import Graph, Layout, Node, Value
+from odl.graph import Graph, Layout, Node, Value
 from odl.operators.shape import ChangeLayout, Reshape, same_bytes
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from odl.graph.ir import DType, Graph, Node, Role, Value
+from odl.graph import DType, Graph, Node, Role, Value
 from odl.operators.optimizer import Clear, Refresh
 from odl.optimizers.base import Optimizer, State, Update
 from odl.precision import Precision
@@ -45,7 +45,7 @@ def insert_updates(
     step = step.with_values(
         _state(step.value(parameter), state) for parameter in step.gradients for state in optimizer.states
     )
-    update = optimizer.update()
+    update = Update(optimizer)
     updates = {
         parameter: Node(f"{parameter}.update", update, _update_inputs(step, update, parameter, gradient), {})
         for parameter, gradient in step.gradients.items()

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from odl.graph.ir import DType, Graph, Node, Role, Value
+from odl.graph import DType, Graph, Node, Role, Value
 from odl.passes.rewrite import renamed
 from odl.precision import Precision
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from odl.graph.ir import Graph, Node
+from odl.graph import Graph, Node
 
 
 @dataclass(frozen=True)

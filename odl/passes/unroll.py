@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from odl.graph.ir import Graph, Layout, Node, Role, Value
+from odl.graph import Graph, Layout, Node, Role, Value
 from odl.operators.convolution import Conv2d
 from odl.operators.convolution_gradients import Conv2dWeightGradient
 from odl.operators.im2row import Im2Row

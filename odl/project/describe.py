@@ -57,7 +57,7 @@ def _node(
     moved = traffic(program, item.node)
     return NodeEntry(
         item.node.name,
-        type(operator).__name__,
+        operator.title,
         operator.pass_name,
         item.macs,
         function(last_call(program, item)),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from odl.errors import InputError, option
-from odl.graph.ir import Graph, Role, Value
+from odl.graph import Graph, Role, Value
 from odl.operators.lowering import RULES, Lowering, expression, supported
 from odl.trace.tracing import Traced
 

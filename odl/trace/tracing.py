@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from odl.errors import InputError, option
-from odl.graph.ir import Layout, Role, Value
+from odl.graph import Layout, Role, Value
 from odl.operators.lowering import expression
 
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {

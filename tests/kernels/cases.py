@@ -23,6 +23,7 @@ from odl.kernels.call import KernelCall
 from odl.kernels.signature import Kernel, Operand, Specialisation
 from odl.operators.base import KernelRequest
 from odl.optimizers import OPTIMIZERS, Optimizer
+from odl.optimizers.base import Update
 
 ISA = Path(__file__).resolve().parents[2] / "kernels" / "isa"
 TYPES: dict[str, Any] = {"f16": np.float16, "f32": np.float32}
@@ -126,7 +127,9 @@ def update_call(optimizer: Optimizer, t: str, copy: bool, n: int) -> KernelCall:
     types = {"parameter": t, "gradient": "f16" if copy else t, **({"copy": "f16"} if copy else {})}
     types |= {state.name: state.dtype or t for state in optimizer.states}
     values = {name: Value(name, (n,), Role.PARAMETER, DType(of)) for name, of in types.items()}
-    return optimizer.update().kernel(KernelRequest(values, {}, 1, None))
+    call = Update(optimizer).kernel(KernelRequest(values, {}, 1, None))
+    assert call is not None
+    return call
 
 
 # ---------------------------------------------------------------------------------------------- convolutions

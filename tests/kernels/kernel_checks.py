@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from odl.kernels.call import Argument, Number, Tensor
 from odl.operators.im2row import Im2Row
 from odl.operators.pooling import POOL_SHAPE
-from odl.operators.window import Window, shape_struct
+from odl.operators.window import CONV2D_SHAPE, Window
 from odl.optimizers import OPTIMIZERS
 from odl.optimizers.base import RunTimeScalar
 from tests.kernels.cases import FUNCTIONS, NUMBERS, TYPES, Shape, optimizer_of, update_call
@@ -105,7 +105,8 @@ def check_im2row(run: Run, t: str, size: tuple[int, int, int, int], window: Wind
     x = draw(seed, size, t)
     out = window.output_size(height, width)
     rows = Im2Row(window).reference(x=x.transpose(0, 3, 1, 2))["rows"]
-    shape = shape_struct(window, (n, channels, height, width), rows.shape)
+    sizes = window.sizes((n, channels, height, width), rows.shape)
+    shape = {field: sizes[field] for field in CONV2D_SHAPE.fields}
     expected = np.ascontiguousarray(rows.transpose(0, 2, 3, 1))
     (y,) = run(f"im2row_{t}", shape, x=x, y=empty((n, *out, rows.shape[1]), t))
     assert y.tobytes() == expected.tobytes()

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from odl.operators.convolution import FORWARD_TILE
-from odl.operators.convolution_gradients import INPUT_GRADIENT_TILE
+from odl.operators import convolution
 from odl.targets.cv32e40p.description import Cluster
 from tests.kernels.cases import NUMBERS, Case, Numbers, Shape, Tiles, convolutions
 from tests.kernels.conv_checks import Operands
@@ -19,7 +18,10 @@ from tests.targets.kernels_on_device import on_cluster
 
 pytestmark = pytest.mark.usefixtures("simulator_tools")
 
-TILES = Tiles(FORWARD_TILE["tile_pixels"], FORWARD_TILE["tile_channels"], INPUT_GRADIENT_TILE["tile_inputs"])
+FORWARD, GRADIENT = (
+    convolution.VARIANTS[name][0].context for name in ("conv2d_forward", "conv2d_input_gradient")
+)
+TILES = Tiles(FORWARD["tile_pixels"], FORWARD["tile_channels"], GRADIENT["tile_inputs"])
 #: With the chunk of "mixed" as it is used, and so small that every kernel has many.
 FUNCTIONS = convolutions(
     {

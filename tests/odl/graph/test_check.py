@@ -11,6 +11,7 @@ import pytest
 from odl.graph import DType, Graph, GraphError, Node, Role, Value
 from odl.operators.elementwise import Relu
 from odl.operators.shape import Reshape
+from odl.optimizers.base import Update
 from odl.optimizers.sgd import SGD
 from odl.passes.optimizer import insert_updates
 from odl.passes.precision import apply_precision
@@ -163,7 +164,7 @@ def test_the_error_names_the_pass_that_broke_the_graph(step: Graph) -> None:
 def test_gradients_that_another_program_made_are_given() -> None:
     gradient = Value("w.gradient", (2, 2), Role.PARAMETER_GRADIENT)
     values = {"w.gradient": gradient, "w": Value("w", (2, 2), Role.PARAMETER)}
-    update = Node("w.update", SGD().update(), {"parameter": "w", "gradient": "w.gradient"}, {})
+    update = Node("w.update", Update(SGD()), {"parameter": "w", "gradient": "w.gradient"}, {})
     graph = Graph("apply", values, (update,), ())
     graph.check("updates")
     with pytest.raises(GraphError, match=r"reads 'w\.gradient' before it exists"):

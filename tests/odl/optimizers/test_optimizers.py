@@ -181,11 +181,10 @@ def test_states_are_the_twins_and_inputs_of_the_update(name: str) -> None:
     twin.step()
     kept = {key for key, value in twin.state[parameter].items() if value is not None and key != "step"}
     names = [state.name for state in optimizer.states]
-    update = optimizer.update()
+    update = Update(optimizer)
     assert set(names) == kept and len(set(names)) == len(names)
-    assert (
-        update.inputs[:3] == Update.inputs and [item for item in update.inputs[3:] if item in names] == names
-    )
+    assert update.inputs[:3] == ("parameter", "gradient", "copy")
+    assert [item for item in update.inputs[3:] if item in names] == names
     assert list(update.updated) == [item for item in update.inputs if item != "gradient"]
 
 
