@@ -13,7 +13,7 @@ from torch import nn
 
 from odl.errors import InputError, option
 from odl.estimate import estimate_gradients
-from odl.graph.ir import Graph, Role
+from odl.graph.ir import DType, Graph, Role
 from odl.graph.operator import Array
 from odl.kernels.call import KernelCall
 from odl.options import Options
@@ -95,6 +95,8 @@ def compile_network(
     kept = frozenset(step.gradients)
     store = Pass("precision", lambda graph: apply_precision(graph, options.dtype, kept, options.accumulate))
     step = run_passes(step, [store])
+    initial = _initial(module)
+    _check_range(step, initial)
     infer = run_passes(infer, [Pass("layouts of the step", partial(_same_layouts, step=step)), store])
     training = insert_updates(
         step,
@@ -135,7 +137,7 @@ def compile_network(
         name,
         options,
         schedule,
-        _initial(module),
+        initial,
         inputs,
         output,
         training.apply is not None,
@@ -284,6 +286,19 @@ def _initial(module: nn.Module) -> dict[str, Array]:
         if not np.isfinite(array).all():
             raise InputError(f"the model's '{name}' holds NaN or infinity; load sound weights first")
     return arrays
+
+
+def _check_range(step: Graph, initial: Mapping[str, Array]) -> None:
+    """InputError where a parameter is beyond the type that stores it, or its working copy."""
+    largest = float(np.finfo(np.float16).max)
+    for name, array in initial.items():
+        stored = [step.values[item] for item in (name, f"{name}.copy") if item in step.values]
+        beyond = np.abs(array) > largest
+        if beyond.any() and any(value.dtype is DType.F16 for value in stored):
+            raise InputError(
+                f"the model's '{name}' holds {array[beyond][0]:g}; the largest fp16 number is {largest:g}: "
+                f"use {option('dtype', 'fp32')}"
+            )
 
 
 __all__ = ["Compiled", "Precision", "compile_network", "prepare_module"]

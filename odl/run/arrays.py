@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,11 +145,15 @@ def finite(array: Array, name: str) -> Array:
     return array
 
 
-def storable(value: Value, array: Array) -> Array:
-    """The array if it can be stored as the value: its shape, finite, and not beyond the storage type."""
+def storable(value: Value, array: Array, tensors: Collection[str]) -> Array:
+    """The array if it can be stored as the value: its shape, finite, and not beyond the storage type.
+
+    `tensors` are the names of the network's: a master weight must fit its working copy too.
+    """
     if array.shape != value.shape:
         raise InputError(f"'{value.name}' has shape {array.shape}, expected {value.shape}")
-    largest = float(np.finfo(np.float16).max) if value.dtype is DType.F16 else math.inf
+    half = value.dtype is DType.F16 or f"{value.name}.copy" in tensors
+    largest = float(np.finfo(np.float16).max) if half else math.inf
     beyond = np.abs(finite(array, f"'{value.name}'")) > largest
     if beyond.any():
         raise InputError(f"'{value.name}' holds {array[beyond][0]:g}; the largest fp16 number is {largest:g}")

@@ -229,7 +229,7 @@ class Net:
     def set_tensor(self, name: str, array: Array) -> None:
         """Overwrite a persistent tensor; InputError when the shape or a number does not fit."""
         item = self._tensors[name]
-        data = to_memory(item.value, storable(item.value, array))
+        data = to_memory(item.value, storable(item.value, array, self._tensors))
         self._arena[item.offset : item.offset + len(data)] = data
 
     def tensors(self) -> dict[str, Value]:

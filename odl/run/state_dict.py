@@ -56,7 +56,9 @@ class ModuleState:
         given = {name: item for name, item in state.items() if name not in unread}
         if set(given) != set(own):
             raise InputError(f"the state_dict does not fit: {_differences(set(own), set(given))}")
-        arrays = {name: storable(own[name], to_array(item, name)) for name, item in given.items()}
+        arrays = {
+            name: storable(own[name], to_array(item, name), net.tensors()) for name, item in given.items()
+        }
         unused = {
             name: _like(self._unused[name], state[name], name) for name in self._unused.keys() & state.keys()
         }

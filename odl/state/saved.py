@@ -103,7 +103,7 @@ class _Tensors:
 
     def set_tensor(self, name: str, array: Array) -> None:
         value = self._values[name]
-        self.arrays[name] = storable(value, array).astype(NUMPY[value.dtype])
+        self.arrays[name] = storable(value, array, self._values).astype(NUMPY[value.dtype])
 
 
 def _saved(manifest: Manifest) -> tuple[SavedTensor, ...]:

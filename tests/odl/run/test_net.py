@@ -403,6 +403,21 @@ def test_inputs_too_large_for_fp16_are_skipped_and_do_not_poison(magnitude):
     assert np.isfinite(net.train_step(x, y)) and net.skipped_steps == 2
 
 
+@pytest.mark.parametrize("dtype", ["fp16", "mixed"])
+def test_weights_beyond_fp16_are_refused_at_compile_and_load(dtype):
+    net = tiny_build(dtype=dtype).load()
+    state, before = net.state_dict(), net.save()
+    state["4.weight"][0, 0] = 65505.0
+    with pytest.raises(InputError, match=r"'4.weight' holds 65505; the largest fp16 number is 65504"):
+        net.load_state_dict(state)
+    assert net.save() == before
+    module = tiny()
+    module.load_state_dict(module.state_dict() | {"4.weight": state["4.weight"]})
+    with pytest.raises(InputError, match=r"'4.weight' holds 65505; the largest fp16 number is 65504"):
+        odl.compile(module, torch.zeros(1, *INPUT), dtype=dtype)
+    odl.compile(module, torch.zeros(1, *INPUT), dtype="fp32")
+
+
 def test_a_nan_that_reaches_the_c_is_never_learnt():
     net = load(ADAM)
     before = tensors(net)
