@@ -92,7 +92,10 @@ def _report(console: Console, build: Build, output: Path) -> None:
     console.print(memory_table(network.schedule.memories))
     console.print(f"{network.macs(INFER):,} MACs forward, {network.macs(STEP):,} a training step")
     for path in build.compiled.kept_norms:
-        print_line(console, f"batch norm '{path}' follows no layer that could take it in; it stays frozen")
+        print_line(
+            console,
+            f"batch norm '{path}' stays, with frozen statistics: no layer before it could take it in, or only a frozen one",
+        )
     for warning in build.compiled.warnings:
         print_line(console, f"warning: {on_command_line(warning)}")
     if build.unused:
