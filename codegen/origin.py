@@ -20,7 +20,7 @@ def licence() -> str:
 
 def licensed(path: str, text: str) -> str:
     """A file's text, its licence stated in front where the file takes comments."""
-    if path.endswith((".c", ".h", ".S", ".ld")):
+    if path.endswith((".c", ".cpp", ".h", ".S", ".ld")):
         return f"/* {_LICENCE} */\n{text}"
     return f"# {_LICENCE}\n{text}" if path.endswith(("Makefile", "CMakeLists.txt", ".cmake.in")) else text
 

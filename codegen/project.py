@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from odl.codegen.builds import build_context, copied_files
 from odl.codegen.context import entry_point_texts, initial_image, net_context
-from odl.codegen.device import copied, device_context, device_files
 from odl.codegen.format import format_c
 from odl.codegen.kernels import KernelSet, environment
 from odl.codegen.origin import licence, licensed
@@ -19,21 +17,6 @@ from odl.project.describe import describe
 from odl.project.directory import check_output, replace_project
 from odl.project.network import Network
 from odl.targets.common.flags import makefile_flags
-
-
-@dataclass(frozen=True)
-class MakefileContext:
-    """What the Makefile says of a project besides its files.
-
-    `host`: the folder of the host's runtime; `device`: how to build for the device, None where odl does not; `lanes`,
-    `lanes_f32`: elements in a vector of the target, which the exact host build has too.
-    """
-
-    host: str
-    device: Mapping[str, str] | None
-    exported: bool
-    lanes: int
-    lanes_f32: int
 
 
 def render_project(network: Network) -> dict[str, str]:
@@ -64,15 +47,14 @@ def render_project(network: Network) -> dict[str, str]:
         "example.c": format_c(text("main.c.j2", loss=options.loss)),
     }
     files |= {f"kernels/{kernel.name}.c": format_c(kernel.text) for kernel in rendered}
-    files |= copied("odl.kernels", "isa", "isa")
-    makefile = _makefile(network)
-    files |= copied("odl.targets", "host/runtime", makefile.host)
-    if makefile.device is not None:
-        files |= device_files(network)
+    files |= {f"examples/firmware{end}": format_c(text(f"firmware{end}.j2")) for end in (".c", ".cpp")}
+    if options.on_device:
         files["device.c"] = format_c(text("device.c.j2"))
-    if makefile.exported:
-        files["runtime/odl_runtime.h"] = text("odl_runtime.h.j2")
-    files["Makefile"] = text("Makefile.j2", **vars(makefile), **makefile_flags())
+    files |= copied_files(network, files)
+    build = build_context(network, files)
+    files[f"{build.port}/odl_runtime.h"] = text("odl_runtime.h.j2", exported=build.exported)
+    for name in ("Makefile", "CMakeLists.txt"):
+        files[name] = text(f"{name}.j2", **vars(build), **makefile_flags())
     files = {path: licensed(path, text) for path, text in files.items()} | {"LICENSE": licence()}
     manifest = describe(network, sorted(files), context.state_bytes, kernels.name)
     files["manifest.json"] = json.dumps(manifest.document(), indent=1) + "\n"
@@ -86,18 +68,6 @@ def write_project(network: Network, directory: Path) -> None:
     """
     check_output(directory)
     replace_project(directory, render_project(network))
-
-
-def _makefile(network: Network) -> MakefileContext:
-    options, device = network.options, device_context(network)
-    exported = options.runtime == "none"
-    return MakefileContext(
-        "host" if device or exported else "runtime",
-        device,
-        exported,
-        options.description.instruction_set.lanes_f16,
-        options.description.instruction_set.lanes_f32,
-    )
 
 
 def _words(image: bytes) -> list[str]:

@@ -1,6 +1,6 @@
 /* IEEE binary16 ("half"): storage, and conversions with one rounding to nearest even.
  *
- * Where the processor converts (Zhinx, F16C) it does so here, else integer code gives the same bits and
+ * Where the processor converts (Zhinx, Zfh, F16C) it does so here, else integer code gives the same bits and
  * raises the same overflow and invalid flags. A NaN always becomes the canonical one, 0x7e00 or 0x7fc00000,
  * as on RISC-V (unprivileged specification, "NaN generation and propagation").
  */
@@ -14,9 +14,9 @@
 typedef uint16_t odl_f16;
 typedef float odl_f32;
 
-#if defined(__riscv)
+#if defined(__riscv_zhinx) || defined(__riscv_zhinxmin) || defined(__riscv_zfh) || defined(__riscv_zfhmin)
 
-/* Zhinx: fcvt.s.h and fcvt.h.s */
+/* fcvt.s.h and fcvt.h.s */
 static inline float odl_half_to_float(odl_f16 half) {
     _Float16 v;
     __builtin_memcpy(&v, &half, sizeof v);

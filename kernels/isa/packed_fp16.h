@@ -14,7 +14,12 @@
 
 #include "half.h"
 
-#if defined(__riscv)
+/* Other RISC-V cores read these encodings as something else, or not at all. */
+#if defined(__riscv) && (defined(ODL_ISA_XCV) || defined(ODL_ISA_XPULP))
+#define ODL_HAS_PACKED_FP16
+#endif
+
+#if defined(ODL_HAS_PACKED_FP16)
 
 #define ODL_PACKED_INSN(funct3, funct7, rd, rs1, rs2)                                                        \
     __asm__(".insn r 0x33, " #funct3 ", " #funct7 ", %0, %1, %2" : "=r"(rd) : "r"(rs1), "r"(rs2))
@@ -53,7 +58,7 @@ static inline uint32_t odl_pack_double(double low, double high) {
 
 /* vfadd.h: a + b */
 static inline uint32_t odl_vfadd_h(uint32_t a, uint32_t b) {
-#if defined(__riscv)
+#if defined(ODL_HAS_PACKED_FP16)
     uint32_t result;
     ODL_PACKED_INSN(2, 0x41, result, a, b);
     return result;
@@ -66,7 +71,7 @@ static inline uint32_t odl_vfadd_h(uint32_t a, uint32_t b) {
 
 /* vfsub.h: a - b */
 static inline uint32_t odl_vfsub_h(uint32_t a, uint32_t b) {
-#if defined(__riscv)
+#if defined(ODL_HAS_PACKED_FP16)
     uint32_t result;
     ODL_PACKED_INSN(2, 0x42, result, a, b);
     return result;
@@ -79,7 +84,7 @@ static inline uint32_t odl_vfsub_h(uint32_t a, uint32_t b) {
 
 /* vfmul.h: a * b */
 static inline uint32_t odl_vfmul_h(uint32_t a, uint32_t b) {
-#if defined(__riscv)
+#if defined(ODL_HAS_PACKED_FP16)
     uint32_t result;
     ODL_PACKED_INSN(2, 0x43, result, a, b);
     return result;
@@ -92,7 +97,7 @@ static inline uint32_t odl_vfmul_h(uint32_t a, uint32_t b) {
 
 /* vfmac.h: sum + a * b, fused */
 static inline uint32_t odl_vfmac_h(uint32_t sum, uint32_t a, uint32_t b) {
-#if defined(__riscv)
+#if defined(ODL_HAS_PACKED_FP16)
     ODL_PACKED_INSN_SUM(2, 0x48, sum, a, b);
     return sum;
 #elif defined(__F16C__)
@@ -105,7 +110,7 @@ static inline uint32_t odl_vfmac_h(uint32_t sum, uint32_t a, uint32_t b) {
 
 /* vfmac.r.h: sum + a * (the low half of b, in both lanes), fused */
 static inline uint32_t odl_vfmac_r_h(uint32_t sum, uint32_t a, uint32_t b) {
-#if defined(__riscv)
+#if defined(ODL_HAS_PACKED_FP16)
     ODL_PACKED_INSN_SUM(6, 0x48, sum, a, b);
     return sum;
 #else
@@ -115,7 +120,7 @@ static inline uint32_t odl_vfmac_r_h(uint32_t sum, uint32_t a, uint32_t b) {
 
 /* vfcpka.h.s: two floats, rounded, as the low and the high half */
 static inline uint32_t odl_vfcpka_h_s(float low, float high) {
-#if defined(__riscv)
+#if defined(ODL_HAS_PACKED_FP16)
     uint32_t result;
     ODL_PACKED_INSN(2, 0x58, result, low, high);
     return result;

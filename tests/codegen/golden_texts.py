@@ -81,7 +81,8 @@ def project(name: str) -> dict[str, str]:
 
 def is_copied(path: str) -> bool:
     """Whether a file is a copy of one in kernels/isa or in a runtime folder of targets/."""
-    return path.startswith(("isa/", "host/", "runtime/", "LICENSE")) and path != "runtime/link.ld"
+    folders = ("isa/", "host/", "runtime/", "freestanding/")
+    return path.startswith((*folders, "LICENSE")) and path != "runtime/link.ld"
 
 
 def digests(files: Mapping[str, str]) -> str:

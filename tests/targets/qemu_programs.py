@@ -23,11 +23,15 @@ def build(
     harts: int = 1,
     defines: Mapping[str, object] | None = None,
     include: Sequence[Path] = (),
+    portable: str | None = None,
 ) -> Path:
-    """An ELF with the runtime linked in."""
+    """An ELF with the runtime linked in; `portable`: the architecture where it is to be the portable dialect."""
     toolchain, target = find_toolchain(), TARGET.with_isa(isa)
     runtime = target.runtime_files()
     flags = " ".join([OPTIONS, *target.compile_options(harts), f"-D{target.instruction_set.dialect}"]).split()
+    if portable is not None:
+        flags = [flag for flag in flags if not flag.startswith(("-DODL_ISA_", "-march="))]
+        flags.append(f"-march={portable}")
     folders = dict.fromkeys(path.parent for path in runtime)
     flags += [
         f"-I{folder}" for folder in (ROOT / "kernels" / "isa", *folders, FREESTANDING / "include", *include)

@@ -12,8 +12,12 @@ static inline float sqrtf(float x) {
     float root;
 #if defined(__riscv_zfinx)
     __asm__("fsqrt.s %0, %1" : "=r"(root) : "r"(x));
-#else
+#elif defined(__riscv)
     __asm__("fsqrt.s %0, %1" : "=f"(root) : "f"(x));
+#elif defined(__aarch64__)
+    __asm__("fsqrt %s0, %s1" : "=w"(root) : "w"(x));
+#else
+    __asm__("vsqrt.f32 %0, %1" : "=t"(root) : "t"(x));
 #endif
     return root;
 }
