@@ -5,15 +5,19 @@
  * through a port.
  *
  * Of the C library it uses memcpy and memset, the macros of <math.h>, sqrtf, fmaf (where that is no
- * instruction), and of <fenv.h> feclearexcept, fetestexcept and feraiseexcept. Those must speak of the floating-point
- * unit of the calling core: loss scaling relies on it. Where there is no C library, take targets/freestanding
- * from odl's sources.
+ * instruction), and of <fenv.h> feclearexcept, fetestexcept and feraiseexcept. Those must speak of the
+ * floating-point unit of the calling core: loss scaling relies on it. Where there is no C library,
+ * the folder freestanding has them.
  */
 #ifndef ODL_RUNTIME_H
 #define ODL_RUNTIME_H
 
 #include <stdint.h>
 #include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* --- memory --- */
 
@@ -83,5 +87,9 @@ uint32_t odl_cycles(void);
  * manifest.json (0xffff: the program's input has been converted). Note odl_cycles() under it.
  */
 void odl_mark(uint32_t id);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
