@@ -41,6 +41,7 @@ def declaration(*, comments: bool = True) -> str:
     """The enumeration in C, as Jinja text over the prefix."""
     lines = ["typedef enum {{ prefix }}_status {"]
     for item in Status:
-        comment = f" /* {item.text} */" if comments else ""
-        lines.append(f"    {{{{ PREFIX }}}}_{item.name} = {item.value},{comment}")
+        if comments:
+            lines.append(f"    /* {item.text[0].upper()}{item.text[1:]}. */")
+        lines.append(f"    {{{{ PREFIX }}}}_{item.name} = {item.value},")
     return "\n".join([*lines, "} {{ prefix }}_status;"])
