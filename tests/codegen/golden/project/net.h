@@ -29,20 +29,34 @@ extern "C" {
 
 /* What a call tells its caller. */
 typedef enum net_status {
-    NET_OK = 0,               /* done */
-    NET_NOT_FINITE = 16,      /* a weight, a statistic or optimizer state is NaN or infinite */
-    NET_STATE_NONE = 32,      /* there is no saved state */
-    NET_STATE_DAMAGED = 33,   /* the saved state is damaged, truncated or was never finished */
-    NET_STATE_FORMAT = 34,    /* the saved state is of another version of the format */
-    NET_STATE_NETWORK = 35,   /* the saved state is of another network */
-    NET_STATE_LOSS = 36,      /* the saved state is of a training with another loss */
-    NET_STATE_TRAINED = 37,   /* the saved state is of a training of other parameters or statistics */
-    NET_STATE_OPTIMIZER = 38, /* the saved state is of another optimizer, or of one with other constants */
-    NET_STATE_WAITING = 39,   /* gradients wait in the saved state for an update, which this network has no room for */
-    NET_STATE_RANGE = 40,     /* the saved state has a number beyond the range of the type that it is to be stored in */
-    NET_STATE_TOO_SMALL = 41, /* the memory, a slot or the buffer is too small for the state */
-    NET_STATE_STORAGE = 42,   /* the storage failed, or its sizes make no sense */
-    NET_STATE_LOST = 43,      /* the storage failed while a state that was found whole was restored; the network is as compiled */
+    /* Done. */
+    NET_OK = 0,
+    /* A weight, a statistic or optimizer state is NaN or infinite. */
+    NET_NOT_FINITE = 16,
+    /* There is no saved state. */
+    NET_STATE_NONE = 32,
+    /* The saved state is damaged, truncated or was never finished. */
+    NET_STATE_DAMAGED = 33,
+    /* The saved state is of another version of the format. */
+    NET_STATE_FORMAT = 34,
+    /* The saved state is of another network. */
+    NET_STATE_NETWORK = 35,
+    /* The saved state is of a training with another loss. */
+    NET_STATE_LOSS = 36,
+    /* The saved state is of a training of other parameters or statistics. */
+    NET_STATE_TRAINED = 37,
+    /* The saved state is of another optimizer, or of one with other constants. */
+    NET_STATE_OPTIMIZER = 38,
+    /* Gradients wait in the saved state for an update, which this network has no room for. */
+    NET_STATE_WAITING = 39,
+    /* The saved state has a number beyond the range of the type that it is to be stored in. */
+    NET_STATE_RANGE = 40,
+    /* The memory, a slot or the buffer is too small for the state. */
+    NET_STATE_TOO_SMALL = 41,
+    /* The storage failed, or its sizes make no sense. */
+    NET_STATE_STORAGE = 42,
+    /* The storage failed while a state that was found whole was restored; the network is as compiled. */
+    NET_STATE_LOST = 43,
 } net_status;
 
 /* Sets the weights to those that the network was compiled with, and all training state to its start. */
