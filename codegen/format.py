@@ -16,6 +16,9 @@ _ASSIGNMENT = re.compile(r"[^()=]* [-+*|]?= ")
 #: A call or a prototype up to its arguments.
 _CALL = re.compile(r"[\w *]*\w\(")
 _OPERATORS = frozenset(["+", "-", "*", "/", "%", "&&", "||", "<", ">", "<=", ">=", "==", "!="])
+#: Operators that bind least stand first: a line breaks at them rather than inside their operands.
+_PRECEDENCE = (("||",), ("&&",), ("==", "!="), ("<", ">", "<=", ">="))
+_LABEL = re.compile(r"(case \w+|default):")
 _CONTROL = ("if (", "for (", "while (", "} else if (", "else ")
 
 
@@ -25,7 +28,7 @@ def format_c(text: str) -> str:
     depth = 0
     for unit in _units(text):
         code, _ = _split_comment(unit)
-        closing = len(code) - len(code.lstrip("}"))
+        closing = len(code) - len(code.lstrip("}")) + (_LABEL.fullmatch(code) is not None)
         indent = "" if unit.startswith("#") else " " * INDENT * max(depth - closing, 0)
         if not unit:
             lines.append("")
@@ -64,7 +67,7 @@ def _complete(unit: str) -> bool:
     code, _ = _split_comment(unit)
     if _balance(code, "(", ")") > 0:
         return False
-    return code.endswith((";", "{", "}", ",")) or code.startswith(_CONTROL)
+    return code.endswith((";", "{", "}", ",")) or code.startswith(_CONTROL) or bool(_LABEL.fullmatch(code))
 
 
 def _split_comment(line: str) -> tuple[str, str]:
@@ -94,6 +97,8 @@ def _wrap_comment(unit: str, indent: str) -> list[str]:
         rest = ""
         cut = len(words) if len(words) <= WIDTH else words.rfind(" ", len(prefix), WIDTH + 1)
         if cut > len(prefix):
+            if words[cut:].strip() == "*/":
+                cut = words.rfind(" ", len(prefix), cut)  # which would stand alone otherwise
             words, rest = words[:cut].rstrip(), words[cut:].strip()
         wrapped.append(words)
     while rest:
@@ -147,17 +152,26 @@ def _break(line: str, opened: list[int]) -> tuple[int, list[int]]:
     0 when there is no place. The least nested place counts, commas before operators; of those the last one.
     """
     columns = list(opened)
-    best: tuple[tuple[int, bool], int, list[int]] | None = None
+    best: tuple[tuple[int, int], int, list[int]] | None = None
     for position in range(len(line) - len(line.lstrip()), min(len(line), WIDTH + 1)):
         if line[position] == "(":
             columns.append(position + 1)
         elif line[position] == ")" and columns:
             columns.pop()
         elif line[position] == " " and columns and _breakable(line, position):
-            rank = (len(columns), line[position - 1] not in ",;")
+            rank = (len(columns), _binding(line[:position]))
             if best is None or rank <= best[0]:
                 best = (rank, position, list(columns))
     return (0, opened) if best is None else best[1:]
+
+
+def _binding(before: str) -> int:
+    """How tightly what stands before a place to break binds: a comma or semicolon least."""
+    word = before.rsplit(" ", 1)[-1]
+    if word.endswith((",", ";")):
+        return 0
+    found = (number for number, operators in enumerate(_PRECEDENCE, 1) if word in operators)
+    return next(found, len(_PRECEDENCE) + 1)
 
 
 def _breakable(line: str, space: int) -> bool:

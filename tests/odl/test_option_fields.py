@@ -91,7 +91,7 @@ def test_the_manifest_holds_every_field_and_gives_the_options_back(tmp_path: Any
     import torch
 
     chosen = {"dtype": "fp16", "cores": 2, "memory": "1M", "bn": "frozen", "optimizer": odl.Adam(0.5)}
-    chosen["learn"] = "importance"  # format 1 leaves out its default
+    chosen |= {"learn": "importance", "prefix": "kws"}  # whose defaults are left out
     build = odl.compile(tiny(), torch.zeros(1, *INPUT), **chosen)
     entry = json.loads((build.save(tmp_path / "net") / "manifest.json").read_text())["options"]
     assert list(entry) == list(FACTS)

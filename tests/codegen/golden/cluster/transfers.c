@@ -1,7 +1,7 @@
 /* --- transfers between L2 and L1, all of them core 0's --- */
 
-/* Transfers under way, a bit for each handle: into L1 in groups that are waited for together, and out of it.
-   */
+/* Transfers under way, a bit for each handle: into L1 in groups that are waited for together, and out of
+   it. */
 #define NET_GROUPS 4
 ODL_L1 static uint32_t fetches[NET_GROUPS], stores, under_way;
 

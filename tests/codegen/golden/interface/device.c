@@ -24,11 +24,14 @@ int main(void) {
     const float *const weight = net_request.weighted != 0 ? net_sample_weight : NULL;
     odl_mark(0xfffffffeu);
     switch (net_request.call) {
-        case TRAIN_STEP: net_request.loss = net_train_step(net_x, net_target, weight);
+    case TRAIN_STEP:
+        net_request.loss = net_train_step(net_x, net_target, weight);
         break;
-        case INFER: net_infer(net_x, net_output);
+    case INFER:
+        net_infer(net_x, net_output);
         break;
-        default: return 1;
+    default:
+        return 1;
     }
     odl_mark(0xffffffffu);
     return 0;

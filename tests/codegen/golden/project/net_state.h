@@ -30,8 +30,8 @@ extern "C" {
  * else when they failed. They may call nothing of this network.
  */
 struct net_storage {
-    /* Reads bytes. A slot that cannot be read (a page that ECC refuses after a power cut) is a damaged one.
-       */
+    /* Reads bytes. A slot that cannot be read (a page that ECC refuses after a power cut) is a damaged
+       one. */
     int (*read)(void *context, uint32_t address, void *to, uint32_t bytes);
     /* Writes bytes that were erased since they were last written; address and number are multiples of
        program_bytes. */

@@ -1,7 +1,7 @@
 /* --- what this network saves, by ascending id --- */
 
-/* A tensor. Element i, j, k of the record lies at i, j and k times the strides, in elements from the offset.
-   */
+/* A tensor. Element i, j, k of the record lies at i, j and k times the strides, in elements from the
+   offset. */
 struct tensor {
     uint32_t id;
     uint32_t offset; /* bytes into the arena */
@@ -24,12 +24,12 @@ struct word {
     uint32_t initial;
 };
 static const struct word words[] = {
-    {0x73abf835u, &net_state.good_steps, 0x00000000u},
-    {0x8fdc2617u, &net_state.steps, 0x00000000u},
-    {0x9ae75cbfu, &net_state.overflow, 0x00000000u},
-    {0xa46cef21u, &net_state.accumulated, 0x00000000u},
-    {0xabfd79c7u, &net_state.skipped_steps, 0x00000000u},
-    {0xbacfb4d3u, &net_state.loss_scale, 0x44800000u},
+    {0x73abf835u, &net_state.good_steps, 0x00000000u},    /* good_steps */
+    {0x8fdc2617u, &net_state.steps, 0x00000000u},         /* steps */
+    {0x9ae75cbfu, &net_state.overflow, 0x00000000u},      /* overflow */
+    {0xa46cef21u, &net_state.accumulated, 0x00000000u},   /* accumulated */
+    {0xabfd79c7u, &net_state.skipped_steps, 0x00000000u}, /* skipped_steps */
+    {0xbacfb4d3u, &net_state.loss_scale, 0x44800000u},    /* loss_scale */
 };
 #define WORDS ((uint32_t)(sizeof words / sizeof *words))
 
