@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from odl.compiler import compile_network
 from odl.errors import InputError
+from odl.models import resolve
+from odl.options import Options
+from odl.precision import Precision
+from odl.targets.cv32e40p.description import Cluster
 from odl.tune import cache
+from odl.tune.case import collect_cases
 from odl.tune.job import Measured, Timing
 from tests.odl.conftest import Result
 
@@ -119,3 +125,14 @@ def test_what_odl_brings_along_is_sound() -> None:
         assert {"template", "shape", "context", "arguments", "cores", "cluster", "kernel"} == entry.keys()
         assert timings
         assert all(item.problem is None for item in timings.values())
+
+
+def test_what_odl_brings_along_is_of_today_s_kernels() -> None:
+    """A change of a kernel or of a header that it includes makes its measurements stale, which nothing else would say."""
+    model = resolve("resnet8")
+    options = Options(target="cv32e40p", dtype=Precision.FP16)
+    network = compile_network(
+        model.module, model.example(1), "resnet8", options, choose=lambda call: call
+    ).network
+    cases = [case for case in collect_cases(network.schedule, Cluster()) if case.call.variants]
+    assert cases and [case.call.kernel.template for case in cases if case.key not in cache.shipped()] == []
