@@ -70,7 +70,8 @@ def test_lines_are_clean(name):
             place = f"{path}:{number}: {line}"
             assert line == line.rstrip(), place
             assert "\t" not in line or path == "Makefile", place
-            assert len(line) <= 110 or path in ("Makefile", "manifest.json"), place
+            one_word = " " not in line.strip()  # a path
+            assert len(line) <= 110 or one_word or path in ("Makefile", "manifest.json"), place
         assert text.endswith("\n") and not text.endswith("\n\n"), path
         assert "\n\n\n" not in text, path
         assert str(ROOT) not in text, path
