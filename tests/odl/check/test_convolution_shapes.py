@@ -167,10 +167,11 @@ class Library:
     """The kernels that some calls need, rendered, compiled with the flags of a generated project, and callable."""
 
     def __init__(self, project: Path, directory: Path, kernel_calls: Sequence[KernelCall]) -> None:
-        self._kernels = KernelSet(kernel_calls)
+        self._kernels = KernelSet(kernel_calls, "case")
         rendered = self._kernels.render()
         header = environment("odl.codegen", "templates").get_template("kernels.h.j2")
-        (directory / "kernels.h").write_text(header.render(shapes=self._kernels.shapes, kernels=rendered))
+        text = header.render(prefix="case", PREFIX="CASE", shapes=self._kernels.shapes, kernels=rendered)
+        (directory / "case_kernels.h").write_text(text)
         for kernel in rendered:
             (directory / f"{kernel.name}.c").write_text(kernel.text)
         flags = run("make", "--silent", "print-exact", where=project).splitlines()[0].split()
