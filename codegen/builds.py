@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from odl.codegen.device import copied, device_context, device_files
 from odl.codegen.isa_headers import dialects, isa_headers
 from odl.project.network import Network
+from odl.targets import HOST
 from odl.targets.target import FREESTANDING
 
 #: C files of a project that are programs, not the network.
@@ -60,7 +61,7 @@ def build_context(network: Network, files: Mapping[str, str]) -> BuildContext:
         ),
         kernel_sources=tuple(sorted(path for path in files if path.startswith("kernels/"))),
         headers=tuple(path for path in (f"{network.prefix}.h", f"{network.prefix}_state.h") if path in files),
-        host="host" if device or exported else "runtime",
+        host=HOST.name if device or exported else "runtime",
         port="runtime" if exported else "port",
         device=device,
         exported=exported,

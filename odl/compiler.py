@@ -250,7 +250,8 @@ def _trainable(module: nn.Module, inference: Graph, update: str, given: Collecti
         raise InputError(
             "nothing to train: the model has no parameter, or all are frozen (requires_grad=False)"
         )
-    trainable = select_parameters(names, update, given)
+    there = {name for name, _ in module.named_parameters()}
+    trainable = select_parameters(names, update, [name for name in given if name not in there])
     for name in trainable:
         if len(inference.consumers(name)) > 1:
             raise InputError(

@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 from odl.errors import InputError, option
 
 
-def select_parameters(names: Sequence[str], update: str, given: Collection[str] = ()) -> tuple[str, ...]:
+def select_parameters(names: Sequence[str], update: str, gone: Collection[str] = ()) -> tuple[str, ...]:
     """The parameters that `update` names, in the order of `names`.
 
-    InputError for a pattern that matches nothing, naming what there is. `given` are names that the model had before batch
+    InputError for a pattern that matches nothing, naming what there is. `gone` are names that the model had before batch
     norms became part of the layers before them.
     """
     if update == "full":
@@ -33,11 +33,11 @@ def select_parameters(names: Sequence[str], update: str, given: Collection[str] 
     patterns = [pattern.strip() for pattern in update.split(",")]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            gone = [name for name in given if fnmatchcase(name, pattern) and name not in names]
-            if gone:
+            folded = [name for name in gone if fnmatchcase(name, pattern)]
+            if folded:
                 raise InputError(
-                    f"{option('update')}: '{pattern}' means {', '.join(gone[:3])}, which is frozen or became part of the "
-                    f"layer before ({option('bn', 'fold')}); choose that layer, or use {option('bn', 'frozen')}"
+                    f"{option('update')}: '{pattern}' means {', '.join(folded[:3])}, which became part of the layer "
+                    f"before ({option('bn', 'fold')}); choose that layer, or use {option('bn', 'frozen')}"
                 )
             raise InputError(
                 f"{option('update')}: '{pattern}' matches no parameter; use full, last:N, bias, or globs over "

@@ -59,6 +59,10 @@ def open_library(
         return ffi, Library(ffi.dlopen(name), prefix)
     except OSError as error:
         reason = str(error).partition("  Additionally")[0].replace(name, library.name).rstrip(".")
+        if "undefined symbol" in reason:
+            raise InputError(
+                f"{library.parent} is damaged; compile it again with odl compile -o ({reason})"
+            ) from error
         raise InputError(f"{library}: {reason}; delete it, and it is built again") from error
     finally:
         os.unlink(name)

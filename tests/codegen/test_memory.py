@@ -23,6 +23,8 @@ struct guarded {{
     uint8_t after[{GUARD}];
 }} net_guarded;
 #define net_arena net_guarded.arena
+/* what other files call it */
+__asm__(".globl net_arena\\n.set net_arena, net_guarded + {GUARD}");
 """
 
 

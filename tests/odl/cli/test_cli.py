@@ -139,7 +139,7 @@ def test_verify_holds_and_writes_json(cli, copied, tmp_path):
     result = cli("verify", copied, "--json", tmp_path / "rows.json")
     assert result.code == 0 and not result.err and "hold; worst:" in result.out
     rows = json.loads((tmp_path / "rows.json").read_text())
-    assert {"tensor", "kind", "rel_l2", "bound", "bit_exact", "ok"} == set(rows[0])
+    assert {"tensor", "kind", "rel_l2", "bound", "bit_exact", "ok", "underflow"} == set(rows[0])
     assert all(row["ok"] for row in rows)
     assert {"loss", "gradient", "weight", "statistic", "inference"} <= {row["kind"] for row in rows}
     assert {"0.weight", "1.weight", "4.bias"} <= {row["tensor"] for row in rows if row["kind"] == "gradient"}
