@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from importlib import resources
 
+from odl.errors import in_python, on_command_line, option
 from odl.optimizers import Optimizer
 from odl.options import DEFAULTS
 from odl.project.network import Network
@@ -34,31 +35,27 @@ def made_by(network: Network) -> str:
         if getattr(options, name) != default
     }
     if network.spec is None:
-        arguments = "".join(f", {name}={_in_python(value)}" for name, value in given.items())
+        arguments = "".join(f", {_in_python(name, value)}" for name, value in given.items())
         return f"odl {VERSION}: odl.compile(model, example_input{arguments})"
     return " ".join([f"odl {VERSION}: odl compile {network.spec}", *_on_command_line(given)])
 
 
-def _in_python(value: object) -> str:
-    if isinstance(value, Optimizer):
-        return f"odl.{value!r}"
-    return repr(str(value)) if isinstance(value, str) else repr(value)
+def _in_python(name: str, value: object) -> str:
+    return f"{name}=odl.{value!r}" if isinstance(value, Optimizer) else in_python(option(name, value))
 
 
 def _on_command_line(given: dict[str, object]) -> list[str]:
     words: list[str] = []
     for name, value in given.items():
-        option = f"--{name.replace('_', '-')}"
         if isinstance(value, Optimizer):
-            words += [option, value.name]
+            words.append(on_command_line(option(name, value.name)))
             own = type(value)()
             for item in dataclasses.fields(value):
                 setting = getattr(value, item.name)
                 if setting != getattr(own, item.name):
                     text = " ".join(map(repr, setting)) if isinstance(setting, tuple) else repr(setting)
-                    words += [f"--{item.name.replace('_', '-')}", text]
-        elif value is True:
-            words.append(option)
+                    words.append(on_command_line(option(item.name, text)))
         else:
-            words += [option, ",".join(value) if isinstance(value, tuple) else str(value)]
+            single = ",".join(value) if isinstance(value, tuple) else value
+            words.append(on_command_line(option(name, single)))
     return words
