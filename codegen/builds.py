@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from odl.codegen.device import copied, device_context, device_files
 from odl.codegen.isa_headers import dialects, isa_headers
+from odl.options import Options
 from odl.project.network import Network
 from odl.targets import HOST
 from odl.targets.target import FREESTANDING
@@ -39,12 +40,12 @@ class BuildContext:
 
 def copied_files(network: Network, files: Mapping[str, str]) -> dict[str, str]:
     """What a project with these files has besides that no template makes: headers, runtimes, what a C library lacks."""
-    context = build_context(network, files)
+    options = network.options
     found = isa_headers(network, [text for path, text in files.items() if path.endswith((".c", ".h"))])
-    found |= copied("odl.targets", "host/runtime", context.host)
-    if context.device is not None:
+    found |= copied("odl.targets", "host/runtime", _host_folder(options))
+    if options.on_device:
         found |= device_files(network)
-    if context.exported:
+    if options.runtime == "none":
         found |= copied("odl.targets", FREESTANDING.name, FREESTANDING.name)
         found |= copied("odl.targets", f"{FREESTANDING.name}/include", f"{FREESTANDING.name}/include")
     return found
@@ -52,7 +53,7 @@ def copied_files(network: Network, files: Mapping[str, str]) -> dict[str, str]:
 
 def build_context(network: Network, files: Mapping[str, str]) -> BuildContext:
     """What the build files of a project with these files say."""
-    options, device = network.options, device_context(network)
+    options = network.options
     exported = options.runtime == "none"
     isa = files.get("isa/odl_isa.h", "")
     return BuildContext(
@@ -61,9 +62,9 @@ def build_context(network: Network, files: Mapping[str, str]) -> BuildContext:
         ),
         kernel_sources=tuple(sorted(path for path in files if path.startswith("kernels/"))),
         headers=tuple(path for path in (f"{network.prefix}.h", f"{network.prefix}_state.h") if path in files),
-        host=HOST.name if device or exported else "runtime",
+        host=_host_folder(options),
         port="runtime" if exported else "port",
-        device=device,
+        device=device_context(network),
         exported=exported,
         lanes=options.description.instruction_set.lanes_f16,
         lanes_f32=options.description.instruction_set.lanes_f32,
@@ -73,3 +74,8 @@ def build_context(network: Network, files: Mapping[str, str]) -> BuildContext:
             if f"isa/{header}" in files and "HOST" not in macro
         ),
     )
+
+
+def _host_folder(options: Options) -> str:
+    """Where the host's runtime lies: "runtime", unless that is another machine's."""
+    return HOST.name if options.on_device or options.runtime == "none" else "runtime"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from odl.codegen import isa_headers
 from odl.codegen.kernels import RenderedKernel
 from odl.graph.ir import DType
 from odl.kernels.call import Argument, KernelCall, Number, Tensor, Variant
@@ -21,6 +22,7 @@ from odl.tune import key as keys
 from odl.tune.key import case_key, cluster_digest, kernel_digest, variant_key
 from tests.odl.tune.cases import tiny_cases
 
+HEADERS = isa_headers.every_header()
 VARIANTS = (Variant({"tile_pixels": 4}), Variant({"tile_pixels": 2}))
 
 
@@ -99,27 +101,34 @@ def fresh() -> Iterator[None]:
     keys._kernel_digest.cache_clear()
 
 
+def change_headers(monkeypatch: pytest.MonkeyPatch, change: Callable[[str, str], str]) -> None:
+    """Have every header read as `change(name, text)`."""
+    changed = {name: change(name, text) for name, text in HEADERS.items()}
+    monkeypatch.setattr(isa_headers, "every_header", lambda: changed)
+
+
 @pytest.mark.usefixtures("fresh")
 def test_a_change_of_any_text_of_a_kernel_gives_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    read, render = keys._header, keys.render_kernel
+    find, render = keys.included_headers, keys.render_kernel
     seen: list[str] = []
 
-    def spy(name: str) -> str:
-        seen.append(name)
-        return read(name)
+    def spy(sources: Iterable[str], dialect: str | None) -> dict[str, str]:
+        found = find(sources, dialect)
+        seen.extend(found)
+        return found
 
-    monkeypatch.setattr(keys, "_header", spy)
+    monkeypatch.setattr(keys, "included_headers", spy)
     call = forward()
     before = digest(call)
     used = set(seen)
     assert {"odl_isa.h", "xcv.h", "share.h"} <= used
     assert not used & {"rvv.h", "zfh.h", "host_exact.h", "host_fast.h"}
     for changed in sorted(used):
-        monkeypatch.setattr(keys, "_header", lambda name, at=changed: read(name) + "x" * (name == at))
+        change_headers(monkeypatch, lambda name, text, at=changed: text + "x" * (name == at))
         assert digest(call) != before, changed
-    monkeypatch.setattr(keys, "_header", lambda name: read(name) + "x" * (name == "rvv.h"))
+    change_headers(monkeypatch, lambda name, text: text + "x" * (name == "rvv.h"))
     assert digest(call) == before
-    monkeypatch.setattr(keys, "_header", read)
+    change_headers(monkeypatch, lambda name, text: text)
     for changed_variant in call.variants:
         with_change = {**call.context, **changed_variant.context}
 
@@ -135,18 +144,18 @@ def test_a_change_of_any_text_of_a_kernel_gives_another_key(monkeypatch: pytest.
 
 @pytest.mark.usefixtures("fresh")
 def test_a_comment_gives_no_other_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    read, render = keys._header, keys.render_kernel
+    render = keys.render_kernel
     call = forward()
     before = digest(call)
     words = "\n\n  /* of C,\n * two lines */\n"
-    monkeypatch.setattr(keys, "_header", lambda name: words + read(name))
+    change_headers(monkeypatch, lambda name, text: words + text)
     monkeypatch.setattr(
         keys,
         "render_kernel",
         lambda *given: dataclasses.replace(render(*given), text=words + render(*given).text),
     )
     assert digest(call) == before
-    monkeypatch.setattr(keys, "_header", lambda name: "/* a */ b /* c */" + read(name))
+    change_headers(monkeypatch, lambda name, text: "/* a */ b /* c */" + text)
     assert digest(call) != before
 
 
