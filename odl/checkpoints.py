@@ -23,24 +23,28 @@ def load_weights(module: nn.Module, path: Path) -> str | None:
 
     InputError, and nothing loaded, where it is not certain which tensor is which.
     """
-    state, key = _state_of(_read(path), path)
-    state, prefix = _unwrapped(state, module.state_dict().keys())
-    _check(module, state, path)
+    try:
+        state, key = _state_of(read_checkpoint(path), path)
+        state, prefix = _unwrapped(state, module.state_dict().keys())
+        _check(module, state, path)
+    except InputError as error:
+        raise InputError(f"--weights {error.message}") from error
     module.load_state_dict(state, strict=False)
     said = [] if key is None else [f"its '{key}'"]
     said += [f"names without '{prefix}'"] if prefix else []
     return f"weights of {path}: took {', '.join(said)}" if said else None
 
 
-def _read(path: Path) -> Any:
+def read_checkpoint(path: Path) -> Any:
+    """What a file of PyTorch's holds, which may be no state_dict; InputError where it cannot be read without running it."""
     if not path.is_file():
-        raise InputError(f"--weights {path}: no such file")
+        raise InputError(f"{path}: no such file")
     try:
         return torch.load(path, weights_only=True, map_location="cpu")
     except (pickle.UnpicklingError, RuntimeError) as error:
-        raise InputError(f"--weights {path}: {_unreadable(path, error)}") from error
+        raise InputError(f"{path}: {_unreadable(path, error)}") from error
     except Exception as error:
-        raise InputError(f"--weights {path}: not a state_dict that torch.save wrote") from error
+        raise InputError(f"{path}: not a state_dict that torch.save wrote") from error
 
 
 def _unreadable(path: Path, error: Exception) -> str:
@@ -60,20 +64,20 @@ def _unreadable(path: Path, error: Exception) -> str:
 
 def _state_of(loaded: Any, path: Path) -> tuple[State, str | None]:
     """The state_dict, and the key under which it lies where something is around it."""
-    if _is_state(loaded):
+    if is_state(loaded):
         return loaded, None
-    inside = [key for key, item in loaded.items() if _is_state(item)] if isinstance(loaded, Mapping) else []
+    inside = [key for key, item in loaded.items() if is_state(item)] if isinstance(loaded, Mapping) else []
     if len(inside) == 1:
         return loaded[inside[0]], str(inside[0])
     if not inside:
-        raise InputError(f"--weights {path}: holds a {type(loaded).__name__} without a state_dict")
+        raise InputError(f"{path}: holds a {type(loaded).__name__} without a state_dict")
     raise InputError(
-        f"--weights {path}: holds several state_dicts, {', '.join(map(repr, inside))}; save the one that is meant, as in "
+        f"{path}: holds several state_dicts, {', '.join(map(repr, inside))}; save the one that is meant, as in "
         f"torch.save(torch.load(FILE)[{inside[0]!r}], 'weights.pt'), and give that file"
     )
 
 
-def _is_state(item: Any) -> bool:
+def is_state(item: Any) -> bool:
     """Whether something is a state_dict: tensors by name, at least one."""
     return (
         isinstance(item, Mapping)
@@ -110,14 +114,14 @@ def _check(module: nn.Module, state: State, path: Path) -> None:
             if names
         ]
         raise InputError(
-            f"--weights {path}: does not fit the model: {'; '.join(parts)}; give the function that makes the model which "
+            f"{path}: does not fit the model: {'; '.join(parts)}; give the function that makes the model which "
             "was saved, or one that loads what it needs itself"
         )
     other = [name for name, tensor in own.items() if name in state and state[name].shape != tensor.shape]
     if other:
         shapes = f"{tuple(state[other[0]].shape)} in the file and {tuple(own[other[0]].shape)} in the model"
         raise InputError(
-            f"--weights {path}: '{other[0]}' has shape {shapes}; make the model with as many outputs as the file's, or "
+            f"{path}: '{other[0]}' has shape {shapes}; make the model with as many outputs as the file's, or "
             f"load all but {_some(other)} in the function that makes the model: state = torch.load(FILE); "
             f"model.load_state_dict({{k: v for k, v in state.items() if k not in {other!r}}}, strict=False)"
         )

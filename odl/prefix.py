@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib import resources
 
 #: Headers of C11 and C++17, which a file of that name would hide.
@@ -37,5 +38,10 @@ def prefix_of(name: str) -> str:
 def _is_taken(prefix: str) -> bool:
     """Whether files of that name exist in a project or a C library, on a disk that may ignore case too."""
     stem = prefix.lower()
-    headers = (item.name for item in (resources.files("odl.kernels") / "isa").iterdir())
-    return stem in _TAKEN or stem.startswith("odl_") or f"{stem}.h" in headers
+    return stem in _TAKEN or stem.startswith("odl_") or f"{stem}.h" in _own_headers()
+
+
+@cache
+def _own_headers() -> frozenset[str]:
+    """The headers that odl copies into a project."""
+    return frozenset(item.name for item in (resources.files("odl.kernels") / "isa").iterdir())

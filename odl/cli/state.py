@@ -95,19 +95,12 @@ def _read(file: Path, project: Path) -> State:
 
 def _load(file: Path) -> dict[str, torch.Tensor]:
     """A state_dict that holds nothing but tensors."""
-    import torch
+    from odl.checkpoints import is_state, read_checkpoint
 
-    try:
-        found = torch.load(file, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # whatever a damaged archive makes of PyTorch
-        raise InputError(
-            f"{file} cannot be read as a state_dict of tensors; write it with torch.save(model.state_dict(), file)"
-        ) from error
-    if not isinstance(found, dict) or not all(isinstance(item, torch.Tensor) for item in found.values()):
+    found = read_checkpoint(file)
+    if not is_state(found):
         raise InputError(f"{file} is no state_dict; write it with torch.save(model.state_dict(), file)")
-    return found
+    return dict(found)
 
 
 def _summary(slot: Slot) -> str:
@@ -116,7 +109,7 @@ def _summary(slot: Slot) -> str:
         return f"at byte {slot.offset:,}: {slot.fault}"
     meaning, tensors = slot.blob.meaning, slot.blob.records
     return (
-        f"at byte {slot.offset:,}: generation {slot.blob.generation}, {len(slot.blob.to_bytes()):,} bytes, "
+        f"at byte {slot.offset:,}: generation {slot.blob.generation}, {slot.size:,} bytes, "
         f"{len(tensors)} tensors of {sum(item.count for item in tensors):,} elements; network {meaning.network:08x}, "
         f"loss {meaning.loss:08x}, trained {meaning.trained:08x}, optimizer {meaning.optimizer:08x}"
     )

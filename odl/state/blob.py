@@ -23,6 +23,7 @@ from odl.project.state_format import (
     crc32,
     pack,
     round_up,
+    stated_bytes,
     total_bytes,
 )
 
@@ -92,9 +93,10 @@ class Blob:
 
 @dataclass(frozen=True)
 class Slot:
-    """What is found at an offset of a file: a state, or why it is none."""
+    """What is found at an offset of a file: a state, or why it is none. `size`: the bytes that it says it has."""
 
     offset: int
+    size: int
     blob: Blob | None
     fault: str
 
@@ -107,7 +109,7 @@ def find_slots(data: bytes) -> tuple[Slot, ...]:
         slot = _slot(data, place)
         if place % WORD == 0 and (slot.blob is not None or _says_its_size(data[place:]) or place == 0):
             found.append(slot)
-        place += WORD if slot.blob is None else len(slot.blob.to_bytes())
+        place += WORD if slot.blob is None else slot.size
     return tuple(found)
 
 
@@ -117,10 +119,11 @@ def is_later(generation: int, other: int) -> bool:
 
 
 def _slot(data: bytes, offset: int) -> Slot:
+    own = data[offset:]
     try:
-        return Slot(offset, Blob.of(data[offset:]), "")
+        return Slot(offset, stated_bytes(own), Blob.of(own), "")
     except InputError as error:
-        return Slot(offset, None, error.message)
+        return Slot(offset, stated_bytes(own), None, error.message)
 
 
 def _says_its_size(data: bytes) -> bool:
