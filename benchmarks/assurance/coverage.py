@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.assurance.findings import Finding
 from benchmarks.assurance.tools import CLANG, GCC, LLVM_COV, LLVM_PROFDATA, run
+from odl.errors import CheckFailedError
 
 CHECKER = "coverage"
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +70,10 @@ class Coverage:
 
 
 def measure(folder: Path, networks: int, jobs: int = 2) -> Coverage:
-    """Compile and drive that many random networks in `folder`, and say what was reached. MissingToolError without LLVM."""
+    """Compile and drive that many random networks in `folder`, and say what was reached.
+
+    MissingToolError without LLVM, CheckFailedError where a network does not run.
+    """
     environment = {
         **os.environ,
         "PATH": f"{_compiler(folder)}{os.pathsep}{os.environ['PATH']}",
@@ -81,13 +85,15 @@ def measure(folder: Path, networks: int, jobs: int = 2) -> Coverage:
     projects = folder / "projects"
     projects.mkdir()
 
-    def drive(first: int, last: int) -> None:
-        command = [sys.executable, "-m", "benchmarks.assurance.drive", str(projects), str(first), str(last)]
-        subprocess.run(command, env=environment, cwd=ROOT, check=True)
+    def drive(seed: int) -> None:
+        command = [sys.executable, "-m", "benchmarks.assurance.drive", str(projects), str(seed)]
+        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            said = done.stderr.strip().splitlines() or ["no message"]
+            raise CheckFailedError(f"network {seed} ended with code {done.returncode}: {said[-1]}")
 
-    edges = [networks * job // jobs for job in range(jobs + 1)]
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(drive, edges, edges[1:]))
+        list(pool.map(drive, range(networks)))
     return merged(_exported(profile) for profile in sorted(projects.glob("*.profraw")))
 
 

@@ -1,9 +1,9 @@
-"""Runs the C of random networks: training, inference, overflow, state, everything that a caller may do.
+"""Runs the C of a random network: training, inference, overflow, state, everything that a caller may do.
 
-    python -m benchmarks.assurance.drive FOLDER FIRST LAST
+    python -m benchmarks.assurance.drive FOLDER NUMBER
 
-Called by coverage.py with a compiler that counts branches. Networks FIRST to LAST - 1 become projects in FOLDER, each with
-a profile of its own beside it.
+Called by coverage.py, for each network in a process of its own, with a compiler that counts branches. The network becomes a
+project in FOLDER, with its profile beside it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import odl
 from benchmarks.assurance.networks import Drawn, draw
@@ -29,15 +30,15 @@ _LONG = 1001
 def project(folder: Path, seed: int) -> tuple[Path, Drawn] | None:
     """The project of a network, with threads for cores; None where the options do not fit it, which odl says."""
     drawn = draw(seed)
-    import torch
-
     try:
-        build = odl.compile(drawn.module, torch.zeros(drawn.shape), name=f"n{seed}", **drawn.options)
+        build = odl.compile(
+            drawn.module, torch.zeros(drawn.shape), name=f"n{seed}", prefix="net", **drawn.options
+        )
     except odl.InputError:
         return None
     directory = build.save(folder / f"n{seed}")
     for name in read_manifest(directory).files:
-        if name.endswith("odl_runtime.h") and "odl_run_core" not in name and _is_of_host(directory / name):
+        if name.endswith("odl_runtime.h") and _is_of_host(directory / name):
             (directory / name).write_text(_RUNTIME.read_text(encoding="utf-8"), encoding="utf-8")
     return directory, drawn
 
@@ -87,16 +88,15 @@ def exercise(net: Net, seed: int) -> None:
 
 
 def main() -> None:
-    """Drive the networks that the command line names."""
-    folder, first, last = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    for seed in range(first, last):
-        made = project(folder, seed)
-        if made is None:
-            continue
-        directory, drawn = made
-        os.environ["LLVM_PROFILE_FILE"] = str(directory.with_suffix(".profraw"))
-        os.environ["ODL_THREADS"] = str(drawn.cores)
-        exercise(Net(directory), seed)
+    """Drive the network that the command line names."""
+    folder, seed = Path(sys.argv[1]), int(sys.argv[2])
+    made = project(folder, seed)
+    if made is None:
+        return
+    directory, drawn = made
+    os.environ["LLVM_PROFILE_FILE"] = str(directory.with_suffix(".profraw"))
+    os.environ["ODL_THREADS"] = str(drawn.cores)
+    exercise(Net(directory), seed)
 
 
 if __name__ == "__main__":
