@@ -6,14 +6,15 @@ import re
 from functools import cache
 from importlib import resources
 
-#: Headers of C11 and C++17, which a file of that name would hide.
 _HEADERS = """
     assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic
     stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype version memory new
 """
+#: Headers of C11 and C++17 without their endings, which a file of that name would hide.
+STANDARD_HEADERS = frozenset(_HEADERS.split())
 #: What else a project's folder holds, or what its runtime is called.
 _FILES = "device example kernels runtime registers trap start dma main odl"
-_TAKEN = frozenset(f"{_HEADERS} {_FILES}".split())
+_TAKEN = STANDARD_HEADERS.union(_FILES.split())
 
 
 def checked_prefix(prefix: object) -> str:

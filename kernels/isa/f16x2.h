@@ -2,7 +2,7 @@
 #ifndef ODL_F16X2_H
 #define ODL_F16X2_H
 
-#include "limits.h"
+#include "value_limits.h"
 #include "packed_fp16.h"
 
 #define ODL_LANES_f16 2

@@ -3,7 +3,7 @@
 #define ODL_F32X1_H
 
 #include "half.h"
-#include "limits.h"
+#include "value_limits.h"
 
 #define ODL_LANES_f32 1
 

@@ -6,7 +6,7 @@
 #ifndef ODL_HOST_EXACT_H
 #define ODL_HOST_EXACT_H
 
-#include "limits.h"
+#include "value_limits.h"
 #include "overflow.h"
 #include "packed_fp16.h"
 

@@ -7,7 +7,7 @@
 #define ODL_HOST_FAST_H
 
 #include "half.h"
-#include "limits.h"
+#include "value_limits.h"
 #include "overflow.h"
 
 #if defined(__AVX__)

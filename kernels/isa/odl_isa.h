@@ -26,7 +26,7 @@
  *   odl_load_T(p), odl_store_T(p, x)  one element from and to float, rounded to nearest even; in fp16 the
  *                                   only NaN is the canonical one
  *   odl_overflow_clear(), odl_overflow_seen()  the sticky IEEE flags overflow, invalid, division by zero
- * limits.h, pair.h and lanes.h add what follows a sum, and arithmetic on floats per lane.
+ * value_limits.h, pair.h and lanes.h add what follows a sum, and arithmetic on floats per lane.
  */
 #ifndef ODL_ISA_H
 #define ODL_ISA_H

@@ -9,7 +9,7 @@
 #ifndef ODL_PAIR_H
 #define ODL_PAIR_H
 
-#include "limits.h"
+#include "value_limits.h"
 
 #define ODL_PAIR_OF_FLOATS(T)                                                                                \
     typedef struct {                                                                                         \

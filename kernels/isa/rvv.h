@@ -9,7 +9,7 @@
 
 #include <riscv_vector.h>
 
-#include "limits.h"
+#include "value_limits.h"
 #include "overflow.h"
 #include "standard_half.h"
 

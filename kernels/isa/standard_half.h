@@ -4,7 +4,7 @@
 #define ODL_STANDARD_HALF_H
 
 #include "half.h"
-#include "limits.h"
+#include "value_limits.h"
 
 /* The same halves as the compiler's own type. */
 static inline const _Float16 *odl_standard_half(const odl_f16 *p) {

@@ -5,7 +5,7 @@
 #define ODL_ZFH_H
 
 #include "f32x1.h"
-#include "limits.h"
+#include "value_limits.h"
 #include "overflow.h"
 #include "standard_half.h"
 

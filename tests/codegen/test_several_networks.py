@@ -13,7 +13,7 @@ from torch import nn
 
 import odl
 from odl.errors import InputError
-from odl.prefix import checked_prefix, prefix_of
+from odl.prefix import STANDARD_HEADERS, checked_prefix, prefix_of
 
 #: Networks of one program by their prefixes: different types, options and optimizers, and two that are equal.
 NETWORKS = {
@@ -136,6 +136,16 @@ def test_every_external_name_has_the_prefix(tmp_path: Path) -> None:
     header = (directory / "gesture.h").read_text()
     macros = set(re.findall(r"#define (\w+)", header))
     assert macros and all(name.startswith("GESTURE_") for name in macros)
+
+
+@pytest.mark.parametrize(
+    "folder", ["kernels/isa", "targets/host/runtime", "targets/qemu/runtime", "targets/pulp/runtime"]
+)
+def test_no_header_hides_one_of_the_c_library(folder: str) -> None:
+    """Whoever builds a project's C with `-Iisa` gets C's <limits.h> all the same."""
+    headers = {path.stem.lower() for path in (Path(odl.__file__).parents[1] / folder).glob("*.h")}
+    assert headers and not headers & STANDARD_HEADERS
+    assert {"limits", "math", "string", "fenv"} < STANDARD_HEADERS
 
 
 @pytest.mark.parametrize(

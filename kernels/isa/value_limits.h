@@ -1,6 +1,6 @@
 /* The two limits of a clamping activation: y = clamp(v, low, high), and where its gradient passes. */
-#ifndef ODL_LIMITS_H
-#define ODL_LIMITS_H
+#ifndef ODL_VALUE_LIMITS_H
+#define ODL_VALUE_LIMITS_H
 
 #include <stdbool.h>
 #include <stdint.h>
