@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any, Self
 import torch
 
 import odl
+from benchmarks.assurance.tools import run
 from odl.models import resolve
 from odl.project.manifest import read_manifest
 from odl.run.library import ProjectBuild, build_plan
@@ -115,8 +118,10 @@ class Compilation:
 
     @property
     def preprocessor_flags(self) -> list[str]:
-        """Definitions and folders of headers."""
-        return [flag for flag in self.flags if flag.startswith(("-D", "-I"))]
+        """Definitions, those that the compiler makes for a RISC-V target among them, and folders of headers."""
+        given = [flag for flag in self.flags if flag.startswith(("-D", "-I"))]
+        made = run([self.compiler, *self.flags, "-dM", "-E", "-x", "c", os.devnull], self.directory).stdout
+        return given + [f"-D{name}={value}" for name, value in re.findall(r"#define (__riscv\w*) (.+)", made)]
 
 
 class Unseen:

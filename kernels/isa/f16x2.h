@@ -5,7 +5,7 @@
 #include "value_limits.h"
 #include "packed_fp16.h"
 
-#define ODL_LANES_f16 2
+#define ODL_LANES_f16 2u
 
 typedef uint32_t odl_vec_f16;
 
@@ -13,10 +13,10 @@ static inline odl_vec_f16 odl_vzero_f16(void) { return 0; }
 
 static inline odl_vec_f16 odl_vdup_f16(const odl_f16 *p) { return (uint32_t)*p | (uint32_t)*p << 16; }
 
-static inline odl_vec_f16 odl_vload_tail_f16(const odl_f16 *p, uint32_t n) { return n != 0 ? *p : 0; }
+static inline odl_vec_f16 odl_vload_tail_f16(const odl_f16 *p, uint32_t n) { return n != 0u ? *p : 0; }
 
 static inline void odl_vstore_tail_f16(odl_f16 *p, odl_vec_f16 v, uint32_t n) {
-    if (n != 0) {
+    if (n != 0u) {
         *p = (odl_f16)v;
     }
 }
@@ -73,13 +73,13 @@ static inline odl_wide_f16 odl_wide_add_f16(odl_wide_f16 w, odl_vec_f16 v) {
 static inline odl_vec_f16 odl_narrow_f16(odl_wide_f16 w) { return odl_vfcpka_h_s(w.low, w.high); }
 
 ODL_RARELY odl_vec_f16 odl_mask_by_limits_f16(odl_vec_f16 v, odl_vec_f16 m, const struct odl_limits *l) {
-    return (odl_passes(odl_half_to_float((odl_f16)m), l) ? v & 0xffffu : 0) |
-           (odl_passes(odl_half_to_float((odl_f16)(m >> 16)), l) ? v & 0xffff0000u : 0);
+    return (odl_passes(odl_half_to_float((odl_f16)m), l) ? v & 0xffffu : 0u) |
+           (odl_passes(odl_half_to_float((odl_f16)(m >> 16)), l) ? v & 0xffff0000u : 0u);
 }
 
 static inline odl_vec_f16 odl_vmask_f16(odl_vec_f16 v, odl_vec_f16 m, const struct odl_limits *l) {
     if (ODL_LIKELY(l->plain)) {
-        return l->floor != 0 ? v : v & odl_positive_h(m);
+        return l->floor != 0u ? v : v & odl_positive_h(m);
     }
     return odl_mask_by_limits_f16(v, m, l);
 }

@@ -5,7 +5,7 @@
 #include "half.h"
 #include "value_limits.h"
 
-#define ODL_LANES_f32 1
+#define ODL_LANES_f32 1u
 
 typedef float odl_vec_f32;
 
@@ -46,7 +46,7 @@ static inline odl_vec_f32 odl_narrow_f32(odl_wide_f32 w) { return w; }
 
 static inline odl_vec_f32 odl_vmask_f32(odl_vec_f32 v, odl_vec_f32 m, const struct odl_limits *l) {
 #if defined(__riscv)
-    if (l->plain && l->floor == 0) { /* the canonical NaN is a positive integer */
+    if (l->plain && l->floor == 0u) { /* the canonical NaN is a positive integer */
         int32_t bits, mask;
         __builtin_memcpy(&bits, &v, sizeof bits);
         __builtin_memcpy(&mask, &m, sizeof mask);

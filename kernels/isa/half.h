@@ -67,15 +67,15 @@ static inline float odl_half_to_float(odl_f16 half) {
     const uint32_t mantissa = half & 0x3ffu;
     uint32_t bits;
     float v;
-    if (exponent == 0) {
+    if (exponent == 0u) {
         v = (float)mantissa * 0x1p-24f; /* exact: a multiple of the smallest subnormal */
         memcpy(&bits, &v, sizeof bits);
         bits |= sign;
-    } else if (exponent < 31) {
-        bits = sign | (exponent + 112) << 23 | mantissa << 13;
+    } else if (exponent < 31u) {
+        bits = sign | (exponent + 112u) << 23 | mantissa << 13;
     } else {
-        bits = mantissa == 0 ? sign | 0x7f800000u : 0x7fc00000u;
-        if (mantissa != 0 && (mantissa & 0x200u) == 0) { /* a signalling NaN */
+        bits = mantissa == 0u ? sign | 0x7f800000u : 0x7fc00000u;
+        if (mantissa != 0u && (mantissa & 0x200u) == 0u) { /* a signalling NaN */
             feraiseexcept(FE_INVALID);
         }
     }
@@ -87,10 +87,10 @@ static inline odl_f16 odl_double_to_half(double v) {
     uint64_t bits;
     memcpy(&bits, &v, sizeof bits);
     const uint32_t sign = (uint32_t)(bits >> 48) & 0x8000u;
-    const int exponent = (int)((bits >> 52) & 0x7ff) - 1023;
+    const int exponent = (int)((bits >> 52) & 0x7ffu) - 1023;
     const uint64_t fraction = bits & 0xfffffffffffffu;
     if (exponent == 1024) {
-        return fraction != 0 ? (odl_f16)0x7e00u : (odl_f16)(sign | 0x7c00u);
+        return fraction != 0u ? (odl_f16)0x7e00u : (odl_f16)(sign | 0x7c00u);
     }
     if (exponent < -25) { /* below half of the smallest subnormal */
         return (odl_f16)sign;
@@ -101,11 +101,11 @@ static inline odl_f16 odl_double_to_half(double v) {
          */
         const int shift = exponent >= -14 ? 42 : 28 - exponent;
         const uint64_t mantissa = fraction | 0x10000000000000u;
-        const uint64_t rest = mantissa & ((UINT64_C(1) << shift) - 1);
+        const uint64_t rest = mantissa & ((UINT64_C(1) << shift) - 1u);
         const uint64_t tie = UINT64_C(1) << (shift - 1);
         magnitude = (uint32_t)(mantissa >> shift);
-        magnitude += rest > tie || (rest == tie && (magnitude & 1) != 0);
-        magnitude += exponent >= -14 ? (uint32_t)(exponent + 14) << 10 : 0;
+        magnitude += rest > tie || (rest == tie && (magnitude & 1u) != 0u);
+        magnitude += exponent >= -14 ? (uint32_t)(exponent + 14) << 10 : 0u;
     }
     if (magnitude >= 0x7c00u) {
         magnitude = 0x7c00u;

@@ -23,7 +23,7 @@
 
 #elif ODL_LANES_F16 == 8
 
-#define ODL_LANES_f16 8
+#define ODL_LANES_f16 8u
 
 typedef struct {
     uint32_t w0, w1, w2, w3;
@@ -89,7 +89,7 @@ static inline odl_wide_f16 odl_widen_f16(odl_vec_f16 v) {
     odl_f16 halves[ODL_LANES_f16];
     odl_wide_f16 w;
     memcpy(halves, &v, sizeof halves);
-    for (int i = 0; i < ODL_LANES_f16; i++) {
+    for (uint32_t i = 0; i < ODL_LANES_f16; i++) {
         w.lane[i] = odl_half_to_float(halves[i]);
     }
     return w;
@@ -97,7 +97,7 @@ static inline odl_wide_f16 odl_widen_f16(odl_vec_f16 v) {
 
 static inline odl_wide_f16 odl_wide_add_f16(odl_wide_f16 w, odl_vec_f16 v) {
     const odl_wide_f16 addend = odl_widen_f16(v);
-    for (int i = 0; i < ODL_LANES_f16; i++) {
+    for (uint32_t i = 0; i < ODL_LANES_f16; i++) {
         w.lane[i] += addend.lane[i];
     }
     return w;
@@ -106,7 +106,7 @@ static inline odl_wide_f16 odl_wide_add_f16(odl_wide_f16 w, odl_vec_f16 v) {
 static inline odl_vec_f16 odl_narrow_f16(odl_wide_f16 w) {
     odl_f16 halves[ODL_LANES_f16];
     odl_vec_f16 v;
-    for (int i = 0; i < ODL_LANES_f16; i++) {
+    for (uint32_t i = 0; i < ODL_LANES_f16; i++) {
         halves[i] = odl_float_to_half(w.lane[i]);
     }
     memcpy(&v, halves, sizeof v);
@@ -117,7 +117,7 @@ static inline odl_vec_f16 odl_vmask_f16(odl_vec_f16 v, odl_vec_f16 m, const stru
     odl_f16 values[ODL_LANES_f16], masks[ODL_LANES_f16];
     memcpy(values, &v, sizeof values);
     memcpy(masks, &m, sizeof masks);
-    for (int i = 0; i < ODL_LANES_f16; i++) {
+    for (uint32_t i = 0; i < ODL_LANES_f16; i++) {
         values[i] = odl_passes(odl_half_to_float(masks[i]), l) ? values[i] : 0;
     }
     memcpy(&v, values, sizeof v);
@@ -138,7 +138,7 @@ static inline void odl_wide_store_f16(float *p, odl_wide_f16 w) { memcpy(p, w.la
 
 #elif ODL_LANES_F32 == 4
 
-#define ODL_LANES_f32 4
+#define ODL_LANES_f32 4u
 
 typedef struct {
     float l0, l1, l2, l3;

@@ -11,9 +11,9 @@
 #include "overflow.h"
 
 #if defined(__AVX__)
-#define ODL_LANES_F32 8
+#define ODL_LANES_F32 8u
 #else
-#define ODL_LANES_F32 4
+#define ODL_LANES_F32 4u
 #endif
 #define ODL_LANES_F16 ODL_LANES_F32
 #define ODL_LANES_f16 ODL_LANES_F16
@@ -145,14 +145,14 @@ static inline void odl_vstore_f16(odl_f16 *p, odl_vec_f16 v) {
 
 static inline odl_vec_f16 odl_vload_f16(const odl_f16 *p) {
     odl_vec_f16 v = odl_vzero_f32();
-    for (int i = 0; i < ODL_LANES_F16; i++) {
+    for (uint32_t i = 0; i < ODL_LANES_F16; i++) {
         v[i] = odl_half_to_float(p[i]);
     }
     return v;
 }
 
 static inline void odl_vstore_f16(odl_f16 *p, odl_vec_f16 v) {
-    for (int i = 0; i < ODL_LANES_F16; i++) {
+    for (uint32_t i = 0; i < ODL_LANES_F16; i++) {
         p[i] = odl_float_to_half(v[i]);
     }
 }

@@ -25,7 +25,7 @@ static inline odl_vec_f32 odl_fast_fma(odl_vec_f32 a, odl_vec_f32 b, odl_vec_f32
 
 static inline odl_vec_f32 odl_fast_root(odl_vec_f32 v) {
     odl_vec_f32 root;
-    for (int i = 0; i < ODL_LANES_F32; i++) {
+    for (uint32_t i = 0; i < ODL_LANES_F32; i++) {
         root[i] = __builtin_sqrtf(v[i]);
     }
     return root;
@@ -109,7 +109,7 @@ static inline odl_wide_f16 odl_wide_accumulate_f16(odl_wide_f16 w, odl_vec_f16 v
 ODL_RARELY odl_vec_f32 odl_by_limits_f32(odl_vec_f32 v, const struct odl_limits *l) {
     float lane[ODL_LANES_f32];
     odl_vstore_f32(lane, v);
-    for (int i = 0; i < ODL_LANES_f32; i++) {
+    for (uint32_t i = 0; i < ODL_LANES_f32; i++) {
         lane[i] = odl_limited(lane[i], l);
     }
     return odl_vload_f32(lane);
@@ -128,7 +128,7 @@ static inline odl_vec_f32 odl_vlimit_f32(odl_vec_f32 v, const struct odl_limits 
 ODL_RARELY odl_vec_f16 odl_by_limits_f16(odl_vec_f16 v, const struct odl_limits *l) {
     odl_f16 lane[ODL_LANES_f16];
     odl_vstore_f16(lane, v);
-    for (int i = 0; i < ODL_LANES_f16; i++) {
+    for (uint32_t i = 0; i < ODL_LANES_f16; i++) {
         odl_store_f16(lane + i, odl_limited(odl_load_f16(lane + i), l));
     }
     return odl_vload_f16(lane);

@@ -40,7 +40,7 @@
 #include "share.h"
 
 /* No vector of any dialect has more lanes: the size of a float array that odl_wide_store_T may fill. */
-#define ODL_MAX_LANES 8
+#define ODL_MAX_LANES 8u
 
 #if defined(ODL_ISA_HOST_FAST)
 #include "host_fast.h"

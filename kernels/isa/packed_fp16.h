@@ -175,7 +175,7 @@ static inline uint32_t odl_positive_h(uint32_t a) {
     __asm__("cv.cmpgt.h %0, %1, x0" : "=r"(result) : "r"(a));
     return result;
 #else
-    return ((int16_t)a > 0 ? 0xffffu : 0) | ((int32_t)a >= 0x10000 ? 0xffff0000u : 0);
+    return ((int16_t)a > 0 ? 0xffffu : 0u) | ((int32_t)a >= 0x10000 ? 0xffff0000u : 0u);
 #endif
 }
 

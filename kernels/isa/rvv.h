@@ -15,7 +15,7 @@
 
 /* ---- fp16 */
 
-#define ODL_LANES_f16 8
+#define ODL_LANES_f16 8u
 
 typedef vfloat16m1_t odl_vec_f16;
 
@@ -100,7 +100,7 @@ ODL_RARELY odl_vec_f16 odl_mask_by_limits_f16(odl_vec_f16 v, odl_vec_f16 m, cons
     odl_f16 values[ODL_LANES_f16], masks[ODL_LANES_f16];
     odl_vstore_f16(values, v);
     odl_vstore_f16(masks, m);
-    for (int i = 0; i < ODL_LANES_f16; i++) {
+    for (uint32_t i = 0; i < ODL_LANES_f16; i++) {
         values[i] = odl_passes(odl_half_to_float(masks[i]), l) ? values[i] : 0;
     }
     return odl_vload_f16(values);
@@ -110,7 +110,7 @@ static inline odl_vec_f16 odl_vmask_f16(odl_vec_f16 v, odl_vec_f16 m, const stru
     if (!l->plain) {
         return odl_mask_by_limits_f16(v, m, l);
     }
-    if (l->floor != 0) {
+    if (l->floor != 0u) {
         return v;
     }
     /* As integers: the canonical NaN is a positive one. */
@@ -121,7 +121,7 @@ static inline odl_vec_f16 odl_vmask_f16(odl_vec_f16 v, odl_vec_f16 m, const stru
 
 /* ---- fp32 */
 
-#define ODL_LANES_f32 4
+#define ODL_LANES_f32 4u
 
 typedef vfloat32m1_t odl_vec_f32;
 
@@ -180,7 +180,7 @@ ODL_RARELY odl_vec_f32 odl_mask_by_limits_f32(odl_vec_f32 v, odl_vec_f32 m, cons
     float values[ODL_LANES_f32], masks[ODL_LANES_f32];
     odl_vstore_f32(values, v);
     odl_vstore_f32(masks, m);
-    for (int i = 0; i < ODL_LANES_f32; i++) {
+    for (uint32_t i = 0; i < ODL_LANES_f32; i++) {
         values[i] = odl_passes(masks[i], l) ? values[i] : 0.0f;
     }
     return odl_vload_f32(values);
@@ -190,7 +190,7 @@ static inline odl_vec_f32 odl_vmask_f32(odl_vec_f32 v, odl_vec_f32 m, const stru
     if (!l->plain) {
         return odl_mask_by_limits_f32(v, m, l);
     }
-    if (l->floor != 0) {
+    if (l->floor != 0u) {
         return v;
     }
     const vint32m1_t bits = __riscv_vreinterpret_v_f32m1_i32m1(m);

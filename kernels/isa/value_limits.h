@@ -20,7 +20,7 @@ struct odl_limits {
 static inline struct odl_limits odl_limits(float low, float high) {
     const bool unbounded = high > 0x1.fffffep+127f;
     const bool none = low < -0x1.fffffep+127f;
-    const struct odl_limits limits = {low, high, unbounded && (none || low == 0.0f), none ? 0x80008000u : 0};
+    const struct odl_limits limits = {low, high, unbounded && (none || low == 0.0f), none ? 0x80008000u : 0u};
     return limits;
 }
 

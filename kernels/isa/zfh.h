@@ -9,7 +9,7 @@
 #include "overflow.h"
 #include "standard_half.h"
 
-#define ODL_LANES_f16 2
+#define ODL_LANES_f16 2u
 
 typedef struct {
     _Float16 low, high;

@@ -11,12 +11,12 @@
 void *memcpy(void *restrict to, const void *restrict from, size_t bytes) {
     uint8_t *target = to;
     const uint8_t *source = from;
-    if ((((uintptr_t)target | (uintptr_t)source) & 3u) == 0) {
-        for (; bytes >= 4; bytes -= 4, target += 4, source += 4) {
+    if ((((uintptr_t)target | (uintptr_t)source) & 3u) == 0u) {
+        for (; bytes >= 4u; bytes -= 4u, target += 4, source += 4) {
             *(uint32_t *)(void *)target = *(const uint32_t *)(const void *)source;
         }
     }
-    while (bytes-- != 0) {
+    while (bytes-- != 0u) {
         *target++ = *source++;
     }
     return to;
@@ -26,11 +26,11 @@ void *memmove(void *to, const void *from, size_t bytes) {
     uint8_t *target = to;
     const uint8_t *source = from;
     if ((uintptr_t)to - (uintptr_t)from >= bytes) {
-        while (bytes-- != 0) {
+        while (bytes-- != 0u) {
             *target++ = *source++;
         }
     } else {
-        while (bytes-- != 0) {
+        while (bytes-- != 0u) {
             target[bytes] = source[bytes];
         }
     }
@@ -39,13 +39,13 @@ void *memmove(void *to, const void *from, size_t bytes) {
 
 void *memset(void *to, int value, size_t bytes) {
     uint8_t *target = to;
-    if (((uintptr_t)target & 3u) == 0) {
+    if (((uintptr_t)target & 3u) == 0u) {
         const uint32_t word = 0x01010101u * (uint8_t)value;
-        for (; bytes >= 4; bytes -= 4, target += 4) {
+        for (; bytes >= 4u; bytes -= 4u, target += 4) {
             *(uint32_t *)(void *)target = word;
         }
     }
-    while (bytes-- != 0) {
+    while (bytes-- != 0u) {
         *target++ = (uint8_t)value;
     }
     return to;

@@ -57,7 +57,7 @@ static void need(uint32_t holds, const char *otherwise) {
 
 static void read(uint32_t file, uint32_t address, uint32_t bytes) {
     const uint32_t arguments[] = {file, address, bytes};
-    need(odl_host(ODL_HOST_READ, arguments) == 0, "odl: odl.in ends too early\n");
+    need(odl_host(ODL_HOST_READ, arguments) == 0u, "odl: odl.in ends too early\n");
 }
 
 static uint32_t read_word(uint32_t file) {
@@ -74,11 +74,11 @@ static struct region read_region(uint32_t file) {
 
 static void write(struct region region) {
     const uint32_t arguments[] = {output, region.address, region.bytes};
-    need(odl_host(ODL_HOST_WRITE, arguments) == 0, "odl: cannot write odl.out\n");
+    need(odl_host(ODL_HOST_WRITE, arguments) == 0u, "odl: cannot write odl.out\n");
 }
 
 static void write_marks(void) {
-    if (mark_count != 0) {
+    if (mark_count != 0u) {
         write((struct region){(uint32_t)(uintptr_t)marks, mark_count * (uint32_t)sizeof marks[0]});
         mark_count = 0;
     }
@@ -89,7 +89,7 @@ void odl_receive(void) {
     if (file == UINT32_MAX) {
         return;
     }
-    for (uint32_t left = read_word(file); left > 0; left--) {
+    for (uint32_t left = read_word(file); left > 0u; left--) {
         const struct region region = read_region(file);
         read(file, region.address, region.bytes);
     }
@@ -110,7 +110,7 @@ void odl_receive(void) {
 
 void odl_mark(uint32_t id) {
     const uint64_t now = count();
-    if (output == 0) {
+    if (output == 0u) {
         return;
     }
     marks[mark_count].id = id;
@@ -130,7 +130,7 @@ void odl_mark(uint32_t id) {
 
 void odl_send(void) {
     odl_mark(LAST_MARK);
-    if (output != 0) {
+    if (output != 0u) {
         write_marks();
         for (uint32_t i = 0; i < returned_count; i++) {
             write(returned[i]);

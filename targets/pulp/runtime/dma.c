@@ -42,11 +42,11 @@ odl_dma_handle odl_dma_to_l2_2d(void *l2, const void *l1, uint32_t bytes, uint32
 void odl_dma_wait(odl_dma_handle handle) {
     /* An event may be that of another transfer, so the counter decides. One that comes between the look at
      * the counter and the wait is not lost: the event unit keeps it. */
-    if ((ODL_REGISTER(ODL_DMA_STATUS) >> handle & 1u) != 0) {
+    if ((ODL_REGISTER(ODL_DMA_STATUS) >> handle & 1u) != 0u) {
         ODL_REGISTER(ODL_EVENT_MASK) = ODL_EVENT_DMA;
         do {
             (void)odl_event_load(ODL_EVENT_WAIT_CLEAR);
-        } while ((ODL_REGISTER(ODL_DMA_STATUS) >> handle & 1u) != 0);
+        } while ((ODL_REGISTER(ODL_DMA_STATUS) >> handle & 1u) != 0u);
         ODL_REGISTER(ODL_EVENT_MASK) = ODL_EVENT_BARRIER;
     }
     ODL_REGISTER(ODL_DMA_STATUS) = 1u << handle;

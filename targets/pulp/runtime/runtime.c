@@ -38,10 +38,10 @@ void odl_put_unsigned(uint32_t value) {
     char digits[10];
     uint32_t count = 0;
     do {
-        digits[count++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    while (count != 0) {
+        digits[count++] = (char)('0' + value % 10u);
+        value /= 10u;
+    } while (value != 0u);
+    while (count != 0u) {
         odl_put_char(digits[--count]);
     }
 }

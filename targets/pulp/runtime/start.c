@@ -12,7 +12,7 @@ int main(void);
 /* What odl_parallel runs; in L1, where looking at it disturbs least. */
 ODL_L1 static void (*volatile parallel_program)(uint32_t core, uint32_t cores);
 
-#define MAIN_CORE (ODL_CONTROLLER ? ODL_CORES : 0)
+#define MAIN_CORE ((uint32_t)(ODL_CONTROLLER ? ODL_CORES : 0))
 
 /* The barrier at both ends of a parallel program: of the workers and of the core that called. */
 static void fork_join(void) {
@@ -71,7 +71,7 @@ void odl_start_cluster(void) {
     ODL_REGISTER(ODL_CLUSTER_ICACHE) = 1;
     ODL_REGISTER(ODL_TIMER_CONFIG) = 3; /* from 0, running */
     for (uint32_t core = 0; core < ODL_CORES; core++) {
-        ODL_REGISTER(ODL_CLUSTER_BOOT_ADDRESS + 4 * core) = (uint32_t)(uintptr_t)_start;
+        ODL_REGISTER(ODL_CLUSTER_BOOT_ADDRESS + 4u * core) = (uint32_t)(uintptr_t)_start;
     }
     ODL_REGISTER(ODL_CLUSTER_FETCH_ENABLE) = 1; /* core 0 brings in the others */
 #endif

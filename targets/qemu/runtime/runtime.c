@@ -26,8 +26,8 @@ void odl_put_string(const char *text) { (void)odl_host(ODL_HOST_WRITE_STRING, te
 
 void odl_put_hex(uint32_t value) {
     char text[11] = "0x";
-    for (uint32_t i = 0; i < 8; i++) {
-        text[2 + i] = "0123456789abcdef"[value >> (28 - 4 * i) & 15u];
+    for (uint32_t i = 0; i < 8u; i++) {
+        text[2u + i] = "0123456789abcdef"[value >> (28u - 4u * i) & 15u];
     }
     odl_put_string(text);
 }

@@ -17,7 +17,7 @@ void odl_barrier(void) {
     const uint32_t now = __atomic_load_n(&generation, __ATOMIC_RELAXED);
     if (__atomic_add_fetch(&arrived, 1, __ATOMIC_ACQ_REL) == ODL_CORES) {
         arrived = 0;
-        __atomic_store_n(&generation, now + 1, __ATOMIC_RELEASE);
+        __atomic_store_n(&generation, now + 1u, __ATOMIC_RELEASE);
         __asm__ volatile("fence rw, o" : : : "memory");
         for (uint32_t other = 0; other < ODL_CORES; other++) {
             if (other != core) {
@@ -46,7 +46,7 @@ void odl_parallel(void (*program)(uint32_t core, uint32_t cores)) {
 _Noreturn void odl_run_core(uint32_t core);
 _Noreturn void odl_run_core(uint32_t core) {
     __asm__ volatile("csrw mie, %0" : : "r"(MIE_SOFTWARE));
-    if (core == 0) {
+    if (core == 0u) {
         odl_receive();
         const int status = main();
         odl_send();
