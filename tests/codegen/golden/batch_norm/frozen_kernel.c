@@ -15,7 +15,7 @@
 #define NORMALISE_TWO \
     do { \
         uint32_t a, b, c, d; \
-        const size_t bytes = step * 2; \
+        const size_t bytes = step * 2u; \
         __asm__ volatile(ODL_ASM_BEGIN \
             ODL_ASM_REPEAT(0, "%[iterations]", 22) \
             ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[x]", "%[bytes]") \
@@ -69,7 +69,7 @@ static ODL_APART void normalise(const odl_f16 *x, odl_f16 *y, uint32_t count, si
     const struct odl_limits limits = *bounds;
     if (lanes < ODL_LANES_f16) {
         const uint32_t left = lanes;
-        for (; count > 0; count--) {
+        for (; count > 0u; count--) {
             const odl_wide_f16 x_0 = odl_widen_f16(odl_vload_tail_f16(x, left));
             x += step;
             const odl_wide_f16 v_0 = odl_wide_fma_f16(odl_wide_minus_f16(x_0, centre), scale, shift);
@@ -78,13 +78,13 @@ static ODL_APART void normalise(const odl_f16 *x, odl_f16 *y, uint32_t count, si
         }
     }
 #ifdef ODL_LANES_ASM
-    const uint32_t iterations = count / 2;
-    if (iterations > 0 && limits.plain) {
+    const uint32_t iterations = count / 2u;
+    if (iterations > 0u && limits.plain) {
         NORMALISE_TWO;
-        count -= 2 * iterations;
+        count -= 2u * iterations;
     }
 #endif
-    for (; count >= 4; count -= 4) {
+    for (; count >= 4u; count -= 4u) {
         const odl_wide_f16 x_0 = odl_widen_f16(odl_vload_f16(x));
         x += step;
         const odl_wide_f16 x_1 = odl_widen_f16(odl_vload_f16(x));
@@ -106,7 +106,7 @@ static ODL_APART void normalise(const odl_f16 *x, odl_f16 *y, uint32_t count, si
         odl_vstore_f16(y, odl_vlimit_f16(odl_narrow_f16(v_3), &limits));
         y += step;
     }
-    for (; count > 0; count--) {
+    for (; count > 0u; count--) {
         const odl_wide_f16 x_0 = odl_widen_f16(odl_vload_f16(x));
         x += step;
         const odl_wide_f16 v_0 = odl_wide_fma_f16(odl_wide_minus_f16(x_0, centre), scale, shift);
@@ -121,15 +121,15 @@ void net_batch_norm_frozen_p_f32_t_f16(const struct odl_channel_shape *s, const 
                                        uint32_t core, uint32_t cores) {
     /* Vectors of channels are dealt one by one; where there are fewer than cores, each is divided into runs
        of pixels. */
-    const uint32_t vectors = (s->channels + ODL_LANES_f16 - 1) / ODL_LANES_f16;
-    const uint32_t parts = vectors < cores ? cores / vectors : 1, part = parts > 1 ? core / vectors : 0;
+    const uint32_t vectors = (s->channels + ODL_LANES_f16 - 1u) / ODL_LANES_f16;
+    const uint32_t parts = vectors < cores ? cores / vectors : 1u, part = parts > 1u ? core / vectors : 0u;
     const struct odl_limits limits = odl_limits(low, high);
     if (part >= parts) {
         return;
     }
     const uint32_t begin = odl_share_begin(s->pixels, part, parts);
-    const uint32_t count = odl_share_begin(s->pixels, part + 1, parts) - begin;
-    for (uint32_t v = core - part * vectors; v < vectors; v += parts > 1 ? vectors : cores) {
+    const uint32_t count = odl_share_begin(s->pixels, part + 1u, parts) - begin;
+    for (uint32_t v = core - part * vectors; v < vectors; v += parts > 1u ? vectors : cores) {
         const uint32_t c = v * ODL_LANES_f16;
         const uint32_t lanes = s->channels - c < ODL_LANES_f16 ? s->channels - c : ODL_LANES_f16;
         float centres[ODL_MAX_LANES] = {0.0f}, scales[ODL_MAX_LANES] = {0.0f}, shifts[ODL_MAX_LANES] = {0.0f};

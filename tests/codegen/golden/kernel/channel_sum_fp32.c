@@ -13,12 +13,12 @@
 static ODL_APART odl_wide_f32 add_pixels(odl_wide_f32 sum, const odl_f32 *p, uint32_t count, size_t step,
                                          uint32_t lanes) {
     if (lanes < ODL_LANES_f32) {
-        for (; count > 0; count--, p += step) {
+        for (; count > 0u; count--, p += step) {
             sum = odl_wide_accumulate_f32(sum, odl_vload_tail_f32(p, lanes));
         }
         return sum;
     }
-    for (; count >= 8; count -= 8) {
+    for (; count >= 8u; count -= 8u) {
         const odl_vec_f32 v_0 = odl_vload_f32(p);
         p += step;
         const odl_vec_f32 v_1 = odl_vload_f32(p);
@@ -44,7 +44,7 @@ static ODL_APART odl_wide_f32 add_pixels(odl_wide_f32 sum, const odl_f32 *p, uin
         sum = odl_wide_accumulate_f32(sum, v_6);
         sum = odl_wide_accumulate_f32(sum, v_7);
     }
-    for (; count > 0; count--, p += step) {
+    for (; count > 0u; count--, p += step) {
         sum = odl_wide_accumulate_f32(sum, odl_vload_f32(p));
     }
     return sum;

@@ -13,29 +13,29 @@
 void net_relu_gradient_t_f32(const struct odl_flat_shape *s, const odl_f32 *dy, const odl_f32 *y, odl_f32 *dx,
                              float low, float high, uint32_t core, uint32_t cores) {
     const struct odl_limits limits = odl_limits(low, high);
-    const uint32_t vectors = (s->count + ODL_LANES_f32 - 1) / ODL_LANES_f32;
+    const uint32_t vectors = (s->count + ODL_LANES_f32 - 1u) / ODL_LANES_f32;
     const uint32_t begin = odl_share_begin(vectors, core, cores) * ODL_LANES_f32;
-    const uint32_t end = odl_share_begin(vectors, core + 1, cores) * ODL_LANES_f32;
-    uint32_t left = begin < s->count ? (end < s->count ? end : s->count) - begin : 0;
-    dy += left > 0 ? begin : 0;
-    y += left > 0 ? begin : 0;
-    dx += left > 0 ? begin : 0;
-    for (; left >= 4 * ODL_LANES_f32; left -= 4 * ODL_LANES_f32) {
+    const uint32_t end = odl_share_begin(vectors, core + 1u, cores) * ODL_LANES_f32;
+    uint32_t left = begin < s->count ? (end < s->count ? end : s->count) - begin : 0u;
+    dy += left > 0u ? begin : 0u;
+    y += left > 0u ? begin : 0u;
+    dx += left > 0u ? begin : 0u;
+    for (; left >= 4u * ODL_LANES_f32; left -= 4u * ODL_LANES_f32) {
         const odl_vec_f32 y_0 = odl_vload_f32(y);
         const odl_vec_f32 dy_0 = odl_vload_f32(dy);
         const odl_vec_f32 y_1 = odl_vload_f32(y + ODL_LANES_f32);
         const odl_vec_f32 dy_1 = odl_vload_f32(dy + ODL_LANES_f32);
-        const odl_vec_f32 y_2 = odl_vload_f32(y + 2 * ODL_LANES_f32);
-        const odl_vec_f32 dy_2 = odl_vload_f32(dy + 2 * ODL_LANES_f32);
-        const odl_vec_f32 y_3 = odl_vload_f32(y + 3 * ODL_LANES_f32);
-        const odl_vec_f32 dy_3 = odl_vload_f32(dy + 3 * ODL_LANES_f32);
+        const odl_vec_f32 y_2 = odl_vload_f32(y + 2u * ODL_LANES_f32);
+        const odl_vec_f32 dy_2 = odl_vload_f32(dy + 2u * ODL_LANES_f32);
+        const odl_vec_f32 y_3 = odl_vload_f32(y + 3u * ODL_LANES_f32);
+        const odl_vec_f32 dy_3 = odl_vload_f32(dy + 3u * ODL_LANES_f32);
         odl_vstore_f32(dx, odl_vmask_f32(dy_0, y_0, &limits));
         odl_vstore_f32(dx + ODL_LANES_f32, odl_vmask_f32(dy_1, y_1, &limits));
-        odl_vstore_f32(dx + 2 * ODL_LANES_f32, odl_vmask_f32(dy_2, y_2, &limits));
-        odl_vstore_f32(dx + 3 * ODL_LANES_f32, odl_vmask_f32(dy_3, y_3, &limits));
-        dy += 4 * ODL_LANES_f32;
-        y += 4 * ODL_LANES_f32;
-        dx += 4 * ODL_LANES_f32;
+        odl_vstore_f32(dx + 2u * ODL_LANES_f32, odl_vmask_f32(dy_2, y_2, &limits));
+        odl_vstore_f32(dx + 3u * ODL_LANES_f32, odl_vmask_f32(dy_3, y_3, &limits));
+        dy += 4u * ODL_LANES_f32;
+        y += 4u * ODL_LANES_f32;
+        dx += 4u * ODL_LANES_f32;
     }
     for (; left >= ODL_LANES_f32; left -= ODL_LANES_f32) {
         const odl_vec_f32 y_0 = odl_vload_f32(y);
@@ -45,7 +45,7 @@ void net_relu_gradient_t_f32(const struct odl_flat_shape *s, const odl_f32 *dy, 
         y += ODL_LANES_f32;
         dx += ODL_LANES_f32;
     }
-    if (left > 0) {
+    if (left > 0u) {
         const odl_vec_f32 y_0 = odl_vload_tail_f32(y, left);
         const odl_vec_f32 dy_0 = odl_vload_tail_f32(dy, left);
         odl_vstore_tail_f32(dx, odl_vmask_f32(dy_0, y_0, &limits), left);

@@ -15,23 +15,23 @@
 
 void net_sgd_g_f16_w_f16(const struct odl_flat_shape *s, odl_f16 *w, const odl_f16 *g, float learning_rate,
                          float gradient_factor, uint32_t core, uint32_t cores) {
-    const uint32_t vectors = (s->count + ODL_LANES_f16 - 1) / ODL_LANES_f16;
+    const uint32_t vectors = (s->count + ODL_LANES_f16 - 1u) / ODL_LANES_f16;
     const uint32_t begin = odl_share_begin(vectors, core, cores) * ODL_LANES_f16;
-    const uint32_t end = odl_share_begin(vectors, core + 1, cores) * ODL_LANES_f16;
-    uint32_t left = begin < s->count ? (end < s->count ? end : s->count) - begin : 0;
-    w += left > 0 ? begin : 0;
-    g += left > 0 ? begin : 0;
+    const uint32_t end = odl_share_begin(vectors, core + 1u, cores) * ODL_LANES_f16;
+    uint32_t left = begin < s->count ? (end < s->count ? end : s->count) - begin : 0u;
+    w += left > 0u ? begin : 0u;
+    g += left > 0u ? begin : 0u;
     const odl_wide_f16 factor = odl_wide_dup_f16(gradient_factor);
     const odl_wide_f16 rate = odl_wide_dup_f16(-learning_rate);
-    for (; left >= 4 * ODL_LANES_f16; left -= 4 * ODL_LANES_f16) {
+    for (; left >= 4u * ODL_LANES_f16; left -= 4u * ODL_LANES_f16) {
         const odl_wide_f16 g_0 = odl_get_f16_f16(g);
         const odl_wide_f16 w_0 = odl_get_f16_f16(w);
         const odl_wide_f16 g_1 = odl_get_f16_f16(g + ODL_LANES_f16);
         const odl_wide_f16 w_1 = odl_get_f16_f16(w + ODL_LANES_f16);
-        const odl_wide_f16 g_2 = odl_get_f16_f16(g + 2 * ODL_LANES_f16);
-        const odl_wide_f16 w_2 = odl_get_f16_f16(w + 2 * ODL_LANES_f16);
-        const odl_wide_f16 g_3 = odl_get_f16_f16(g + 3 * ODL_LANES_f16);
-        const odl_wide_f16 w_3 = odl_get_f16_f16(w + 3 * ODL_LANES_f16);
+        const odl_wide_f16 g_2 = odl_get_f16_f16(g + 2u * ODL_LANES_f16);
+        const odl_wide_f16 w_2 = odl_get_f16_f16(w + 2u * ODL_LANES_f16);
+        const odl_wide_f16 g_3 = odl_get_f16_f16(g + 3u * ODL_LANES_f16);
+        const odl_wide_f16 w_3 = odl_get_f16_f16(w + 3u * ODL_LANES_f16);
         odl_wide_f16 d_0 = odl_wide_times_f16(g_0, factor);
         odl_wide_f16 d_1 = odl_wide_times_f16(g_1, factor);
         odl_wide_f16 d_2 = odl_wide_times_f16(g_2, factor);
@@ -42,10 +42,10 @@ void net_sgd_g_f16_w_f16(const struct odl_flat_shape *s, odl_f16 *w, const odl_f
         d_3 = odl_wide_fma_f16(rate, d_3, w_3);
         odl_put_f16_f16(w, d_0);
         odl_put_f16_f16(w + ODL_LANES_f16, d_1);
-        odl_put_f16_f16(w + 2 * ODL_LANES_f16, d_2);
-        odl_put_f16_f16(w + 3 * ODL_LANES_f16, d_3);
-        w += 4 * ODL_LANES_f16;
-        g += 4 * ODL_LANES_f16;
+        odl_put_f16_f16(w + 2u * ODL_LANES_f16, d_2);
+        odl_put_f16_f16(w + 3u * ODL_LANES_f16, d_3);
+        w += 4u * ODL_LANES_f16;
+        g += 4u * ODL_LANES_f16;
     }
     for (; left >= ODL_LANES_f16; left -= ODL_LANES_f16) {
         const odl_wide_f16 g_0 = odl_get_f16_f16(g);
@@ -56,7 +56,7 @@ void net_sgd_g_f16_w_f16(const struct odl_flat_shape *s, odl_f16 *w, const odl_f
         w += ODL_LANES_f16;
         g += ODL_LANES_f16;
     }
-    if (left > 0) {
+    if (left > 0u) {
         const odl_wide_f16 g_0 = odl_get_tail_f16_f16(g, left);
         const odl_wide_f16 w_0 = odl_get_tail_f16_f16(w, left);
         odl_wide_f16 d_0 = odl_wide_times_f16(g_0, factor);

@@ -19,14 +19,14 @@ void net_adam_g_f32_w_f32(const struct odl_flat_shape *s, odl_f32 *w, const odl_
                           float *exp_avg_sq, float learning_rate, float gradient_factor, float rate1,
                           float rate2, float eps, float bias_correction1, float bias_correction2,
                           uint32_t core, uint32_t cores) {
-    const uint32_t vectors = (s->count + ODL_LANES_f32 - 1) / ODL_LANES_f32;
+    const uint32_t vectors = (s->count + ODL_LANES_f32 - 1u) / ODL_LANES_f32;
     const uint32_t begin = odl_share_begin(vectors, core, cores) * ODL_LANES_f32;
-    const uint32_t end = odl_share_begin(vectors, core + 1, cores) * ODL_LANES_f32;
-    uint32_t left = begin < s->count ? (end < s->count ? end : s->count) - begin : 0;
-    w += left > 0 ? begin : 0;
-    g += left > 0 ? begin : 0;
-    exp_avg += left > 0 ? begin : 0;
-    exp_avg_sq += left > 0 ? begin : 0;
+    const uint32_t end = odl_share_begin(vectors, core + 1u, cores) * ODL_LANES_f32;
+    uint32_t left = begin < s->count ? (end < s->count ? end : s->count) - begin : 0u;
+    w += left > 0u ? begin : 0u;
+    g += left > 0u ? begin : 0u;
+    exp_avg += left > 0u ? begin : 0u;
+    exp_avg_sq += left > 0u ? begin : 0u;
     const odl_wide_f32 factor = odl_wide_dup_f32(gradient_factor), wide_eps = odl_wide_dup_f32(eps);
     const odl_wide_f32 wide_rate1 = odl_wide_dup_f32(rate1), wide_rate2 = odl_wide_dup_f32(rate2);
     const odl_wide_f32 step = odl_wide_dup_f32(-(learning_rate / bias_correction1));
@@ -51,7 +51,7 @@ void net_adam_g_f32_w_f32(const struct odl_flat_shape *s, odl_f32 *w, const odl_
         exp_avg += ODL_LANES_f32;
         exp_avg_sq += ODL_LANES_f32;
     }
-    if (left > 0) {
+    if (left > 0u) {
         const odl_wide_f32 before_0 = odl_get_tail_f32_f32(w, left);
         const odl_wide_f32 gradient_0 = odl_get_tail_f32_f32(g, left);
         const odl_wide_f32 old_mean_0 = odl_get_tail_f32_f32(exp_avg, left);

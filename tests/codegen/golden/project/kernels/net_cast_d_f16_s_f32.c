@@ -8,23 +8,23 @@
 
 void net_cast_d_f16_s_f32(const struct odl_flat_shape *s, const odl_f32 *x, odl_f16 *y, uint32_t core,
                           uint32_t cores) {
-    const uint32_t vectors = (s->count + ODL_LANES_f16 - 1) / ODL_LANES_f16;
+    const uint32_t vectors = (s->count + ODL_LANES_f16 - 1u) / ODL_LANES_f16;
     const uint32_t begin = odl_share_begin(vectors, core, cores) * ODL_LANES_f16;
-    const uint32_t end = odl_share_begin(vectors, core + 1, cores) * ODL_LANES_f16;
-    uint32_t left = begin < s->count ? (end < s->count ? end : s->count) - begin : 0;
-    x += left > 0 ? begin : 0;
-    y += left > 0 ? begin : 0;
-    for (; left >= 4 * ODL_LANES_f16; left -= 4 * ODL_LANES_f16) {
+    const uint32_t end = odl_share_begin(vectors, core + 1u, cores) * ODL_LANES_f16;
+    uint32_t left = begin < s->count ? (end < s->count ? end : s->count) - begin : 0u;
+    x += left > 0u ? begin : 0u;
+    y += left > 0u ? begin : 0u;
+    for (; left >= 4u * ODL_LANES_f16; left -= 4u * ODL_LANES_f16) {
         const odl_wide_f16 x_0 = odl_get_f16_f32(x);
         const odl_wide_f16 x_1 = odl_get_f16_f32(x + ODL_LANES_f16);
-        const odl_wide_f16 x_2 = odl_get_f16_f32(x + 2 * ODL_LANES_f16);
-        const odl_wide_f16 x_3 = odl_get_f16_f32(x + 3 * ODL_LANES_f16);
+        const odl_wide_f16 x_2 = odl_get_f16_f32(x + 2u * ODL_LANES_f16);
+        const odl_wide_f16 x_3 = odl_get_f16_f32(x + 3u * ODL_LANES_f16);
         odl_put_f16_f16(y, x_0);
         odl_put_f16_f16(y + ODL_LANES_f16, x_1);
-        odl_put_f16_f16(y + 2 * ODL_LANES_f16, x_2);
-        odl_put_f16_f16(y + 3 * ODL_LANES_f16, x_3);
-        x += 4 * ODL_LANES_f16;
-        y += 4 * ODL_LANES_f16;
+        odl_put_f16_f16(y + 2u * ODL_LANES_f16, x_2);
+        odl_put_f16_f16(y + 3u * ODL_LANES_f16, x_3);
+        x += 4u * ODL_LANES_f16;
+        y += 4u * ODL_LANES_f16;
     }
     for (; left >= ODL_LANES_f16; left -= ODL_LANES_f16) {
         const odl_wide_f16 x_0 = odl_get_f16_f32(x);
@@ -32,7 +32,7 @@ void net_cast_d_f16_s_f32(const struct odl_flat_shape *s, const odl_f32 *x, odl_
         x += ODL_LANES_f16;
         y += ODL_LANES_f16;
     }
-    if (left > 0) {
+    if (left > 0u) {
         const odl_wide_f16 x_0 = odl_get_tail_f16_f32(x, left);
         odl_put_tail_f16_f16(y, x_0, left);
     }

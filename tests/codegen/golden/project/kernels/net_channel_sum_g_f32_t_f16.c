@@ -13,7 +13,7 @@
 /* clang-format off */
 #define ADD_TWO_PIXELS \
     do { \
-        const size_t bytes = step * 2; \
+        const size_t bytes = step * 2u; \
         __asm__ volatile(ODL_ASM_BEGIN \
             ODL_ASM_REPEAT(0, "%[iterations]", 8) \
             ODL_ASM_LW_BY(ODL_ASM_SPARE_0, "%[p]", "%[bytes]") \
@@ -41,19 +41,19 @@
 static ODL_APART odl_wide_f16 add_pixels(odl_wide_f16 sum, const odl_f16 *p, uint32_t count, size_t step,
                                          uint32_t lanes) {
     if (lanes < ODL_LANES_f16) {
-        for (; count > 0; count--, p += step) {
+        for (; count > 0u; count--, p += step) {
             sum = odl_wide_accumulate_f16(sum, odl_vload_tail_f16(p, lanes));
         }
         return sum;
     }
 #ifdef ODL_LANES_ASM
-    const uint32_t iterations = count / 2;
-    if (iterations > 0) {
+    const uint32_t iterations = count / 2u;
+    if (iterations > 0u) {
         ADD_TWO_PIXELS;
-        count -= 2 * iterations;
+        count -= 2u * iterations;
     }
 #endif
-    for (; count >= 8; count -= 8) {
+    for (; count >= 8u; count -= 8u) {
         const odl_vec_f16 v_0 = odl_vload_f16(p);
         p += step;
         const odl_vec_f16 v_1 = odl_vload_f16(p);
@@ -79,7 +79,7 @@ static ODL_APART odl_wide_f16 add_pixels(odl_wide_f16 sum, const odl_f16 *p, uin
         sum = odl_wide_accumulate_f16(sum, v_6);
         sum = odl_wide_accumulate_f16(sum, v_7);
     }
-    for (; count > 0; count--, p += step) {
+    for (; count > 0u; count--, p += step) {
         sum = odl_wide_accumulate_f16(sum, odl_vload_f16(p));
     }
     return sum;

@@ -42,19 +42,19 @@ static float sample_loss(const odl_f16 *logits, const float *target, uint32_t cl
 void net_cross_entropy_t_f16(const struct odl_classes_shape *s, const odl_f16 *logits, const float *target,
                              const float *weight, float *loss, odl_f16 *dlogits, float loss_scale,
                              uint32_t core, uint32_t cores) {
-    if (core == 0) {
+    if (core == 0u) {
         float sum = 0.0f;
         for (uint32_t n = 0; n < s->batch; n++) {
             const size_t row = (size_t)n * s->classes;
             sum = __builtin_fmaf(weight[n], sample_loss(logits + row, target + row, s->classes), sum);
         }
         *loss = sum / (float)s->batch;
-        if (cores > 1) {
+        if (cores > 1u) {
             return; /* the others share the gradient */
         }
     }
-    const uint32_t others = cores > 1 ? cores - 1 : 1, other = cores > 1 ? core - 1 : 0;
-    const uint32_t end = odl_share_begin(s->batch, other + 1, others);
+    const uint32_t others = cores > 1u ? cores - 1u : 1u, other = cores > 1u ? core - 1u : 0u;
+    const uint32_t end = odl_share_begin(s->batch, other + 1u, others);
     for (uint32_t n = odl_share_begin(s->batch, other, others); n < end; n++) {
         const size_t row = (size_t)n * s->classes;
         float largest, sum, mass = 0.0f;
