@@ -37,7 +37,7 @@ demo: setup ## set-up, then the whole way: pretrain, compile, adapt on the host,
 
 test: setup lint types pytest ## set-up, then style, types and all tests
 
-test-long: setup ## the tests that take hours: every compiler at every level
+test-long: setup ## the tests that take hours: every compiler at every level, every combination of options
 	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist worksteal -p no:benchmark -m long $(TEST_OPTIONS)
 
 lint: setup ## style of Python and C

@@ -51,11 +51,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes hours, unless -m asks for it; with --update-golden, every test without an expected text."""
+    """Leave out what takes hours, unless -m asks for it or the cycle baseline is written; with --update-golden, every test
+    without an expected text."""
+    brief = "long" not in config.getoption("markexpr") and not config.getoption("--update-cycles")
     left_out = [
         item
         for item in items
-        if (item.get_closest_marker("long") and "long" not in config.getoption("markexpr"))
+        if (brief and item.get_closest_marker("long"))
         or (config.getoption("--update-golden") and "golden" not in getattr(item, "fixturenames", ()))
     ]
     items[:] = [item for item in items if item not in left_out]

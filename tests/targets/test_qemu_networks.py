@@ -21,6 +21,7 @@ from odl.targets.common.toolchain import find_toolchain
 from odl.targets.cv32e40p.description import Cluster
 from odl.targets.qemu.emulation import find_qemu
 from odl.targets.qemu.machine import Machine
+from tests.sampling import every_pair
 
 MODELS, DTYPES = ("dscnn", "resnet8"), ("fp16", "mixed")
 PLACES = [("zfh", None), ("zfh_zbb", None), ("zvfh", 128), ("zvfh", 256)]
@@ -58,13 +59,11 @@ def assert_verified(build: odl.Build, vlen: int | None = None, steps: int = 2) -
     assert {"loss", "gradient", "weight", "inference"} <= {row.kind for row in compared}
 
 
-@pytest.mark.parametrize(("isa", "vlen"), PLACES)
-@pytest.mark.parametrize("harts", [1, 8])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("model", MODELS)
+@every_pair(model=MODELS, dtype=DTYPES, harts=(1, 8), place=PLACES)
 def test_two_steps_have_the_hosts_bits_and_keep_their_bounds(
-    model: str, dtype: str, harts: int, isa: str, vlen: int | None
+    model: str, dtype: str, harts: int, place: tuple[str, int | None]
 ) -> None:
+    isa, vlen = place
     assert_verified(compiled(model, dtype, isa, harts), vlen)
 
 

@@ -14,6 +14,7 @@ import odl
 from odl.models import resolve
 from odl.project.programs import STEP
 from odl.run.device import DeviceNet
+from tests.sampling import every_pair
 
 pytestmark = pytest.mark.usefixtures("simulator_tools")
 
@@ -37,9 +38,7 @@ def test_every_tensor_has_the_hosts_bits_and_keeps_its_bound(model: str, dtype: 
     assert {"loss", "gradient", "weight", "inference"} <= {row.kind for row in compared}
 
 
-@pytest.mark.parametrize("cores", [1, 2, 4])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("model", ["dscnn", "resnet8"])
+@every_pair(model=("dscnn", "resnet8"), dtype=DTYPES, cores=(1, 2, 4))
 def test_the_number_of_cores_changes_no_bit(model: str, dtype: str, cores: int) -> None:
     """Loss, every gradient and all state after each of two steps."""
     build = compiled(model, dtype, cores=cores)

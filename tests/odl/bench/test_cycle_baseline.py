@@ -50,6 +50,13 @@ CASES = [
     *(Case(model, "fp16", bn="train") for model in MODELS),
     *(Case(model, dtype, fpus=4) for model in MODELS for dtype in ("fp16", "mixed")),
 ]
+#: In `make test` the default cluster with every precision, and one step of every other kind; the rest in `make test-long`.
+OFTEN = (
+    *(Case(model, dtype) for model in MODELS for dtype in DTYPES),
+    Case("dscnn", "mixed", 1),
+    Case("dscnn", "fp16", bn="train"),
+    Case("resnet8", "fp16", fpus=4),
+)
 
 
 @functools.cache
@@ -97,7 +104,11 @@ def regressions(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     return problems
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=() if case in OFTEN else pytest.mark.long) for case in CASES],
+    ids=str,
+)
 def test_no_operator_became_slower(case: Case, tmp_path: Path, pytestconfig: pytest.Config) -> None:
     try:
         build_simulator(Cluster())
