@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations, product
+from math import prod
+from random import Random
 from typing import Any
 
 import pytest
@@ -28,9 +30,20 @@ def values_of(places: Sequence[int], values: Sequence[Sequence[Any]]) -> Iterato
 
 
 def covering(values: Sequence[Sequence[Any]]) -> set[tuple[int, ...]]:
-    """Few combinations, as places in `values`, in which each two values of different parameters meet: greedily, the first
-    of those that add most."""
-    every = list(product(*(range(len(several)) for several in values)))
+    """Few combinations, as places in `values`, in which each two values of different parameters meet: the fewest that
+    the greedy choice finds in some orders."""
+    sizes = sorted(map(len, values))
+    found: list[set[tuple[int, ...]]] = []
+    for seed in range(40):
+        every = list(product(*(range(len(several)) for several in values)))
+        Random(seed).shuffle(every)
+        found.append(_greedy(every))
+        if len(found[-1]) == prod(sizes[-2:]):  # there can be no fewer
+            break
+    return min(found, key=len)
+
+
+def _greedy(every: Sequence[tuple[int, ...]]) -> set[tuple[int, ...]]:
     missing = {pair for combination in every for pair in pairs(combination)}
     chosen = set()
     while missing:

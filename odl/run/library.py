@@ -22,6 +22,9 @@ from odl.project.manifest import read_manifest
 from odl.targets import HOST
 from odl.targets.common.toolchain import find_toolchain
 
+#: What no kernel asks for: the number of cores, which it is told by its caller, and who looks on.
+_NOT_FOR_KERNELS = re.compile(r"-DODL_(CORES|CONTROLLER)=\d+|-D\w+_(OBSERVE|PUBLISH|MARKS)")
+
 
 class ProjectBuild(StrEnum):
     """What a project's Makefile makes of its C: two libraries for this machine, and the program for its target.
@@ -113,6 +116,8 @@ def build_plan(directory: Path, build: ProjectBuild) -> BuildPlan:
 def _object(directory: Path, source: str, compiler: list[str], tool: str) -> Path:
     """The object file of one source, from the cache if the same was compiled before."""
     text = (directory / source).read_bytes()
+    if source.startswith("kernels/"):
+        compiler = [flag for flag in compiler if not _NOT_FOR_KERNELS.fullmatch(flag)]
     headers = [_relevant(directory, path, source, text) for path in sorted(directory.rglob("*.h"))]
     key = _digest(text, *headers, " ".join(compiler).encode(), tool.encode())
     cached = cache_folder() / "objects" / f"{key}.o"
@@ -122,13 +127,11 @@ def _object(directory: Path, source: str, compiler: list[str], tool: str) -> Pat
 
 
 def _relevant(directory: Path, header: Path, source: str, text: bytes) -> bytes:
-    """What a header says to a source: to a kernel not the network's interface and not the other kernels."""
+    """What a header says to a source: to a kernel only its dialect, a C library's stand-in and its own prototype."""
     content = header.read_bytes()
-    if not source.startswith("kernels/"):
+    if not source.startswith("kernels/") or header.parent.name in ("isa", "include"):
         return content
-    if header.name.endswith("_kernels.h"):
-        return _own_part(content, source, text)
-    return b"" if header.parent == directory else content
+    return _own_part(content, source, text) if header.name.endswith("_kernels.h") else b""
 
 
 def _own_part(content: bytes, source: str, text: bytes) -> bytes:

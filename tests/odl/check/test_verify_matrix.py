@@ -1,4 +1,4 @@
-"""Every network of the zoo, in every combination of batch norm, dtype and optimizer, holds the stated bounds."""
+"""Networks of the zoo in combinations of batch norm, dtype and optimizer hold the stated bounds."""
 
 import pytest
 
@@ -7,6 +7,7 @@ from odl import zoo
 from odl.check.report import Report, Row
 from odl.errors import InputError
 from odl.models import resolve
+from tests.sampling import every_pair
 
 MODES = ("frozen", "fold", "train")
 OPTIMIZERS = {"sgd": odl.SGD(0.01), "momentum": odl.SGD(0.01, momentum=0.9), "adam": odl.Adam(0.001)}
@@ -69,22 +70,18 @@ def inexact(row: Row) -> bool:
     return row.kind in EXACT and row.rel_l2 != 0.0
 
 
+#: An optimizer at the usual batch, and the mean over 8 accumulated samples, which no optimizer knows of.
+UPDATES = (*((name, 1) for name in OPTIMIZERS), ("momentum", 8))
+
+
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("bn", MODES)
-@pytest.mark.parametrize("model", sorted(zoo.MODELS, key=lambda name: name != "mobilenetv1"))
-def test_network_holds_its_bounds(model: str, bn: str) -> None:
-    """All optimizers at the usual batch, and the mean over 8 accumulated samples, which no optimizer knows of."""
-    problems: dict[str, list[str]] = {}
-    for dtype in CEILING:
-        for optimizer in OPTIMIZERS:
-            for accumulated in (1, 8) if optimizer == "momentum" else (1,):
-                build = compiled(model, bn, dtype, optimizer, accumulated > 1)
-                steps = 1 if model == "mobilenetv1" or accumulated > 1 else 2
-                report = build.verify(steps=steps, accumulated=accumulated)
-                found = missing_or_wrong(report, build, dtype)
-                if found:
-                    problems[f"{dtype}, {optimizer}, {accumulated} accumulated"] = found
-    assert not problems
+@every_pair(model=sorted(zoo.MODELS), update=UPDATES, dtype=tuple(CEILING), bn=MODES)
+def test_network_holds_its_bounds(model: str, update: tuple[str, int], dtype: str, bn: str) -> None:
+    optimizer, accumulated = update
+    build = compiled(model, bn, dtype, optimizer, accumulated > 1)
+    steps = 1 if model == "mobilenetv1" or accumulated > 1 else 2
+    report = build.verify(steps=steps, accumulated=accumulated)
+    assert missing_or_wrong(report, build, dtype) == []
 
 
 def test_training_batch_norm_over_dense_layers_needs_a_batch() -> None:
