@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from odl.targets.common.requirements import Finding
-from odl.targets.common.session import Session, Unit
+from odl.targets.common.session import Session, SimulatedMachine, Unit
 
 _FOLDER = Path(__file__).parent
 #: Stands in for a C library; the headers are found before the compiler's.
@@ -74,7 +74,7 @@ class Target(ABC):
     """What --cores may be at most."""
     machine_options: tuple[str, ...] = ()
     """What may be chosen of the simulated machine that programs do not depend on."""
-    machine_type: type | None = None
+    machine_type: type[SimulatedMachine] | None = None
     """What describes such a machine; None where there is nothing to choose."""
     stack_bytes: int | None = None
     """What the runtime gives each core for its stack; None where the caller's stack is used."""
@@ -123,14 +123,14 @@ class Target(ABC):
     def findings(self) -> list[Finding]:
         """What is here of all the tools that it needs, for `odl doctor`."""
 
-    def machine(self, cores: int, *, counted: bool = False, **choices: Any) -> Any:
+    def machine(self, cores: int, *, counted: bool = False, **choices: Any) -> SimulatedMachine | None:
         """A machine with what was chosen of `machine_options`, None where nothing describes it; `counted`: for measuring.
 
         InputError for a machine that cannot be.
         """
         return None
 
-    def describe(self, cores: int, machine: Any) -> str:
+    def describe(self, cores: int, machine: SimulatedMachine | None) -> str:
         """What a measurement ran on, in one line."""
         return self.title
 
@@ -156,7 +156,7 @@ class DeviceTarget(Target):
         """The script that places code and data."""
 
     @abstractmethod
-    def session(self, cores: int, machine: Any = None) -> Session:
+    def session(self, cores: int, machine: SimulatedMachine | None = None) -> Session:
         """Runs programs for that many cores, on the given machine or the default one.
 
         MissingToolError without the simulator.

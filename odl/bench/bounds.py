@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from odl.project.manifest import NodeEntry
+from odl.targets.common.session import SimulatedMachine
 from odl.targets.cv32e40p.description import Cluster
 
 #: Bytes per cycle of a core's load/store unit and of the DMA engine.
@@ -40,18 +41,25 @@ class Bounds:
         return {"fpu": self.fpu, "load_store": self.load_store, "dma": self.dma}
 
 
-def peak_macs(dtype: str, cluster: Cluster) -> int:
+def peak_macs(dtype: str, machine: SimulatedMachine | None) -> int:
     """Multiply-accumulates per cycle of all FPUs: two fp16 lanes each, or one of fp32."""
+    cluster = _cluster(machine)
     return (cluster.fpus or cluster.cores) * (1 if dtype == "fp32" else 2)
 
 
-def bounds_of(node: NodeEntry | None, macs: int, dtype: str, cluster: Cluster) -> Bounds:
+def bounds_of(node: NodeEntry | None, macs: int, dtype: str, machine: SimulatedMachine | None) -> Bounds:
     """Bounds of a node that a manifest describes; all zero for what is no node."""
     operand_bytes = 0 if node is None else node.operand_bytes
     moved = 0 if node is None else max(node.bytes_in, node.bytes_out)
     return Bounds(
-        math.ceil(macs / peak_macs(dtype, cluster)),
-        math.ceil(operand_bytes / WORD / cluster.cores),
+        math.ceil(macs / peak_macs(dtype, machine)),
+        math.ceil(operand_bytes / WORD / _cluster(machine).cores),
         math.ceil(moved / DMA_BYTES),
         operand_bytes,
     )
+
+
+def _cluster(machine: SimulatedMachine | None) -> Cluster:
+    """The only machine whose bounds are known, as it is the only one with counters."""
+    assert isinstance(machine, Cluster)
+    return machine

@@ -20,7 +20,7 @@ from odl.errors import InputError, option
 from odl.project.manifest import NodeEntry, read_manifest
 from odl.run.device import BEGIN, END, INPUT_NODE, DeviceNet
 from odl.run.net import Net
-from odl.targets.common.session import Mark, Unit
+from odl.targets.common.session import Mark, SimulatedMachine, Unit
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Measurement:
     isa: str | None
     dtype: str
     cores: int
-    machine: Any
-    """What describes the simulated machine; None where nothing does."""
+    machine: SimulatedMachine | None
+    """None where nothing describes it."""
     macs: int
     unit: Unit
     count: int
@@ -109,7 +109,7 @@ class Measurement:
 _RATES = {Unit.CYCLES: "mac_per_clk", Unit.INSTRUCTIONS: "macs_per_instruction"}
 
 
-def measure(directory: Path, machine: Any = None, *, seed: int = 0) -> Measurement:
+def measure(directory: Path, machine: SimulatedMachine | None = None, *, seed: int = 0) -> Measurement:
     """One training step of the project in `directory` on a made-up sample; with accumulation, one sample and its update.
 
     `machine` is what its target's `machine` gives, by default with nothing chosen. InputError where nothing is counted, or

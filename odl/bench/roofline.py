@@ -50,7 +50,7 @@ def plot(results: Sequence[Measurement], file: Path) -> None:
     axes.set_xlabel("multiply-accumulates per byte of operands")
     axes.set_ylabel("multiply-accumulates per cycle")
     axes.set_title(
-        f"Training step on {results[0].machine.cores} cores; area of a point: its share of the step's cycles"
+        f"Training step on {results[0].cores} cores; area of a point: its share of the step's cycles"
     )
     for name, colour in colours.items():
         axes.scatter([], [], color=colour, label=name.replace("_", " "), linewidths=0)
@@ -70,11 +70,10 @@ def _points(result: Measurement) -> Iterator[tuple[OperatorCount, float]]:
 
 def _roofs(axes: Any, results: Sequence[Measurement], lowest: float, highest: float) -> None:
     """FPU peak and load/store bandwidth of the first result's machine, and the DMA engine's bandwidth."""
-    cluster = results[0].machine
     peak = max(peak_macs(result.dtype, result.machine) for result in results)
-    xs = [lowest, highest]
+    xs, cores = [lowest, highest], results[0].cores
     for label, bandwidth, style in (
-        (f"load/store, {WORD * cluster.cores} B per cycle", WORD * cluster.cores, "-"),
+        (f"load/store, {WORD * cores} B per cycle", WORD * cores, "-"),
         (f"DMA, {DMA_BYTES} B per cycle", DMA_BYTES, "--"),
     ):
         knee = peak / bandwidth

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from odl.errors import CheckFailedError, InputError
 
@@ -21,6 +21,11 @@ class Unit(StrEnum):
     CYCLES = "cycles"
     INSTRUCTIONS = "instructions"
     NOTHING = ""
+
+
+@dataclass(frozen=True)
+class SimulatedMachine:
+    """What a simulator imitates, in what programs do not depend on: a base for each target's own description."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ class Session:
     """Runs a program with the keywords `load`, `dump` and `watch`."""
     unit: Unit
     """What marks count."""
-    machine: Any = None
+    machine: SimulatedMachine | None = None
     """What describes the simulated machine; None where nothing does."""
 
     def run(

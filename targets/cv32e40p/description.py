@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from odl.errors import InputError
+from odl.targets.common.session import SimulatedMachine
 
 
 def _is_power_of_two(n: int) -> bool:
@@ -36,7 +37,7 @@ class InstructionCache:
 
 
 @dataclass(frozen=True)
-class Cluster:
+class Cluster(SimulatedMachine):
     """A cluster of CV32E40P cores with packed FP16, sharing banked L1 memory. The defaults are a GAP9-class cluster."""
 
     cores: int = 8

@@ -247,5 +247,6 @@ class ClusterSession(Session):
 
     @override
     def trace_next(self, trace: Trace) -> None:
+        assert isinstance(self.machine, Cluster)
         trace_arguments(trace, self.machine)  # an impossible trace is said before the run
         self._trace = trace

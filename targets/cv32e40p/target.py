@@ -8,7 +8,7 @@ from typing import Any
 from typing_extensions import override
 
 from odl.targets.common.requirements import Finding
-from odl.targets.common.session import Session, Unit
+from odl.targets.common.session import Session, SimulatedMachine, Unit
 from odl.targets.cv32e40p.description import Cluster, InstructionCache
 from odl.targets.pulp.cluster import ClusterTarget, cluster_memories
 from odl.targets.target import InstructionSet
@@ -33,7 +33,7 @@ class Cv32e40p(ClusterTarget):
         return Cluster(cores=cores, icache=None if ideal else InstructionCache(), **choices)
 
     @override
-    def describe(self, cores: int, machine: Any) -> str:
+    def describe(self, cores: int, machine: SimulatedMachine | None) -> str:
         assert isinstance(machine, Cluster)
         fpus = f"{machine.fpus} shared FPUs" if machine.fpus else "an FPU each"
         cache = "instruction cache modelled" if machine.icache else "ideal instruction cache"
@@ -43,10 +43,12 @@ class Cv32e40p(ClusterTarget):
         )
 
     @override
-    def session(self, cores: int, machine: Any = None) -> Session:
+    def session(self, cores: int, machine: SimulatedMachine | None = None) -> Session:
         from odl.targets.cv32e40p.run_program import ClusterSession
 
-        return ClusterSession.on(machine or Cluster(cores=cores))
+        cluster = machine or Cluster(cores=cores)
+        assert isinstance(cluster, Cluster)
+        return ClusterSession.on(cluster)
 
 
 TARGET = Cv32e40p(

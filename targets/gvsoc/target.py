@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from typing_extensions import override
 
 from odl.targets.common.requirements import Finding
-from odl.targets.common.session import Session, Unit
+from odl.targets.common.session import Session, SimulatedMachine, Unit
 from odl.targets.pulp.cluster import ClusterTarget, cluster_memories
 from odl.targets.target import InstructionSet, plural
 
@@ -28,11 +27,11 @@ class Gvsoc(ClusterTarget):
         return check_tools()
 
     @override
-    def describe(self, cores: int, machine: Any) -> str:
+    def describe(self, cores: int, machine: SimulatedMachine | None) -> str:
         return f"GVSoC's pulp-open with {plural(cores, 'core')}; four FPUs for eight cores, no bank conflicts"
 
     @override
-    def session(self, cores: int, machine: Any = None) -> Session:
+    def session(self, cores: int, machine: SimulatedMachine | None = None) -> Session:
         from odl.targets.gvsoc.launch import find_gvsoc, run
 
         find_gvsoc()

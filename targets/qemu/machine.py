@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from odl.errors import InputError, option
+from odl.targets.common.session import SimulatedMachine
 from odl.targets.target import InstructionSet
 
 MAX_HARTS = 16
@@ -47,7 +48,7 @@ _BY_NAME = {item.name: item for item in INSTRUCTION_SETS}
 
 
 @dataclass(frozen=True)
-class Machine:
+class Machine(SimulatedMachine):
     """Harts of one instruction set on one memory."""
 
     isa: str = "zvfh"

@@ -10,7 +10,7 @@ from typing import Any
 from typing_extensions import override
 
 from odl.targets.common.requirements import Finding
-from odl.targets.common.session import Session, Unit
+from odl.targets.common.session import Session, SimulatedMachine, Unit
 from odl.targets.qemu.machine import INSTRUCTION_SETS, MAX_HARTS, Machine
 from odl.targets.target import EXCHANGE, DeviceTarget, Memory, c_files, plural
 
@@ -50,17 +50,18 @@ class Qemu(DeviceTarget):
         return Machine(self.instruction_set.name or "", cores, counted=counted, **choices)
 
     @override
-    def describe(self, cores: int, machine: Any) -> str:
+    def describe(self, cores: int, machine: SimulatedMachine | None) -> str:
         assert isinstance(machine, Machine)
         vectors = f", vector registers of {machine.vlen} bits" if machine.vectors else ""
         return f"QEMU with {plural(cores, 'hart')}, {self.instruction_set.title}{vectors}"
 
     @override
-    def session(self, cores: int, machine: Any = None) -> Session:
+    def session(self, cores: int, machine: SimulatedMachine | None = None) -> Session:
         from odl.targets.qemu.emulation import find_qemu, run
 
         find_qemu()
         given = machine or Machine()
+        assert isinstance(given, Machine)
         fitting = Machine(self.instruction_set.name or "", cores, given.vlen, given.counted)
         unit = self.unit if fitting.counted else Unit.NOTHING
         return Session(partial(run, machine=fitting), unit, fitting)
