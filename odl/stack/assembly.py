@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from odl.errors import CheckFailedError
+from odl.stack.pointer_types import PointerTypes
 
 _SYMBOL = re.compile(r"[A-Za-z_.$][\w.$]*")
 _FUNCTION = re.compile(r"\s*\.type\s+([\w.$]+),\s*[@%]function")
@@ -46,14 +47,24 @@ class Function:
 
 @dataclass(frozen=True)
 class Unit:
-    """One C or assembly file: its functions by name, and symbols whose addresses its data holds."""
+    """One C or assembly file: its functions by name, and symbols whose addresses its data holds.
+
+    `types` is None where nothing tells which types of functions are called through pointers.
+    """
 
     file: str
     functions: dict[str, Function]
     data: frozenset[str]
+    types: PointerTypes | None = None
+
+    def may_call_through_pointer(self, function: str, types: PointerTypes | None) -> bool:
+        """Whether a call through a pointer here may reach that function of a file with those types."""
+        if self.types is None or types is None or function not in types.functions:
+            return True
+        return types.functions[function] in self.types.called
 
 
-def read_unit(file: str, assembly: str, usage: str | None) -> Unit:
+def read_unit(file: str, assembly: str, usage: str | None, types: PointerTypes | None = None) -> Unit:
     """The functions of one file; `usage` is None for a file of assembly.
 
     CheckFailedError for a frame without a bound, and for assembly within C that moves the stack.
@@ -73,7 +84,7 @@ def read_unit(file: str, assembly: str, usage: str | None) -> Unit:
         if usage is None and not any(_moves_stack(line) for line in body):
             functions[name].frame = 0
         _read(functions[name], body, tables)
-    return Unit(file, functions, data)
+    return Unit(file, functions, data, types)
 
 
 def _frames(file: str, usage: str) -> Iterator[tuple[str, int]]:

@@ -14,8 +14,8 @@ from odl.stack.assembly import Function, Unit
 class CallGraph:
     """A program of some files.
 
-    A call through a pointer may reach every function whose address the program takes anywhere: more than can happen, never
-    less.
+    A call through a pointer may reach every function whose address the program takes anywhere and whose type is one that
+    the caller's file calls through pointers (of any type where a file does not tell): more than can happen, never less.
     """
 
     units: tuple[Unit, ...]
@@ -32,6 +32,10 @@ class CallGraph:
             for function in unit.functions.values()
             if function.exported
         }
+
+    @cached_property
+    def _units(self) -> dict[str, Unit]:
+        return {unit.file: unit for unit in self.units}
 
     @cached_property
     def _own(self) -> dict[str, dict[str, Function]]:
@@ -90,5 +94,10 @@ class CallGraph:
                 found.append(called)
         if function.indirect:
             self.through_pointers.add(function.name)
-            found += self._pointed_at
+            caller = self._units[function.file]
+            found += [
+                item
+                for item in self._pointed_at
+                if caller.may_call_through_pointer(item.name, self._units[item.file].types)
+            ]
         return found

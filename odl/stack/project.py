@@ -17,6 +17,7 @@ from odl.project.manifest import Manifest, StackEntry, read_manifest
 from odl.run.library import BuildPlan, ProjectBuild, build_plan
 from odl.stack.assembly import Unit, read_unit
 from odl.stack.call_graph import CallGraph
+from odl.stack.pointer_types import FLAGS, PointerTypes, read_types
 from odl.targets import HOST
 from odl.targets.common.toolchain import find_toolchain
 
@@ -45,7 +46,14 @@ class _Compiler:
             _run([self.command, *flags, *kind, source, "-o", str(assembly)], directory)
             text = assembly.read_text(encoding="utf-8")
             frames = usage.read_text(encoding="utf-8") if usage.is_file() else ""  # no function, no file
-            return read_unit(source, text, None if source.endswith(".S") else frames)
+            types = self._types(directory, source, flags)
+            return read_unit(source, text, None if source.endswith(".S") else frames, types)
+
+    def _types(self, directory: Path, source: str, flags: list[str]) -> PointerTypes | None:
+        """Types of what is called through pointers, which only clang tells."""
+        if source.endswith(".S") or self.build is not ProjectBuild.DEVICE:
+            return None
+        return read_types(_run([self.command, *flags, *FLAGS, source, "-o", "-"], directory))
 
 
 def prove(directory: Path) -> StackEntry:
@@ -109,10 +117,11 @@ def _check(directory: Path, entry: StackEntry) -> None:
     """CheckFailedError where the bound leaves something out, or a core's stack is smaller."""
     if entry.cores and entry.outside:
         raise CheckFailedError(f"{directory}: no bound, as the program lacks {', '.join(entry.outside)}")
-    most = max(entry.cores, default=0)
+    needs = {"a core": max(entry.cores, default=0), **entry.entry_points}
+    name, most = max(needs.items(), key=lambda item: item[1])
     if entry.reserved is not None and most > entry.reserved:
         raise CheckFailedError(
-            f"{directory}: a core may need {most:,} bytes of stack and has {entry.reserved:,}"
+            f"{directory}: {name} may need {most:,} bytes of stack and has {entry.reserved:,}"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from odl.cli.app import main
 from odl.errors import CheckFailedError, InputError, MissingToolError
 from odl.project.manifest import read_manifest
 from odl.run.device import DeviceNet
-from odl.stack import prove, record, touched_stack
+from odl.stack import pointer_types, prove, record, touched_stack
 from odl.stack.assembly import Unit, read_unit
 from odl.stack.call_graph import CallGraph
 from odl.targets.common.elf import Elf
@@ -97,6 +98,39 @@ def test_a_pointer_may_reach_all_that_is_pointed_at(tmp_path: Path, compiler: tu
     )
     assert size >= 5000
     assert graph.through_pointers == {"run"}
+
+
+def test_a_pointer_reaches_functions_of_its_type(tmp_path: Path, compiler: tuple[str, ...]) -> None:
+    """Files of which clang tells the types; one that does not tell may call, and be, anything."""
+    if "clang" not in compiler[0]:
+        pytest.skip("only clang tells types")
+    texts = {
+        "root.c": "void run(int (*f)(int)); int small(int x); void root(void) { run(small); }",
+        "run.c": "void run(int (*f)(int)) { f(1); f(2); }",
+        "small.c": BUFFER + "int small(int x) { char y[500]; use(y); return x; }",
+        "large.c": BUFFER
+        + "void large(void) { char x[5000]; use(x); } void (*const table[])(void) = {large};",
+        "use.c": "void use(char *x) { *x = 1; }",
+    }
+    untold = {name: unit(tmp_path, compiler, text, name) for name, text in texts.items()}
+    told = {}
+    for name, of in untold.items():
+        command = [*compiler, *pointer_types.FLAGS, tmp_path / name, "-o", "-"]
+        types = pointer_types.read_types(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        )
+        assert types is not None
+        told[name] = replace(of, types=types)
+    assert 500 <= CallGraph(tuple(told.values())).bound("root") < 1000
+    for name in ("run.c", "large.c"):
+        assert CallGraph(tuple({**told, name: untold[name]}.values())).bound("root") >= 5000
+
+
+def test_a_call_that_does_not_tell_its_type_leaves_all_open() -> None:
+    call = '  call void %3(i32 noundef 1) #2 [ "kcfi"(i32 -7) ]\n'
+    text = "define void @f(ptr %0) #0 !kcfi_type !9 {\n" + call + "}\n!9 = !{i32 5}\n"
+    assert pointer_types.read_types(text) == pointer_types.PointerTypes({"f": 5}, frozenset({-7}))
+    assert pointer_types.read_types(text.replace('[ "kcfi"(i32 -7) ]', "")) is None
 
 
 @pytest.mark.parametrize(
