@@ -69,55 +69,41 @@ class Role(StrEnum):
     RECORD = "record", _Facts(Purpose.RECORDS, persistent=True, dtypes=(DType.F32,))
     LOSS = "loss", _Facts(Purpose.ACTIVATIONS, to_caller=True, dtypes=(DType.F32,))
 
-    _facts: _Facts
+    purpose: Purpose
+    """The memory plan's category."""
+    persistent: bool
+    """Whether the value outlives a step."""
+    of_model: bool
+    """Whether the value is a parameter or buffer of the user's module."""
+    from_caller: bool
+    """Whether the caller of a program writes the value before it."""
+    to_caller: bool
+    """Whether the caller reads the value after it."""
+    half: bool
+    """Whether the value is stored in fp16 in every precision but fp32."""
+    derived: bool
+    """Whether the value is made again from others."""
+    dtypes: tuple[DType, ...]
+    """The types in which such a value can be stored."""
 
     def __new__(cls, text: str, facts: _Facts | None = None) -> Self:
         """A member whose value is its text; looking one up, `Role(text)`, takes no facts."""
         assert facts is not None
         member = str.__new__(cls, text)
         member._value_ = text
-        member._facts = facts
+        for name, fact in vars(facts).items():
+            setattr(member, name, fact)
         return member
-
-    @property
-    def purpose(self) -> Purpose:
-        """The memory plan's category."""
-        return self._facts.purpose
-
-    @property
-    def persistent(self) -> bool:
-        """Whether the value outlives a step."""
-        return self._facts.persistent
 
     @property
     def saved(self) -> bool:
         """Whether a saved state holds the value: it outlives a step, and nothing makes it again from others."""
-        return self._facts.persistent and not self._facts.derived
-
-    @property
-    def of_model(self) -> bool:
-        """Whether the value is a parameter or buffer of the user's module."""
-        return self._facts.of_model
-
-    @property
-    def from_caller(self) -> bool:
-        """Whether the caller of a program writes the value before it."""
-        return self._facts.from_caller
+        return self.persistent and not self.derived
 
     @property
     def pinned(self) -> bool:
         """Whether the value comes from or goes to the caller, so that no operator may work in its bytes."""
-        return self._facts.from_caller or self._facts.to_caller
-
-    @property
-    def half(self) -> bool:
-        """Whether the value is stored in fp16 in every precision but fp32."""
-        return self._facts.half
-
-    @property
-    def dtypes(self) -> tuple[DType, ...]:
-        """The types in which such a value can be stored."""
-        return self._facts.dtypes
+        return self.from_caller or self.to_caller
 
 
 class Layout(StrEnum):
