@@ -10,7 +10,7 @@ wrong gradient. How far rounding reaches at each kink is measured: it is what fl
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,23 @@ from odl.errors import CheckFailedError
 from odl.graph.operator import Array
 
 _LIMITS = {"relu": (0.0, math.inf), "relu6": (0.0, 6.0)}
-_MAX_POOL = {"max_pool2d", "_max_pool2d"}
+#: The limits of functions that are given them, by the names of their parameters.
+_GIVEN_LIMITS: Mapping[str, Mapping[str, float | None]] = {
+    "hardtanh": {"min_val": -1.0, "max_val": 1.0},
+    "clamp": {"min": None, "max": None},
+    "clip": {"min": None, "max": None},
+    "clamp_min": {"min": None},
+    "clamp_max": {"max": None},
+}
+_LIMIT_NAMES = (("min_val", "min"), ("max_val", "max"))
+Kinks = tuple[tuple[float, Callable[[torch.Tensor], torch.Tensor]], ...]
+#: Where the slope of other functions jumps, and which outputs belong to inputs above that.
+_KINKS: Mapping[str, Kinks] = {
+    **dict.fromkeys(("leaky_relu", "elu", "selu", "celu", "prelu"), ((0.0, lambda y: y > 0),)),
+    "hardsigmoid": ((-3.0, lambda y: y > 0), (3.0, lambda y: y >= 1)),
+    "hardswish": ((-3.0, lambda y: y < 0), (3.0, lambda y: y >= 3)),
+}
+_MAX_POOL = {"max_pool1d", "_max_pool1d", "max_pool2d", "_max_pool2d"}
 #: Units of one tensor that may lie in the band by chance, however narrow it is.
 _CHANCE = 3
 
@@ -39,6 +55,14 @@ class DeviceActivation:
 
 
 @dataclass(frozen=True)
+class DeviceOutput:
+    """What the device computed for another function whose slope jumps, in PyTorch's layout."""
+
+    name: str
+    output: Array
+
+
+@dataclass(frozen=True)
 class DeviceWinners:
     """The positions in their windows, row by row, that the device's max pooling chose; [N,C,OH,OW].
 
@@ -47,6 +71,9 @@ class DeviceWinners:
 
     name: str
     winners: Array | None
+
+
+Observed = DeviceActivation | DeviceOutput | DeviceWinners
 
 
 @dataclass(frozen=True)
@@ -70,7 +97,7 @@ class AlignedMasks(TorchFunctionMode):
     the device's values were from the model's own, `inputs` the inputs of all kinks in float64.
     """
 
-    activations: Sequence[DeviceActivation | DeviceWinners]
+    activations: Sequence[Observed]
     band: float
     noise: Sequence[float] = ()
     flips: dict[str, Flips] = field(default_factory=dict)
@@ -88,8 +115,8 @@ class AlignedMasks(TorchFunctionMode):
         """Replace activation functions; everything else runs as it is."""
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        limits = _limits(name, args, kwargs)
-        if limits is None and name not in _MAX_POOL:
+        limits, kinks = _limits(name, args, kwargs), _KINKS.get(name.removesuffix("_"))
+        if limits is None and kinks is None and name not in _MAX_POOL:
             return func(*args, **kwargs)
         if self._next >= len(self.activations):
             return func(*args, **kwargs)
@@ -98,7 +125,9 @@ class AlignedMasks(TorchFunctionMode):
         self.inputs.append(args[0].detach().double().clone())
         if limits is not None and isinstance(device, DeviceActivation):
             return self._aligned(args[0], device, *limits)
-        if limits is None and isinstance(device, DeviceWinners):
+        if kinks is not None and isinstance(device, DeviceOutput):
+            return self._beside(kinks, device, lambda x: func(x, *args[1:], **kwargs), args[0])
+        if limits is None and kinks is None and isinstance(device, DeviceWinners):
             if device.winners is None:
                 return func(*args, **kwargs)
             return self._pooled(device.name, device.winners, *args, **kwargs)
@@ -116,6 +145,9 @@ class AlignedMasks(TorchFunctionMode):
         **more: Any,
     ) -> torch.Tensor:
         kernel, steps, pads = _pair(kernel_size), _pair(stride or kernel_size), _pair(padding)
+        if x.dim() == 3:  # a sequence is an image of one row
+            kernel, steps, pads = (1, kernel[1]), (1, steps[1]), (0, pads[1])
+            return self._pooled(name, winners_there, x[:, :, None], kernel, steps, pads)[:, :, 0]
         padded = functional.pad(x, (pads[1], pads[1], pads[0], pads[0]), value=-math.inf)
         windows = padded.unfold(2, kernel[0], steps[0]).unfold(3, kernel[1], steps[1]).flatten(4)
         with torch.no_grad():
@@ -140,6 +172,29 @@ class AlignedMasks(TorchFunctionMode):
             self.errors[device.name] = relative_error(output.numpy(), x.clamp(low, high).numpy(), floor)
         result: torch.Tensor = _Activation.apply(x, output, aligned)  # type: ignore[no-untyped-call]
         return result
+
+    def _beside(
+        self,
+        kinks: Kinks,
+        device: DeviceOutput,
+        function: Callable[[torch.Tensor], torch.Tensor],
+        x: torch.Tensor,
+    ) -> torch.Tensor:
+        """The function's slope on the device's side of its kinks inside the band; the value is the device's."""
+        with torch.no_grad():
+            output = torch.from_numpy(device.output.astype("float64")).to(x.dtype).reshape(x.shape)
+            width, scale = self._width(x)
+            there = x.clone()
+            for kink, above in kinks:
+                at = torch.full_like(x, kink)
+                side = torch.where(above(output), torch.nextafter(at, at + 1), torch.nextafter(at, at - 1))
+                other = ((x - kink).abs() <= width) & ((x > kink) != (side > kink))
+                there = torch.where(other, side, there)
+            self._count(device.name, there != x, width, scale)
+            floor = math.sqrt(x.numel()) * self._noise() / self.band if self.band > 0 else 0.0
+            self.errors[device.name] = relative_error(output.numpy(), function(x.clone()).numpy(), floor)
+        y = function(x + (there - x).detach())
+        return y + (output - y).detach()
 
     def _width(self, x: torch.Tensor) -> tuple[float, float]:
         """Half width of the band at the current kink, and the root mean square of its input."""
@@ -178,15 +233,12 @@ class _Activation(torch.autograd.Function):
 def _limits(name: str, args: Any, kwargs: Any) -> tuple[float, float] | None:
     """The limits of an activation function, which may work in place; None for any other function."""
     name = name.removesuffix("_")
-    if name != "hardtanh":
+    if name not in _GIVEN_LIMITS:
         return _LIMITS.get(name)
-    given = {
-        "min_val": -1.0,
-        "max_val": 1.0,
-        **dict(zip(("min_val", "max_val"), args[1:], strict=False)),
-        **kwargs,
-    }
-    return float(given["min_val"]), float(given["max_val"])
+    defaults = _GIVEN_LIMITS[name]
+    given = {**defaults, **dict(zip(defaults, args[1:], strict=False)), **kwargs}
+    low, high = (next((given[name] for name in names if name in given), None) for names in _LIMIT_NAMES)
+    return -math.inf if low is None else float(low), math.inf if high is None else float(high)
 
 
 def _pair(size: Any) -> tuple[int, int]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from odl.check.masks import DeviceActivation, DeviceWinners
+from odl.check.masks import DeviceActivation, DeviceOutput, DeviceWinners, Observed
 from odl.graph.ir import DType, Role
 from odl.graph.operator import Array
 from odl.operators.pooling import MaxPool
 from odl.project.manifest import NodeEntry
 from odl.project.programs import INFER, STEP
 from odl.run.net import Net
+
+#: What the manifest calls functions whose slope jumps.
+_KINKED = {"LeakyRelu", "Elu", "HardSigmoid", "HardSwish", "Prelu"}
 
 
 class Observer:
@@ -21,7 +24,7 @@ class Observer:
         self._net = net
         self.gradients: dict[str, Array] = {}
         self.halves: set[str] = set()
-        self.activations: list[list[DeviceActivation | DeviceWinners]] = []
+        self.activations: list[list[Observed]] = []
 
     def __call__(self, program: int, node: int) -> None:
         """Take in what a node of a program has made."""
@@ -42,6 +45,10 @@ class Observer:
         if node.operator == MaxPool.__name__:
             winners = self._net.result(node.writes[1]) if len(node.writes) > 1 else None
             self.activations[-1].append(DeviceWinners(node.writes[-1].value.name, winners))
+        if node.operator in _KINKED:
+            self.activations[-1].append(
+                DeviceOutput(node.writes[0].value.name, self._net.result(node.writes[0]))
+            )
         if node.clamp is not None:
             output = node.writes[0]
             self.activations[-1].append(

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from odl.check.masks import AlignedMasks, DeviceActivation, DeviceWinners, Flips, rounding_noise
+from odl.check.masks import AlignedMasks, Flips, Observed, rounding_noise
 from odl.graph.operator import Array
 from odl.optimizers.base import Optimizer
 from odl.trace.tracing import LOSSES
 
-Activations = Sequence[DeviceActivation | DeviceWinners]
+Activations = Sequence[Observed]
 
 
 @dataclass(frozen=True)

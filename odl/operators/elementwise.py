@@ -12,7 +12,7 @@ from odl.graph import Array, Role
 from odl.kernels.signature import FLAT_SHAPE, Kernel, Operand, written
 from odl.kernels.tiling import FLAT
 from odl.operators.base import INFINITY, LIMITS, Elementwise, clamp, masked
-from odl.operators.lowering import Lowering, arguments, lowers
+from odl.operators.lowering import Lowering, Reads, arguments, arguments_of, lowers, lowers_expression
 
 RELU = Kernel("relu", FLAT_SHAPE, (Operand("x", "T"), written("y", "T"), *LIMITS), (("y", "x"),), FLAT)
 RELU_GRADIENT = Kernel(
@@ -91,16 +91,59 @@ def lower_relu_backward(lowering: Lowering, node: Any) -> None:
     lowering.emit(node, ReluGradient(float(threshold), INFINITY), {"dy": dy, "y": y})
 
 
+@lowers("aten.clamp.default", "aten.clamp_min.default", "aten.clamp_max.default")
+def lower_clamp(lowering: Lowering, node: Any) -> None:
+    """clamp(x, low, high), of which one limit may be missing."""
+    lowering.emit(node, Relu(*_clamp_limits(node)), {"x": node.args[0]})
+
+
+def _clamp_limits(node: Any) -> tuple[float, float]:
+    given = [None, *node.args[1:]] if "clamp_max" in str(node.target) else node.args[1:]
+    low, high = arguments(given, None, None)
+    return -INFINITY if low is None else float(low), INFINITY if high is None else float(high)
+
+
 @lowers("aten.hardtanh_backward.default")
 def lower_hardtanh_backward(lowering: Lowering, node: Any) -> None:
     """A clamp's gradient by its output: low < x < high exactly when low < y < high, so x need not be kept."""
     dy, x, low, high = node.args
-    forward, inputs = Relu(float(low), float(high)), {"x": lowering.name(x)}
-    made = (item.outputs["y"] for item in lowering.nodes if (item.operator, item.inputs) == (forward, inputs))
-    y = next(made, None)
+    _emit_clamp_gradient(lowering, node, dy, x, float(low), float(high))
+
+
+def _emit_clamp_gradient(lowering: Lowering, node: Any, dy: Any, x: Any, low: float, high: float) -> None:
+    y = lowering.output_of(Relu(low, high), {"x": lowering.name(x)})
     if y is None:
         raise InputError(f"{lowering.where(node)}: the clamp that this gradient belongs to was not found")
-    lowering.emit(node, ReluGradient(forward.low, forward.high), {"dy": dy, "y": y})
+    lowering.emit(node, ReluGradient(low, high), {"dy": dy, "y": y})
+
+
+def _inside(mask: Any) -> tuple[Any, float, float] | None:
+    """x and the limits of x >= low, x <= high, or both."""
+    first, second = arguments_of(mask, "aten.logical_and.default")
+    x, low = arguments_of(mask if first is None else first, "aten.ge.Scalar")
+    other, high = arguments_of(mask if second is None else second, "aten.le.Scalar")
+    if (x is None and other is None) or (first is not None and x is not other):
+        return None
+    return (
+        other if x is None else x,
+        -INFINITY if low is None else float(low),
+        INFINITY if high is None else float(high),
+    )
+
+
+def _clamp_gradient_reads(node: Any) -> Reads | None:
+    """dy and x of where(x >= low and x <= high, dy, 0): how PyTorch writes the gradient of a clamp."""
+    mask, dy, other = node.args
+    inside, (zero,) = _inside(mask), arguments_of(other, "aten.scalar_tensor.default", 1)
+    return {"dy": dy, "x": inside[0]} if inside is not None and zero == 0 else None
+
+
+@lowers_expression("aten.where.self", _clamp_gradient_reads)
+def lower_clamp_gradient(lowering: Lowering, node: Any, reads: Reads) -> None:
+    """A clamp's gradient as one operator. At a limit itself it is 0, where PyTorch gives clamp's dy and hardtanh's 0."""
+    inside = _inside(node.args[0])
+    assert inside is not None
+    _emit_clamp_gradient(lowering, node, reads["dy"], *inside)
 
 
 @lowers("aten.add.Tensor")

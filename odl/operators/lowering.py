@@ -130,6 +130,8 @@ class Lowering:
         self.nodes: list[Node] = []
         self._operands: dict[Any, Operand] = {}
         self._seen: dict[str, int] = {}
+        #: Keyword arguments that rules have asked for, by FX node.
+        self.understood: dict[Any, set[str]] = {}
 
     # --- what rules ask -------------------------------------------------------------------------------
 
@@ -167,9 +169,26 @@ class Lowering:
         """PyTorch shape of the FX node's tensor."""
         return tuple(int(size) for size in node.meta["val"].shape)
 
+    def keyword(self, node: Any, name: str, default: Any) -> Any:
+        """A keyword argument of the FX node, which is thereby understood."""
+        self.understood.setdefault(node, set()).add(name)
+        return node.kwargs.get(name, default)
+
+    def made_of(self, *nodes: Any) -> Role:
+        """The role of what is computed from these: a gradient where one of them is, else an activation."""
+        roles = {self.values[self.name(node)].role for node in nodes}
+        return Role.GRADIENT if Role.GRADIENT in roles else Role.ACTIVATION
+
     def where(self, node: Any) -> str:
         """The operator and where it stands in the user's model, for error messages."""
         return f"{node.target} {self._locate(node)}".rstrip()
+
+    def output_of(self, operator: AbstractOperator, inputs: Mapping[str, str]) -> str | None:
+        """What the node with this operator and these inputs gives as y; None where there is no such node."""
+        made = (
+            item.outputs["y"] for item in self.nodes if (item.operator, item.inputs) == (operator, inputs)
+        )
+        return next(made, None)
 
     def producer(self, name: str) -> Node | None:
         """The node that made a value."""

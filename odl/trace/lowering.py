@@ -57,7 +57,7 @@ def _lower_node(lowering: Lowering, node: Any) -> None:
             f"{option('dtype')}"
         )
     rule(lowering, node)
-    unknown = sorted(node.kwargs.keys() - _MEANINGLESS)
+    unknown = sorted(node.kwargs.keys() - _MEANINGLESS - lowering.understood.get(node, set()))
     if unknown:
         raise InputError(f"{lowering.where(node)}: {' and '.join(unknown)} cannot be set; leave it out")
     became = lowering.value(node)

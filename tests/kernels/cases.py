@@ -22,6 +22,7 @@ from odl.graph.ir import DType, Role, Value
 from odl.kernels.call import KernelCall
 from odl.kernels.signature import Kernel, Operand, Specialisation
 from odl.operators.base import KernelRequest
+from odl.operators.unary import FACTS, UNARY
 from odl.optimizers import OPTIMIZERS, Optimizer
 from odl.optimizers.base import Update
 
@@ -210,6 +211,13 @@ def _functions() -> Iterator[Function]:
     for t in TYPES:
         for template in plain.split():
             yield one(template, f"{template}_{t}", T=t)
+        for function, facts in FACTS.items():
+            given = {
+                item.only_with: item.name in facts.scalars for item in UNARY.parameters if item.only_with
+            }
+            yield one("unary", f"{function}_{t}", T=t, function=str(function), **given)
+            if facts.slope is not None:
+                yield one("unary_gradient", f"{function}_gradient_{t}", T=t, function=str(function), **given)
         for first in (False, True):
             yield one("change_layout", f"change_layout_{t}_{first}", T=t, to_channels_first=first)
         for template in ("batch_norm_frozen", "batch_norm_train"):

@@ -6,7 +6,7 @@ of what it worked on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from odl.kernels.call import Argument, Number, Tensor
 from odl.operators.im2row import Im2Row
 from odl.operators.pooling import POOL_SHAPE
+from odl.operators.unary import FACTS, Function
 from odl.operators.window import CONV2D_SHAPE, Window
 from odl.optimizers import OPTIMIZERS
 from odl.optimizers.base import RunTimeScalar
@@ -59,6 +60,62 @@ def check_silu(run: Run, t: str, n: int, seed: int) -> None:
     assert in_place.tobytes() == y.tobytes()
     for same in (dy, x):
         (in_place,) = run(f"silu_gradient_{t}", {"count": n}, dy=dy, x=x, dx=same)
+        assert in_place.tobytes() == dx.tobytes()
+
+
+#: Each function of one number in PyTorch, with the numbers that it is given.
+UNARY: dict[Function, tuple[Callable[[torch.Tensor], torch.Tensor], dict[str, float]]] = {
+    Function.TANH: (torch.tanh, {}),
+    Function.SIGMOID: (torch.sigmoid, {}),
+    Function.GELU: (F.gelu, {}),
+    Function.GELU_TANH: (lambda x: F.gelu(x, approximate="tanh"), {}),
+    Function.HARD_SWISH: (F.hardswish, {}),
+    Function.HARD_SIGMOID: (F.hardsigmoid, {}),
+    Function.LEAKY_RELU: (lambda x: F.leaky_relu(x, 0.25), {"slope": 0.25}),
+    Function.ELU: (lambda x: F.elu(x, 0.5), {"slope": 0.5, "scale": 1.0, "rate": 1.0}),
+    Function.SOFTPLUS: (lambda x: F.softplus(x, 2.0, 20.0), {"rate": 2.0, "limit": 20.0}),
+    Function.ABSOLUTE: (torch.abs, {}),
+    Function.SIGN: (torch.sgn, {}),
+    Function.AFFINE: (lambda x: x * 0.75 + 2, {"scale": 0.75, "shift": 2.0}),
+}
+#: How many roundings to fp32 a value, and a slope relative to 1, may be off.
+ROUNDINGS = 12.0
+
+
+def check_unary(run: Run, function: Function, t: str, n: int, seed: int) -> None:
+    """Value and gradient in float64, where values are tiny and huge too; in place as well."""
+    (torch_function, numbers), facts = UNARY[function], FACTS[function]
+    x, dy = draw(seed, n, t, 4.0), draw(seed + 1, n, t)
+    x[::7] = 60000.0 * np.sign(x[::7])  # the exponential of either sign alone would overflow
+    x[3::7] *= 1e-3  # where 1 - e^x would cancel
+    (y,) = run(f"{function}_{t}", {"count": n}, x=x, y=empty(n, t), **numbers)
+    reference = exact(x, True)
+    output = torch_function(reference)
+    value = facts.value(
+        x.astype(np.float64), *numbers.values()
+    )  # where PyTorch's 1 + erf cancels, this does not
+    np.testing.assert_allclose(value, output.detach().numpy(), rtol=1e-12, atol=1e-15)
+    size = np.abs(value)
+    if function is Function.AFFINE:
+        size = size + 4.0
+    if function is Function.GELU_TANH:  # an exponential's relative error is the error of its argument
+        size = size * np.minimum(1 + np.abs(x.astype(np.float64)) ** 3, 104.0)
+    close(y, value, ROUNDINGS, size)
+    (in_place,) = run(f"{function}_{t}", {"count": n}, x=x, y=x, **numbers)
+    assert in_place.tobytes() == y.tobytes()
+    if facts.slope is None:
+        return
+    seen = y if facts.by_output else x
+    slope = facts.slope(seen.astype(np.float64), *numbers.values())
+    output.backward(torch.ones_like(output))
+    assert reference.grad is not None
+    half = 2.0**-10 if t == "f16" else 2.0**-22  # an output is rounded
+    np.testing.assert_allclose(slope, reference.grad, atol=2 * half, rtol=0)
+    (dx,) = run(f"{function}_gradient_{t}", {"count": n}, dy=dy, seen=seen, dx=empty(n, t), **numbers)
+    wide = dy.astype(np.float64)
+    close(dx, wide * slope, ROUNDINGS, np.abs(wide))
+    for same in (dy, seen):
+        (in_place,) = run(f"{function}_gradient_{t}", {"count": n}, dy=dy, seen=seen, dx=same, **numbers)
         assert in_place.tobytes() == dx.tobytes()
 
 
@@ -377,6 +434,8 @@ def sweep(run: Run) -> None:
     for t in TYPES:
         check_relu(run, t, 13, 1, 0.0, 6.0)
         check_silu(run, t, 13, 1)
+        for function in UNARY:
+            check_unary(run, function, t, 15, 1)
         check_add(run, t, 13, 1)
         check_cast_fill(run, t, 13, 1, 0.5)
         check_squared_sum(run, t, 13, 1, 0.25)

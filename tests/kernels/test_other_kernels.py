@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from odl.operators.unary import Function
 from odl.operators.window import Window
 from odl.optimizers import OPTIMIZERS
 from tests.kernels.cases import TYPES
 from tests.kernels.kernel_checks import (
+    UNARY,
     Norm,
     Pool,
     check_add,
@@ -27,6 +30,7 @@ from tests.kernels.kernel_checks import (
     check_relu,
     check_silu,
     check_squared_sum,
+    check_unary,
 )
 from tests.kernels.kernel_library import INF, Arrays, Runner, empty
 
@@ -47,6 +51,45 @@ def test_relu(run: Runner, t: str, n: int, seed: int, limits: tuple[float, float
 @given(t=types, n=st.integers(1, 70), seed=seeds)
 def test_silu(run: Runner, t: str, n: int, seed: int) -> None:
     check_silu(run, t, n, seed)
+
+
+@pytest.mark.parametrize("function", UNARY)
+@few
+@given(t=types, n=st.integers(1, 70), seed=seeds)
+def test_unary(run: Runner, function: Function, t: str, n: int, seed: int) -> None:
+    check_unary(run, function, t, n, seed)
+
+
+@pytest.mark.parametrize("function", UNARY)
+@pytest.mark.parametrize("t", TYPES)
+def test_unary_of_nan_and_infinity(run: Runner, function: Function, t: str) -> None:
+    """What PyTorch gives, and NaN wherever it does."""
+    torch_function, numbers = UNARY[function]
+    x = np.array([np.nan, INF, -INF, 0.0, -0.0], TYPES[t])
+    (y,) = run(f"{function}_{t}", {"count": 5}, overflow=None, x=x, y=empty(5, t), **numbers)
+    np.testing.assert_array_equal(
+        y, torch_function(torch.tensor(x.astype(np.float64))).numpy().astype(TYPES[t])
+    )
+
+
+@pytest.mark.parametrize("function", [f for f in UNARY if f not in (Function.ABSOLUTE, Function.SIGN)])
+def test_unary_of_every_half(run: Runner, function: Function) -> None:
+    """fp16 results are at most one unit in the last place from float64's, rounded; nearly all are equal."""
+    torch_function, numbers = UNARY[function]
+    x = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    x = x[np.isfinite(x)]
+    (y,) = run(f"{function}_f16", {"count": x.size}, overflow=None, x=x, y=empty(x.size, "f16"), **numbers)
+    with np.errstate(over="ignore"):
+        wanted = torch_function(torch.tensor(x.astype(np.float64))).numpy().astype(np.float16)
+    off = np.abs(ordered(y) - ordered(wanted))
+    assert off.max() <= 1
+    assert (off == 0).mean() > 0.999
+
+
+def ordered(halves: np.ndarray) -> np.ndarray:
+    """Numbers such that neighbours among fp16 numbers differ by 1."""
+    bits = halves.view(np.uint16).astype(np.int32)
+    return np.where(bits & 0x8000, 0x8000 - bits, bits)
 
 
 @few

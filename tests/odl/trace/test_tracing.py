@@ -22,8 +22,8 @@ from tests.odl.graph.examples import build, lines, traced_inference, traced_step
 
 IMAGE = torch.zeros(2, 2, 6, 6)
 ROWS = torch.zeros(2, 4)
-NEW_CONVOLUTION = "supported: 2-D convolution with groups=1, or depthwise"
-SUPPORTED = "supported operators: adaptive_avg_pool2d, add, addmm, avg_pool2d, constant_pad_nd, convolution"
+NEW_CONVOLUTION = "supported: 1-D and 2-D convolution with groups=1, or depthwise"
+SUPPORTED = "supported operators: abs, adaptive_avg_pool2d, add, addmm, avg_pool2d, celu, clamp, clamp_max, clamp_min"
 
 
 def compiled(module: Any, example: Any = ROWS, **options: Any) -> Compiled:
@@ -70,8 +70,8 @@ class Function(nn.Module):
 @pytest.mark.parametrize(
     ("layer", "operator", "what"),
     [
-        (nn.Sigmoid(), "aten.sigmoid.default", SUPPORTED),
-        (nn.GELU(), "aten.gelu.default", SUPPORTED),
+        (nn.Mish(), "aten.mish.default", SUPPORTED),
+        (nn.LogSigmoid(), "aten.log_sigmoid_forward.default", SUPPORTED),
         (nn.GroupNorm(2, 4), "aten.native_group_norm.default", SUPPORTED),
         (
             nn.BatchNorm2d(4, track_running_stats=False),
@@ -137,8 +137,8 @@ def test_other_kinds_of_networks_are_refused_at_the_layer_that_makes_them_so() -
             return self.head(self.memory(x)[0][:, -1])
 
     assert f"in 'memory' (LSTM) is not supported; {SUPPORTED}" in refusal(Recurrent(), torch.zeros(1, 2, 4))
-    signal = nn.Sequential(nn.Conv1d(2, 3, 3), nn.Flatten())
-    assert "in '0' (Conv1d): 1-dimensional convolution" in refusal(signal, torch.zeros(1, 2, 6))
+    volume = nn.Sequential(nn.Conv3d(2, 3, 3), nn.Flatten())
+    assert "in '0' (Conv3d): 3-dimensional convolution" in refusal(volume, torch.zeros(1, 2, 6, 6, 6))
 
 
 @pytest.mark.parametrize(
