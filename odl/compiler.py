@@ -272,7 +272,9 @@ def _check_same_output(module: nn.Module, folded: nn.Module, example: torch.Tens
 
 
 def _same_layouts(infer: Graph, step: Graph) -> Graph:
-    """Parameters have the training graph's layout in the inference graph too."""
+    """Parameters have the training graph's layout in the inference graph too; the output has that of the target."""
+    layouts = {value.layout for value in step.values.values() if value.role is Role.TARGET}
+    assert layouts <= {infer.value(infer.outputs[0]).layout}, "output and target differ in layout"
     return infer.with_values(
         replace(value, layout=step.values[name].layout)
         for name, value in infer.values.items()

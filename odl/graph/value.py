@@ -107,7 +107,10 @@ class Role(StrEnum):
 
 
 class Layout(StrEnum):
-    """Order of the bytes: which permutation of the PyTorch axes lies contiguously in memory."""
+    """Order of the bytes: which permutation of the PyTorch axes lies contiguously in memory.
+
+    With three axes, of sequences and their windows, the letters hold without H.
+    """
 
     FLAT = "flat"
     NHWC = "nhwc"
@@ -116,11 +119,10 @@ class Layout(StrEnum):
 
     def permutation(self, rank: int) -> tuple[int, ...]:
         """PyTorch axis of each memory axis, outermost first."""
-        if self in (Layout.NHWC, Layout.OHWI) and rank == 4:
-            return (0, 2, 3, 1)
-        if self is Layout.HWC and rank == 4:
-            return (2, 3, 0, 1)
-        return tuple(range(rank))
+        if self is Layout.FLAT or rank < 3:
+            return tuple(range(rank))
+        window = tuple(range(2, rank))
+        return (*window, 0, 1) if self is Layout.HWC else (0, *window, 1)
 
 
 @dataclass(frozen=True)

@@ -181,11 +181,11 @@ class InPlaceOperator(Operator):
 
 
 def sizes_of(shape: Shape) -> dict[str, int]:
-    """What shape structs call the sizes of a tensor [N,C,H,W], [N,C] or [C]."""
+    """What shape structs call the sizes of a tensor [N,C,H,W], [N,C,L], [N,C] or [C]."""
     count = math.prod(shape)
     channels = shape[1] if len(shape) > 1 else count
     sizes = {"count": count, "pixels": count // channels, "channels": channels}
-    sizes |= {"batch": shape[0], "classes": count // shape[0]}
+    sizes |= {"batch": shape[0], "classes": count // shape[0], "width": 1}
     return sizes | dict(zip(("height", "width"), shape[2:], strict=False))
 
 

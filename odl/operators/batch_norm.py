@@ -167,9 +167,9 @@ class BatchNormGradient(Operator):
 
 
 def _as_image(lowering: Lowering, node: Any, operand: Any) -> str:
-    """The operand as the kernels take it: rows [N,C] or images [N,C,H,W], all axes behind the channels as one."""
+    """The operand as the kernels take it: rows, sequences or images; of more axes, those behind the channels are one."""
     shape = lowering.shape(operand)
-    image = shape if len(shape) in (2, 4) else (*shape[:2], math.prod(shape[2:]), 1)
+    image = shape if len(shape) <= 4 else (*shape[:2], math.prod(shape[2:]), 1)
     return _reshaped(lowering, node, lowering.name(operand), image)
 
 

@@ -1,7 +1,8 @@
 """Two-dimensional convolution, full and depthwise, forward; convolution_gradients.py has what goes backward.
 
-Shapes: x [N,C,H,W], weight [O,C,KH,KW] (depthwise [C,1,KH,KW]), y [N,O,OH,OW]. Padding is zeros and may differ on
-each side; dilation and other groupings are refused with a clear error.
+Shapes: x [N,C,H,W], weight [O,C,KH,KW] (depthwise [C,1,KH,KW]), y [N,O,OH,OW]; sequences [N,C,L] with weights [O,C,K] are
+images of one row. Padding is zeros and may differ on each side; dilation and other groupings are refused with a clear
+error.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from odl.kernels.signature import Kernel, Operand, Specialisation, written
 from odl.kernels.tiling import ConvolutionTiling
 from odl.operators.base import INFINITY, LIMITS, KernelRequest, Operator, clamp
 from odl.operators.lowering import Lowering, lowers
-from odl.operators.window import CONV2D_SHAPE, POINT, Window, aten_window
+from odl.operators.window import CONV2D_SHAPE, POINT, Window, as_given, as_image, aten_window
 
 _FORWARD = (
     Operand("x", "T"),
@@ -81,7 +82,7 @@ class ConvolutionPass(Operator):
     @override
     def sizes(self, request: KernelRequest) -> Mapping[str, int]:
         x, y = (request.value(name) or request.present(f"d{name}") for name in ("x", "y"))
-        return self.seen.sizes(_as_image(x.shape), _as_image(y.shape))
+        return self.seen.sizes(_pixels(x.shape), _pixels(y.shape))
 
     @override
     def specialisation(self, request: KernelRequest) -> Specialisation:
@@ -91,9 +92,9 @@ class ConvolutionPass(Operator):
         return {"P": bias, "chunked": request.chunk is not None, "chunk": request.chunk or 0}
 
 
-def _as_image(shape: Shape) -> Shape:
-    """[N,C] seen as one image of N rows of one pixel, [1,C,N,1]."""
-    return shape if len(shape) == 4 else (1, shape[1], shape[0], 1)
+def _pixels(shape: Shape) -> Shape:
+    """[N,C] seen as one image of N rows of one pixel, [1,C,N,1]; a sequence as images of one row."""
+    return as_image(shape) if len(shape) > 2 else (1, shape[1], shape[0], 1)
 
 
 class ForwardPass(ConvolutionPass):
@@ -152,7 +153,7 @@ class Conv2d(ForwardPass):
         channels = weight[0] if self.depthwise else math.prod(weight[1:]) if self.unrolled else weight[1]
         if x[1] != channels:
             raise ValueError(f"the input has {x[1]} channels, the weight expects {channels}")
-        return {"y": (x[0], weight[0], *self.seen.output_size(x[2], x[3]))}
+        return {"y": as_given((x[0], weight[0], *self.seen.output_size(*as_image(x)[2:])), x)}
 
     @override
     def macs(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> int:
@@ -160,7 +161,9 @@ class Conv2d(ForwardPass):
 
     @override
     def product(self, x: Array, weight: Array) -> Array:
-        n, o, rows, columns = self.shapes({"x": x.shape, "weight": weight.shape})["y"]
+        shape = self.shapes({"x": x.shape, "weight": weight.shape})["y"]
+        n, o, rows, columns = as_image(shape)
+        x, weight = x.reshape(as_image(x.shape)), weight.reshape(as_image(weight.shape))
         if self.unrolled:
             weight = weight.transpose(0, 2, 3, 1).reshape(o, -1, 1, 1)
         padded, y = self.seen.pad(x), np.zeros((n, o, rows, columns), dtype=x.dtype)
@@ -169,15 +172,15 @@ class Conv2d(ForwardPass):
                 y += padded[:, :, r, c] * weight[None, :, 0, i, j, None, None]
             else:
                 y += np.einsum("nchw,oc->nohw", padded[:, :, r, c], weight[:, :, i, j])
-        return y
+        return y.reshape(shape)
 
 
 def is_depthwise(
     x: Shape, weight: Shape, dilation: Sequence[int], transposed: bool, groups: int, where: str
 ) -> bool:
     """Whether the convolution is depthwise; InputError for what is not supported."""
-    remedy = "supported: 2-D convolution with groups=1, or depthwise with groups = channels in = channels out"
-    if len(x) != 4:
+    remedy = "supported: 1-D and 2-D convolution with groups=1, or depthwise with groups = channels in = channels out"
+    if len(x) not in (3, 4):
         raise InputError(f"{where}: {len(x) - 2}-dimensional convolution is not supported; {remedy}")
     if transposed:
         raise InputError(f"{where}: transposed convolution is not supported; {remedy}")
@@ -190,13 +193,20 @@ def is_depthwise(
     raise InputError(f"{where}: {groups} groups over {x[1]} channels are not supported; {remedy}")
 
 
+def convolution_window(weight: Shape, stride: Sequence[int], padding: Sequence[int]) -> Window:
+    """The window of an ATen convolution with that weight; of a sequence, in the only row."""
+    if len(weight) == 3:
+        return aten_window((1, *weight[2:]), (1, *stride), (0, *padding))
+    return aten_window(weight[2:], stride, padding)
+
+
 @lowers("aten.convolution.default")
 def lower_convolution(lowering: Lowering, node: Any) -> None:
     """Forward convolution."""
     x, weight, bias, stride, padding, dilation, transposed, _, groups = node.args
     where = lowering.where(node)
     depthwise = is_depthwise(lowering.shape(x), lowering.shape(weight), dilation, transposed, groups, where)
-    window = aten_window(lowering.shape(weight)[2:], stride, padding)
+    window = convolution_window(lowering.shape(weight), stride, padding)
     lowering.set_weight_layout(weight, depthwise)
     bias_name = None if bias is None else lowering.parameter(node, bias)
     operands = {"x": x, "weight": lowering.parameter(node, weight), "bias": bias_name}

@@ -18,9 +18,9 @@ from odl.kernels.signature import Kernel, Operand, written
 from odl.kernels.tiling import ConvolutionTiling
 from odl.operators.base import INFINITY, LIMITS, masked
 from odl.operators.channel_sum import ChannelSum
-from odl.operators.convolution import ConvolutionPass, convolution_macs, is_depthwise
+from odl.operators.convolution import ConvolutionPass, convolution_macs, convolution_window, is_depthwise
 from odl.operators.lowering import Lowering, lowers
-from odl.operators.window import CONV2D_SHAPE, POINT, Window, aten_window
+from odl.operators.window import CONV2D_SHAPE, POINT, Window, as_image
 
 _INPUT_GRADIENT = (
     Operand("dy", "T"),
@@ -103,13 +103,14 @@ class Conv2dInputGradient(InputGradient):
 
     @override
     def product(self, dy: Array, weight: Array) -> Array:
-        padded = self.window.pad(np.zeros(self.input_shape, dtype=dy.dtype))
+        dy, weight = dy.reshape(as_image(dy.shape)), weight.reshape(as_image(weight.shape))
+        padded = self.window.pad(np.zeros(as_image(self.input_shape), dtype=dy.dtype))
         for i, j, r, c in self.window.taps(*dy.shape[2:]):
             if self.depthwise:
                 padded[:, :, r, c] += dy * weight[None, :, 0, i, j, None, None]
             else:
                 padded[:, :, r, c] += np.einsum("nohw,oc->nchw", dy, weight[:, :, i, j])
-        return self.window.crop(padded)
+        return self.window.crop(padded).reshape(self.input_shape)
 
 
 @dataclass(frozen=True)
@@ -142,17 +143,19 @@ class Conv2dWeightGradient(ConvolutionPass):
 
     @override
     def reference(self, *, x: Array, dy: Array) -> dict[str, Array]:
+        x, dy = x.reshape(as_image(x.shape)), dy.reshape(as_image(dy.shape))
+        shape = as_image(self.weight_shape)
         if self.unrolled:
-            filters, channels, height, width = self.weight_shape
+            filters, channels, height, width = shape
             rows = np.einsum("nkhw,nohw->ok", x, dy).reshape(filters, height, width, channels)
-            return {"dw": rows.transpose(0, 3, 1, 2)}
-        padded, dw = self.window.pad(x), np.zeros(self.weight_shape, dtype=x.dtype)
+            return {"dw": rows.transpose(0, 3, 1, 2).reshape(self.weight_shape)}
+        padded, dw = self.window.pad(x), np.zeros(shape, dtype=x.dtype)
         for i, j, r, c in self.window.taps(*dy.shape[2:]):
             if self.depthwise:
                 dw[:, 0, i, j] = np.einsum("nchw,nchw->c", padded[:, :, r, c], dy)
             else:
                 dw[:, :, i, j] = np.einsum("nchw,nohw->oc", padded[:, :, r, c], dy)
-        return {"dw": dw}
+        return {"dw": dw.reshape(self.weight_shape)}
 
 
 @lowers("aten.convolution_backward.default")
@@ -162,7 +165,7 @@ def lower_convolution_backward(lowering: Lowering, node: Any) -> None:
     where = lowering.where(node)
     x_shape, weight_shape = lowering.shape(x), lowering.shape(weight)
     depthwise = is_depthwise(x_shape, weight_shape, dilation, transposed, groups, where)
-    window = aten_window(weight_shape[2:], stride, padding)
+    window = convolution_window(weight_shape, stride, padding)
     gradients = (
         (Conv2dInputGradient(window, x_shape, depthwise), {"dy": dy, "weight": weight}),
         (Conv2dWeightGradient(window, weight_shape, depthwise), {"x": x, "dy": dy}),

@@ -1,7 +1,8 @@
-"""Global average pooling, also as a mean, and its gradient. Shapes: x [N,C,H,W], y [N,C,1,1] or [N,C]."""
+"""Global average pooling, also as a mean, and its gradient. Shapes: x [N,C,H,W], y [N,C,1,1] or [N,C]; or sequences [N,C,L]."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -26,24 +27,24 @@ GLOBAL_AVERAGE_POOL_GRADIENT = Kernel(
 
 @dataclass(frozen=True)
 class GlobalAveragePool(Operator):
-    """Mean over height and width; input x, output [N,C,1,1] or [N,C]."""
+    """Mean over all axes behind the channels; input x, output [N,C,1,1] or [N,C]."""
 
     signature: ClassVar[Kernel] = GLOBAL_AVERAGE_POOL
     keep: bool = True
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
-        n, c = inputs["x"][:2]
-        return {"y": (n, c, 1, 1) if self.keep else (n, c)}
+        n, c, *behind = inputs["x"]
+        return {"y": (n, c, *([1] * len(behind) if self.keep else []))}
 
     @override
     def reference(self, *, x: Array) -> dict[str, Array]:
-        return {"y": x.mean(axis=(2, 3), keepdims=self.keep)}
+        return {"y": x.mean(axis=tuple(range(2, x.ndim)), keepdims=self.keep)}
 
 
 @dataclass(frozen=True)
 class GlobalAveragePoolGradient(Operator):
-    """dx = dy / (H W) everywhere; input dy."""
+    """dx = dy / (H W), or dy / L, everywhere; input dy."""
 
     pass_name: ClassVar[str] = "input_gradient"
     signature: ClassVar[Kernel] = GLOBAL_AVERAGE_POOL_GRADIENT
@@ -55,8 +56,9 @@ class GlobalAveragePoolGradient(Operator):
 
     @override
     def reference(self, *, dy: Array) -> dict[str, Array]:
-        n, c, h, w = self.input_shape
-        return {"dx": np.broadcast_to(dy.reshape(n, c, 1, 1) / (h * w), self.input_shape).astype(dy.dtype)}
+        n, c, *behind = self.input_shape
+        share = dy.reshape(n, c, *[1] * len(behind)) / math.prod(behind)
+        return {"dx": np.broadcast_to(share, self.input_shape).astype(dy.dtype)}
 
     @override
     def sizes(self, request: KernelRequest) -> Mapping[str, int]:
@@ -65,10 +67,10 @@ class GlobalAveragePoolGradient(Operator):
 
 @lowers("aten.mean.dim")
 def lower_mean(lowering: Lowering, node: Any) -> None:
-    """Mean over height and width."""
+    """Mean over height and width, or over a sequence."""
     x, axes, keep = arguments(node.args, None, None, False)
     rank = len(lowering.shape(x))
-    if rank != 4 or sorted(axis % rank for axis in axes) != [2, 3]:
+    if rank not in (3, 4) or sorted(axis % rank for axis in axes) != list(range(2, rank)):
         raise InputError(f"{lowering.where(node)}: only the mean over height and width is supported")
     lowering.emit(node, GlobalAveragePool(keep), {"x": x})
 
@@ -101,10 +103,10 @@ def lower_expand(lowering: Lowering, node: Any) -> None:
 def lower_division(lowering: Lowering, node: Any) -> None:
     """The gradient of a mean over height and width: a broadcast divided by H W."""
     operand, divisor = lowering.operand(node.args[0]), float(node.args[1])
-    if isinstance(operand, Expanded) and len(operand.shape) == 4:
+    if isinstance(operand, Expanded) and len(operand.shape) in (3, 4):
         before = lowering.values[operand.name].shape
-        n, c, h, w = operand.shape
-        if divisor == h * w and before == (n, c, 1, 1):
+        n, c, *behind = operand.shape
+        if divisor == math.prod(behind) and before == (n, c, *[1] * len(behind)):
             lowering.emit(node, GlobalAveragePoolGradient(operand.shape), {"dy": operand.name})
             return
     raise InputError(f"{lowering.where(node)}: division is not supported")

@@ -17,7 +17,7 @@ from odl.graph import Array, Shape
 from odl.kernels.signature import Kernel, Operand, written
 from odl.kernels.tiling import ConvolutionTiling, Tile, Tiling
 from odl.operators.base import KernelRequest, Operator
-from odl.operators.window import CONV2D_SHAPE, Window
+from odl.operators.window import CONV2D_SHAPE, Window, as_given, as_image
 
 _AS_FORWARD = ConvolutionTiling("forward")
 
@@ -52,14 +52,16 @@ class Im2Row(Operator):
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
         x = inputs["x"]
         height, width = self.window.kernel
-        return {"rows": (x[0], height * width * x[1], *self.window.output_size(x[2], x[3]))}
+        rows = (x[0], height * width * x[1], *self.window.output_size(*as_image(x)[2:]))
+        return {"rows": as_given(rows, x)}
 
     @override
     def reference(self, *, x: Array) -> dict[str, Array]:
-        n, _, rows, columns = self.shapes({"x": x.shape})["rows"]
-        padded = self.window.pad(x)
+        shape = self.shapes({"x": x.shape})["rows"]
+        rows, columns = as_image(shape)[2:]
+        padded = self.window.pad(x.reshape(as_image(x.shape)))
         taps = [padded[:, :, r, c] for _, _, r, c in self.window.taps(rows, columns)]
-        return {"rows": np.concatenate(taps, axis=1).reshape(n, -1, rows, columns)}
+        return {"rows": np.concatenate(taps, axis=1).reshape(shape)}
 
     @override
     def sizes(self, request: KernelRequest) -> Mapping[str, int]:

@@ -15,6 +15,7 @@ from odl.kernels.call import KernelCall
 from odl.kernels.signature import LAYOUT_SHAPE, Kernel, Operand, Specialisation, written
 from odl.operators.base import Elementwise, KernelRequest, Operator, sizes_of
 from odl.operators.lowering import Lowering, arguments, lowers
+from odl.operators.window import as_given, as_image
 
 CHANGE_LAYOUT = Kernel("change_layout", LAYOUT_SHAPE, (Operand("x", "T"), written("y", "T")))
 
@@ -75,16 +76,17 @@ class Pad(Operator):
 
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
-        n, c, h, w = inputs["x"]
+        n, c, h, w = as_image(inputs["x"])
         top, left, bottom, right = self.amounts
-        return {"y": (n, c, h + top + bottom, w + left + right)}
+        return {"y": as_given((n, c, h + top + bottom, w + left + right), inputs["x"])}
 
     @override
     def reference(self, *, x: Array) -> dict[str, Array]:
+        shape = self.shapes({"x": x.shape})["y"]
         top, left, bottom, right = (max(0, amount) for amount in self.amounts)
-        x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+        x = np.pad(x.reshape(as_image(x.shape)), ((0, 0), (0, 0), (top, bottom), (left, right)))
         top, left, bottom, right = (max(0, -amount) for amount in self.amounts)
-        return {"y": x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]}
+        return {"y": x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right].reshape(shape)}
 
     @override
     def kernel(self, request: KernelRequest) -> KernelCall:
@@ -142,7 +144,8 @@ def lower_view(lowering: Lowering, node: Any) -> None:
 def lower_pad(lowering: Lowering, node: Any) -> None:
     """Zero padding of the two image axes, and its gradient (negative amounts)."""
     x, amounts, value = arguments(node.args, None, None, 0.0)
-    if float(value) != 0.0 or len(lowering.shape(x)) != 4 or any(amounts[4:]):
+    rank = len(lowering.shape(x))
+    if float(value) != 0.0 or rank not in (3, 4) or any(amounts[2 * (rank - 2) :]):
         raise InputError(f"{lowering.where(node)}: only zero padding of height and width is supported")
     left, right, top, bottom = [*amounts, 0, 0][:4]
     name = lowering.name(x)

@@ -69,12 +69,23 @@ class Window:
         return Window(self.kernel, self.stride, (top, left, bottom, right))
 
     def sizes(self, x: Shape, y: Shape) -> dict[str, int]:
-        """What shape structs call the sizes of a window over x [N,C,H,W] that gives y [N,O,OH,OW]."""
+        """What shape structs call the sizes of a window over x [N,C,H,W] that gives y [N,O,OH,OW]; or sequences."""
+        x, y = as_image(x), as_image(y)
         sizes = {"batch": x[0], "in_c": x[1], "channels": x[1], "out_c": y[1]}
         pairs = {"in": x[2:], "out": y[2:], "kernel": self.kernel, "stride": self.stride}
         for name, (height, width) in pairs.items():
             sizes |= {f"{name}_h": height, f"{name}_w": width}
         return sizes | {"pad_top": self.padding[0], "pad_left": self.padding[1]}
+
+
+def as_image(shape: Shape) -> Shape:
+    """A sequence [N,C,L], or its window [O,C,K], as an image of one row; an image as it is."""
+    return (*shape[:2], 1, *shape[2:]) if len(shape) == 3 else shape
+
+
+def as_given(image: Shape, given: Shape) -> Shape:
+    """The inverse: the shape of an image without its row, where what was given is a sequence."""
+    return (*image[:2], *image[3:]) if len(given) == 3 else image
 
 
 #: A window of one pixel.

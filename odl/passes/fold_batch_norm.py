@@ -19,7 +19,7 @@ from odl.operators.linear import Linear
 from odl.passes.rewrite import sole_consumer
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-_LAYERS = (nn.Conv2d, nn.Linear)
+_LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,14 @@ def _replace(module: nn.Module, path: str, new: nn.Module) -> None:
     setattr(module.get_submodule(parent), name, new)
 
 
-def _trains_alone(norm: nn.BatchNorm1d | nn.BatchNorm2d, layer: nn.Conv2d | nn.Linear) -> bool:
+def _trains_alone(norm: nn.BatchNorm1d | nn.BatchNorm2d, layer: nn.Conv1d | nn.Conv2d | nn.Linear) -> bool:
     """Whether the norm has a parameter that trains and would become part of a frozen one."""
     weight, bias = norm.weight.requires_grad, norm.bias.requires_grad
     frozen_bias = layer.bias is not None and not layer.bias.requires_grad
     return (weight and not layer.weight.requires_grad) or (bias and frozen_bias)
 
 
-def _fold(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
+def _fold(layer: nn.Conv1d | nn.Conv2d | nn.Linear, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
     assert norm.running_mean is not None and norm.running_var is not None
     with torch.no_grad():
         factor = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)

@@ -1,41 +1,115 @@
-"""Views across layouts: free where the bytes stay, a copy where a flattened image meets a linear layer."""
+"""Which order of bytes every activation has: channels last where kernels treat channels, else as it comes.
+
+Elementwise operators take any order that all their operands have, and views keep the bytes where they are. A copy stands
+where an operator needs another order than its input has.
+"""
 
 from __future__ import annotations
 
-from odl.errors import InputError
-from odl.graph import Graph, Layout, Node, Value
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from odl.graph import Graph, Layout, Node, Role, Value
+from odl.operators.base import Elementwise
+from odl.operators.loss import MeanSquaredError
 from odl.operators.shape import ChangeLayout, Reshape, same_bytes
+
+#: Roles of values whose order of bytes is chosen here.
+_CHOSEN = {Role.INPUT, Role.ACTIVATION, Role.GRADIENT, Role.SAVED, Role.TARGET}
 
 
 def choose_layouts(graph: Graph) -> Graph:
-    """Put a ChangeLayout beside every reshape that would move bytes."""
-    nodes: list[Node] = []
-    added: list[Value] = []
-    for node in graph.nodes:
-        if not isinstance(node.operator, Reshape):
-            nodes.append(node)
-            continue
-        before, after = graph.value(node.inputs["x"]), graph.value(node.outputs["y"])
-        if same_bytes(before.shape, before.layout, after.shape, after.layout):
-            nodes.append(node)
-            continue
-        copies, value = _copied(node, before, after)
-        nodes.extend(copies)
-        added.append(value)
-    return graph.with_values(added).with_nodes(nodes)
+    """Give every activation and gradient its layout, and put a copy where bytes must move."""
+    return _Choice(graph).made()
 
 
-def _copied(node: Node, before: Value, after: Value) -> tuple[list[Node], Value]:
-    name = f"{node.name}.layout"
-    if before.layout is Layout.NHWC and after.layout is Layout.FLAT:
-        value = Value(name, before.shape, after.role, before.dtype, Layout.FLAT)
-        copy = Node(name, ChangeLayout(before.shape, to_channels_first=True), {"x": before.name}, {"y": name})
-        return [copy, Node(node.name, node.operator, {"x": name}, node.outputs)], value
-    if before.layout is Layout.FLAT and after.layout is Layout.NHWC:
-        value = Value(name, after.shape, after.role, after.dtype, Layout.FLAT)
-        view = Node(name, node.operator, node.inputs, {"y": name})
-        back = ChangeLayout(after.shape, to_channels_first=False)
-        return [view, Node(node.name, back, {"x": name}, node.outputs)], value
-    raise InputError(
-        f"{node.name}: reshaping {before.shape} to {after.shape}, both images, is not supported; flatten the first"
-    )
+@dataclass
+class _Choice:
+    """The graph while layouts are chosen, node by node."""
+
+    graph: Graph
+    values: dict[str, Value] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+
+    def made(self) -> Graph:
+        """The graph with layouts."""
+        self.values = dict(self.graph.values)
+        for value in self.graph.values.values():
+            if value.role is Role.INPUT and len(value.shape) == 3 and self._wants_channels_last(value.name):
+                self.values[value.name] = replace(value, layout=Layout.NHWC)
+        for node in self.graph.nodes:
+            if isinstance(node.operator, Reshape):
+                self._reshape(node)
+            else:
+                self._place(node)
+        return replace(self.graph, values=self.values).with_nodes(self.nodes)
+
+    def _wants_channels_last(self, name: str) -> bool:
+        """Whether all readers of the value treat channels."""
+        readers = [node.operator for node in self.graph.consumers(name)]
+        return bool(readers) and not any(isinstance(item, Elementwise | Reshape) for item in readers)
+
+    def _place(self, node: Node) -> None:
+        """The node with all its activations in one layout."""
+        given = {name: self.values[value] for name, value in node.inputs.items() if self._is_chosen(value)}
+        layout = self._layout_of(node, given)
+        for name, value in given.items():
+            if value.role is Role.TARGET:  # the caller gives it as the network gives its output
+                given[name] = self.values[value.name] = replace(value, layout=layout)
+        inputs = {name: self._in_layout(value, layout) for name, value in given.items()}
+        self.nodes.append(replace(node, inputs={**node.inputs, **inputs}))
+        for name in node.results:
+            if self._is_chosen(name):
+                self.values[name] = replace(self.values[name], layout=layout)
+
+    def _is_chosen(self, name: str) -> bool:
+        value = self.values[name]
+        return value.role in _CHOSEN and len(value.shape) > 2
+
+    def _layout_of(self, node: Node, given: Mapping[str, Value]) -> Layout:
+        if not given or not isinstance(node.operator, Elementwise | MeanSquaredError):
+            return Layout.NHWC
+        return next(iter(given.values())).layout
+
+    def _in_layout(self, value: Value, layout: Layout) -> str:
+        """The value, or a copy of it, or where the bytes are the same another view of it, in the layout."""
+        if value.layout is layout:
+            return value.name
+        name = f"{value.name}.{'flat' if layout is Layout.FLAT else 'channels_last'}"
+        if name not in self.values:
+            role = Role.ACTIVATION if value.role is Role.INPUT else value.role
+            self.values[name] = Value(name, value.shape, role, value.dtype, layout)
+            moved = not same_bytes(value.shape, value.layout, value.shape, layout)
+            change = ChangeLayout(value.shape, to_channels_first=layout is Layout.FLAT)
+            operator = change if moved else Reshape(value.shape)
+            self.nodes.append(Node(name, operator, {"x": value.name}, {"y": name}))
+        return name
+
+    def _reshape(self, node: Node) -> None:
+        """A view in the first layout that leaves the bytes alone; a copy where a flattened image meets a linear layer."""
+        before, after = self.values[node.inputs["x"]], self.values[node.outputs["y"]]
+        usual = after.layout
+        possible = (usual, Layout.FLAT, Layout.NHWC) if len(after.shape) > 2 else (usual,)
+        for layout in possible:
+            if same_bytes(before.shape, before.layout, after.shape, layout):
+                if (
+                    layout is not usual
+                    and before.layout is Layout.FLAT
+                    and self._wants_channels_last(after.name)
+                ):
+                    break  # the copy belongs here, where every reader gains by it
+                self.values[after.name] = replace(after, layout=layout)
+                self.nodes.append(node)
+                return
+        name = f"{node.name}.layout"
+        if before.layout is Layout.FLAT:
+            self.values[name] = Value(name, after.shape, after.role, after.dtype, Layout.FLAT)
+            self.nodes.append(Node(name, node.operator, node.inputs, {"y": name}))
+            back = ChangeLayout(after.shape, to_channels_first=False)
+            self.nodes.append(Node(node.name, back, {"x": name}, node.outputs))
+            return
+        self.values[name] = Value(name, before.shape, after.role, before.dtype, Layout.FLAT)
+        first = ChangeLayout(before.shape, to_channels_first=True)
+        self.nodes.append(Node(name, first, {"x": before.name}, {"y": name}))
+        self.nodes.append(replace(node, inputs={"x": name}))
+        self.values[after.name] = replace(after, layout=Layout.FLAT)

@@ -44,6 +44,7 @@ def unroll_windows(graph: Graph) -> Graph:
 def _gains(graph: Graph, node: Node, operator: Conv2d) -> bool:
     if operator.depthwise or operator.unrolled or operator.window.kernel == (1, 1):
         return False
-    out_channels, channels, height, width = graph.value(node.inputs["weight"]).shape
+    out_channels, channels = graph.value(node.inputs["weight"]).shape[:2]
+    height, width = operator.window.kernel
     row = channels * height * width
     return channels <= MOST_CHANNELS and row % 2 == 0 and row <= out_channels

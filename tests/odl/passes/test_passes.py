@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from torch import nn
 
 from odl.errors import InputError
-from odl.graph import Graph, Node
+from odl.graph import Graph, Layout, Node
 from odl.operators.elementwise import Relu
 from odl.operators.im2row import Im2Row
 from odl.operators.shape import Pad
@@ -240,13 +240,28 @@ def test_flattening_what_lies_in_order_already_copies_nothing(shape: tuple[int, 
     assert [type(item.operator).__name__ for item in graph.nodes] == ["Relu", "Reshape"]
 
 
-def test_reshaping_an_image_to_another_is_refused() -> None:
+def test_reshaping_an_image_to_another_copies_the_first() -> None:
     class Wider(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.relu().view(1, 4, 2, 4)
 
-    with pytest.raises(InputError, match=r"reshaping \(1, 2, 4, 4\) to \(1, 4, 2, 4\)"):
-        choose_layouts(traced_inference(Wider(), torch.randn(1, 2, 4, 4)))
+    graph = choose_layouts(traced_inference(Wider(), torch.randn(1, 2, 4, 4)))
+    assert [line for line in lines(graph) if "Layout" in line or "Reshape" in line] == [
+        "view.layout: ChangeLayout[image=1,2,4,4 to_channels_first=True](x=relu) -> "
+        "view.layout: activation f32[1x2x4x4] flat",
+        "view: Reshape[shape=1,4,2,4](x=view.layout) -> view: activation f32[1x4x2x4] flat",
+    ]
+
+
+def test_a_sequence_is_channels_last_where_convolutions_read_it() -> None:
+    net = nn.Sequential(nn.Conv1d(2, 3, 1), nn.Tanh(), nn.Flatten(), nn.Linear(12, 2))
+    graph = choose_layouts(traced_inference(net, torch.randn(1, 2, 4)))
+    assert graph.value("x").layout is Layout.NHWC
+    assert [line for line in lines(graph) if "Layout" in line or "Reshape" in line] == [
+        "view.layout: ChangeLayout[image=1,3,4 to_channels_first=True](x=tanh) -> "
+        "view.layout: activation f32[1x3x4] flat",
+        "view: Reshape[shape=1,12](x=view.layout) -> view: activation f32[1x12] flat",
+    ]
 
 
 # --- select_parameters --------------------------------------------------------------------------------

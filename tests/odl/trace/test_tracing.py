@@ -23,7 +23,9 @@ from tests.odl.graph.examples import build, lines, traced_inference, traced_step
 IMAGE = torch.zeros(2, 2, 6, 6)
 ROWS = torch.zeros(2, 4)
 NEW_CONVOLUTION = "supported: 1-D and 2-D convolution with groups=1, or depthwise"
-SUPPORTED = "supported operators: abs, adaptive_avg_pool2d, add, addmm, avg_pool2d, celu, clamp, clamp_max, clamp_min"
+SUPPORTED = (
+    "supported operators: abs, adaptive_avg_pool2d, add, addmm, avg_pool2d, celu, clamp, clamp_max, clamp_min"
+)
 
 
 def compiled(module: Any, example: Any = ROWS, **options: Any) -> Compiled:
