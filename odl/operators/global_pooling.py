@@ -1,4 +1,4 @@
-"""Global average pooling, also as a mean, and its gradient. Shapes: x [N,C,H,W], y [N,C,1,1] or [N,C]; or sequences [N,C,L]."""
+"""Global average pooling, also as a mean, and its gradient. Shapes: x [N,C,H,W] or [N,C,L], y with ones or [N,C]."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ FAULTS = {
     "one element too many": ("relu", ": s->count) - begin", ": s->count) - begin + 1"),
     "core 1 idle": ("relu_gradient", "begin < s->count ?", "begin < s->count && core != 1 ?"),
     "limit belongs to the inside": ("relu_gradient", "odl_limits(low,", "odl_limits(low - 0.5f,"),
-    "tail unshared": ("unary", "core + 1, cores)", "core + 1, cores) - core"),
+    "tail unshared": ("unary", "core + 1u, cores)", "core + 1u, cores) - core"),
     "slope by the wrong operand": ("unary_gradient", "(seen + i)", "(dy + i)"),
     "wrong divisor": ("average_pool", "rows.size * columns.size", "rows.size"),
     "padding counted": (
