@@ -112,15 +112,16 @@ static inline float odl_logf(float x) {
     return __builtin_fmaf(k, ODL_LN2_HIGH, f + small);
 }
 
-/* log(1 + e) for e between 0 and 1: the logarithm's argument is rounded, which the quotient makes good. Relative error at
- * most 3e-7 (Goldberg 1991, "What every computer scientist should know about floating-point arithmetic", theorem 4). */
+/* log(1 + e) for e between 0 and 1: the logarithm's argument is rounded, which the quotient makes good.
+ * Relative error at most 3e-7 (Goldberg 1991, "What every computer scientist should know about floating-point
+ * arithmetic", theorem 4). */
 static inline float odl_log1pf(float e) {
     const float sum = 1.0f + e;
     return sum == 1.0f ? e : odl_logf(sum) * (e / (sum - 1.0f));
 }
 
-/* The chance that a standard normal number is below -z, for z >= 0, and in *density how dense it is there. Relative error at
- * most 5e-7 where the result is a normal number; 0 where z > 13.
+/* The chance that a standard normal number is below -z, for z >= 0, and in *density how dense it is there.
+ * Relative error at most 5e-7 where the result is a normal number; 0 where z > 13.
  *
  * The chance is e^(-z^2/2) t p(t) with t = 1 / (1 + 0.35 z); what rounding z^2 loses is made good. */
 static inline float odl_normal_tail(float z, float *density) {

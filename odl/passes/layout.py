@@ -35,7 +35,8 @@ class _Choice:
         """The graph with layouts."""
         self.values = dict(self.graph.values)
         for value in self.graph.values.values():
-            if value.role is Role.INPUT and len(value.shape) == 3 and self._wants_channels_last(value.name):
+            any_order = self._readers_take_any(value.name)
+            if value.role is Role.INPUT and len(value.shape) == 3 and any_order and not any(any_order):
                 self.values[value.name] = replace(value, layout=Layout.NHWC)
         for node in self.graph.nodes:
             if isinstance(node.operator, Reshape):
@@ -44,10 +45,13 @@ class _Choice:
                 self._place(node)
         return replace(self.graph, values=self.values).with_nodes(self.nodes)
 
-    def _wants_channels_last(self, name: str) -> bool:
-        """Whether all readers of the value treat channels."""
-        readers = [node.operator for node in self.graph.consumers(name)]
-        return bool(readers) and not any(isinstance(item, Elementwise | Reshape) for item in readers)
+    def _readers_take_any(self, name: str) -> list[bool]:
+        """Of each reader whether it takes any order of bytes, and has no other operand that may have another."""
+        return [
+            isinstance(node.operator, Reshape)
+            or (isinstance(node.operator, Elementwise) and len(node.inputs) == 1)
+            for node in self.graph.consumers(name)
+        ]
 
     def _place(self, node: Node) -> None:
         """The node with all its activations in one layout."""
@@ -92,11 +96,7 @@ class _Choice:
         possible = (usual, Layout.FLAT, Layout.NHWC) if len(after.shape) > 2 else (usual,)
         for layout in possible:
             if same_bytes(before.shape, before.layout, after.shape, layout):
-                if (
-                    layout is not usual
-                    and before.layout is Layout.FLAT
-                    and self._wants_channels_last(after.name)
-                ):
+                if layout is not usual and not all(self._readers_take_any(after.name)):
                     break  # the copy belongs here, where every reader gains by it
                 self.values[after.name] = replace(after, layout=layout)
                 self.nodes.append(node)
