@@ -91,6 +91,13 @@ class ConvolutionPass(Operator):
         bias = x.dtype if request.chunk is None else DType.F32
         return {"P": bias, "chunked": request.chunk is not None, "chunk": request.chunk or 0}
 
+    @override
+    def macs(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> int:
+        """Output elements times window size times input channels per group, in each of the three passes."""
+        shapes = {**inputs, **outputs}
+        weight, y = (shapes.get(name) or shapes[f"d{name[0]}"] for name in ("weight", "y"))
+        return y[0] * math.prod(y[2:]) * math.prod(weight)
+
 
 def _pixels(shape: Shape) -> Shape:
     """[N,C] seen as one image of N rows of one pixel, [1,C,N,1]; a sequence as images of one row."""
@@ -117,11 +124,6 @@ class ForwardPass(ConvolutionPass):
         if addend is not None:
             y = y + addend
         return {"y": clamp(y, self.low, self.high)}
-
-
-def convolution_macs(weight: Shape, y: Shape) -> int:
-    """Output elements times window size times input channels per group, in each of the three passes."""
-    return y[0] * math.prod(y[2:]) * math.prod(weight)
 
 
 @dataclass(frozen=True)
@@ -154,10 +156,6 @@ class Conv2d(ForwardPass):
         if x[1] != channels:
             raise ValueError(f"the input has {x[1]} channels, the weight expects {channels}")
         return {"y": as_given((x[0], weight[0], *self.seen.output_size(*as_image(x)[2:])), x)}
-
-    @override
-    def macs(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> int:
-        return convolution_macs(inputs["weight"], outputs["y"])
 
     @override
     def product(self, x: Array, weight: Array) -> Array:

@@ -18,7 +18,7 @@ from odl.kernels.signature import Kernel, Operand, written
 from odl.kernels.tiling import ConvolutionTiling
 from odl.operators.base import INFINITY, LIMITS, masked
 from odl.operators.channel_sum import ChannelSum
-from odl.operators.convolution import ConvolutionPass, convolution_macs, convolution_window, is_depthwise
+from odl.operators.convolution import ConvolutionPass, convolution_window, is_depthwise
 from odl.operators.lowering import Lowering, lowers
 from odl.operators.window import CONV2D_SHAPE, POINT, Window, as_image
 
@@ -98,10 +98,6 @@ class Conv2dInputGradient(InputGradient):
         return {"dx": self.input_shape}
 
     @override
-    def macs(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> int:
-        return convolution_macs(inputs["weight"], inputs["dy"])
-
-    @override
     def product(self, dy: Array, weight: Array) -> Array:
         dy, weight = dy.reshape(as_image(dy.shape)), weight.reshape(as_image(weight.shape))
         padded = self.window.pad(np.zeros(as_image(self.input_shape), dtype=dy.dtype))
@@ -136,10 +132,6 @@ class Conv2dWeightGradient(ConvolutionPass):
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
         return {"dw": self.weight_shape}
-
-    @override
-    def macs(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> int:
-        return convolution_macs(self.weight_shape, inputs["dy"])
 
     @override
     def reference(self, *, x: Array, dy: Array) -> dict[str, Array]:

@@ -16,7 +16,7 @@ from odl.graph import Array, Role, Shape
 from odl.kernels.signature import Kernel
 from odl.operators.base import INFINITY
 from odl.operators.channel_sum import ChannelSum
-from odl.operators.convolution import CONV2D_FORWARD, ConvolutionPass, ForwardPass, convolution_macs
+from odl.operators.convolution import CONV2D_FORWARD, ConvolutionPass, ForwardPass
 from odl.operators.convolution_gradients import CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT, InputGradient
 from odl.operators.lowering import Lowering, Transposed, lowers
 
@@ -41,10 +41,6 @@ class Linear(ForwardPass):
         return {"y": (x[0], weight[0])}
 
     @override
-    def macs(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> int:
-        return convolution_macs(inputs["weight"], outputs["y"])
-
-    @override
     def product(self, x: Array, weight: Array) -> Array:
         return x @ weight.T
 
@@ -62,10 +58,6 @@ class LinearInputGradient(InputGradient):
         return {"dx": (inputs["dy"][0], inputs["weight"][1])}
 
     @override
-    def macs(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> int:
-        return convolution_macs(inputs["weight"], inputs["dy"])
-
-    @override
     def product(self, dy: Array, weight: Array) -> Array:
         return dy @ weight
 
@@ -80,10 +72,6 @@ class LinearWeightGradient(ConvolutionPass):
     @override
     def shapes(self, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
         return {"dw": (inputs["dy"][1], inputs["x"][1])}
-
-    @override
-    def macs(self, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> int:
-        return convolution_macs(outputs["dw"], inputs["dy"])
 
     @override
     def reference(self, *, x: Array, dy: Array) -> dict[str, Array]:
