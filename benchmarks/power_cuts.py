@@ -116,11 +116,11 @@ def build(case: Case, folder: Path, change: Mapping[str, str], flags: tuple[str,
         ["make", "--silent", "print-exact"], cwd=project, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     compiler, sources = lines[0].replace("-DNET_OBSERVE", "").split(), lines[1].split()
-    train = "net_train_step(x, target, NULL)"
+    train = "net_train_step(x, target, NULL, NULL)"
     if case.options.get("accumulate"):
-        train = "if (random_below(3u) != 0u) {net_accumulate(x, target, NULL);} else {net_apply();}"
+        train = "if (random_below(3u) != 0u) {net_accumulate(x, target, NULL, NULL);} else {net_apply();}"
     if "learn" in case.options:
-        train = "net_train_step(x, target, NULL); net_importance(x, target)"
+        train = "net_train_step(x, target, NULL, NULL); net_importance(x, target, NULL)"
     command = ["gcc", *compiler, "-Wno-error", f"-DTRAIN={train}", *flags, str(PROGRAM), *sources, "-lm"]
     subprocess.run([*command, "-o", str(folder / "power_cuts")], cwd=project, check=True)
     return folder / "power_cuts"

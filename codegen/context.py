@@ -30,7 +30,11 @@ from odl.project.entry_points import NUMBERED, enumerators, existing, functions
 from odl.project.layout import to_memory
 from odl.project.network import Network
 from odl.project.programs import REFRESH, SKIP, Program
-from odl.project.status import declaration
+from odl.project.status import TARGET_TOLERANCE, Status, declaration
+
+#: Bits of the largest numbers: in fp32, in fp16, and in fp32 of those that fp16 rounds to its largest.
+_LARGEST_FLOAT, _LARGEST_HALF, _LARGEST_TO_HALF = 0x7F7FFFFF, 0x7BFF, 0x477FEFFF
+_LARGEST = {DType.F32: _LARGEST_FLOAT, DType.F16: _LARGEST_HALF}
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,16 @@ class Interface:
 
 @dataclass(frozen=True)
 class InitialTensor:
-    """A tensor that starts as compiled: its bytes go from `source` in the initial image to `offset` in the arena."""
+    """A tensor that starts as compiled: its bytes go from `source` in the initial image to `offset` in the arena.
+
+    `largest`: the bits of the largest number that it may hold, of a half where they are below 0x8000.
+    """
 
     name: str
     offset: int
     bytes: int
     source: int
+    largest: int
 
 
 @dataclass(frozen=True)
@@ -118,6 +126,9 @@ class NetContext:
     served_by: Mapping[str, str]
     io: Mapping[str, Interface]
     initial: Sequence[InitialTensor]
+    largest_input: int
+    statuses: Sequence[Status] = tuple(Status)
+    target_tolerance: str = float_literal(TARGET_TOLERANCE)
 
     @property
     def target_text(self) -> str:
@@ -143,12 +154,9 @@ class NetContext:
 def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialTensor]) -> NetContext:
     """The context of a network whose kernels are named and whose initial tensors have their places."""
     options, schedule = network.options, network.schedule
-    dynamic = options.loss_scale_adapts
     shapes = ShapeSet(kernel_calls(list(schedule.programs.values())))
     programs = [
-        (program_text if planned.staging is None else staged_text)(
-            index, program, planned, kernels, shapes, dynamic and program.watches_overflow
-        )
+        (program_text if planned.staging is None else staged_text)(index, program, planned, kernels, shapes)
         for index, (program, planned) in enumerate(schedule.programs.items())
     ]
     scalars = options.optimizer.scalars(options.initial_loss_scale)
@@ -169,7 +177,7 @@ def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialT
         marked=options.on_device or options.runtime == "none",
         accumulate=options.accumulate,
         deferred=network.deferred,
-        dynamic_scale=dynamic,
+        dynamic_scale=options.loss_scale_adapts,
         cross_entropy=options.loss == "cross_entropy",
         has_refresh=REFRESH in schedule.programs,
         has_skip=any(program.program == SKIP and program.nodes for program in programs),
@@ -189,6 +197,7 @@ def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialT
         served_by=serving_functions(programs),
         io={item.name: _interface(item, planned) for item, planned in schedule.programs.items()},
         initial=initial,
+        largest_input=_LARGEST_TO_HALF if network.input_value.dtype is DType.F16 else _LARGEST_FLOAT,
     )
 
 
@@ -196,11 +205,13 @@ def initial_image(network: Network) -> tuple[bytes, list[InitialTensor]]:
     """Parameters and statistics one after another, and where each goes in the arena."""
     image = b""
     tensors: list[InitialTensor] = []
+    persistent = {value.name for value, _ in network.schedule.persistent}
     for value, offset in network.schedule.persistent:
         if not value.role.of_model:
             continue
         data = to_memory(value, network.initial[value.name])
-        tensors.append(InitialTensor(comment_text(value.name), offset, len(data), len(image)))
+        largest = _LARGEST_TO_HALF if f"{value.name}.copy" in persistent else _LARGEST[value.dtype]
+        tensors.append(InitialTensor(comment_text(value.name), offset, len(data), len(image), largest))
         image += data + b"\0" * (-len(data) % 4)
     return image, tensors
 

@@ -12,7 +12,7 @@ _KEYWORDS = """
     long register restrict return short signed sizeof static struct switch typedef union unsigned void
     volatile while
 """
-_RESERVED = frozenset(f"{_KEYWORDS} core cores state main bool true false NULL INFINITY NAN".split())
+_RESERVED = frozenset(f"{_KEYWORDS} core cores counts state main bool true false NULL INFINITY NAN".split())
 #: What generated code names itself, so that a user's name of this form gets an underscore.
 _OWN = re.compile(r"(odl|run)_\w*|\w+_shape_\d+", re.IGNORECASE)
 

@@ -9,6 +9,7 @@ from odl.codegen.kernels import KernelSet
 from odl.codegen.names import comment_text, float_literal, unique_identifiers
 from odl.graph.ir import DType, Role, Value
 from odl.kernels.call import Argument, KernelCall, Number, Runtime
+from odl.optimizers.base import Update
 from odl.plan.program import BoundNode, PlannedProgram
 from odl.project.programs import Program
 
@@ -36,12 +37,17 @@ class Pointer:
 
 @dataclass(frozen=True)
 class CallText:
-    """A node's call; `index` is the node's number in the manifest."""
+    """A node's call; `index` is the node's number in the manifest.
+
+    A `guarded` one happens only where the step counts. `loss`: the pointer to the loss, where the call computes it.
+    """
 
     index: int
     function: str
     comment: str = ""
     arguments: Sequence[str] = ()
+    guarded: bool = False
+    loss: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,15 +81,29 @@ class TaskText:
 
 @dataclass(frozen=True)
 class ProgramText:
-    """What net.c says about one program: calls of its nodes, or tasks where it is staged, with their pointers."""
+    """What the source says about a program: calls of its nodes, or tasks where it is staged, with their pointers.
+
+    `updates`: whether the optimizer's are among its calls.
+    """
 
     index: int
     program: Program
-    watches_overflow: bool
     tensors: Sequence[Pointer] = ()
     nodes: Sequence[CallText] = ()
     tasks: Sequence[TaskText] = ()
     finish: Sequence[Move] = ()
+    updates: bool = False
+
+    @property
+    def watches_overflow(self) -> bool:
+        """Whether an overflow in it is noted."""
+        return self.program.watches_overflow
+
+    @property
+    def first_guarded(self) -> int | None:
+        """The first task, or node, that happens only where the step counts; None where all always happen."""
+        calls = [task.call for task in self.tasks] or self.nodes
+        return next((index for index, call in enumerate(calls) if call.guarded), None)
 
     @property
     def name(self) -> str:
@@ -149,7 +169,6 @@ def program_text(
     planned: PlannedProgram,
     kernels: KernelSet,
     shapes: ShapeSet,
-    watches_overflow: bool,
 ) -> ProgramText:
     """A program whose kernels work in the arena."""
     called = [item for item in planned.nodes if item.call is not None]
@@ -160,7 +179,12 @@ def program_text(
         for value in used
     ]
     nodes = [_node(number, item, planned, names, kernels, shapes) for number, item in enumerate(called)]
-    return ProgramText(index, program, watches_overflow, tensors, nodes)
+    return ProgramText(index, program, tensors, nodes, updates=updates(planned))
+
+
+def updates(planned: PlannedProgram) -> bool:
+    """Whether the optimizer's updates are among the program's nodes."""
+    return any(isinstance(item.node.operator, Update) for item in planned.nodes)
 
 
 def serving_functions(programs: Sequence[ProgramText]) -> dict[str, str]:
@@ -191,8 +215,21 @@ def _node(
     assert call is not None
     pointers = {operand: names[value] for operand, value in call.tensors.items()}
     return CallText(
-        number, kernels.name(call), describe(item, program), call_arguments(call, kernels, shapes, pointers)
+        number,
+        kernels.name(call),
+        describe(item, program),
+        call_arguments(call, kernels, shapes, pointers),
+        item.node.guarded,
+        loss_pointer(item, program, pointers),
     )
+
+
+def loss_pointer(item: BoundNode, program: PlannedProgram, pointers: Mapping[str, str]) -> str | None:
+    """The pointer to the loss where the node computes it; `pointers` are its operands'."""
+    assert item.call is not None
+    tensors = item.call.tensors.items()
+    made = (operand for operand, name in tensors if program.graph.value(name).role is Role.LOSS)
+    return next((pointers[operand] for operand in made), None)
 
 
 def call_arguments(

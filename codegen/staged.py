@@ -16,6 +16,8 @@ from odl.codegen.programs import (
     TaskText,
     call_arguments,
     describe,
+    loss_pointer,
+    updates,
 )
 from odl.plan.program import PlannedProgram
 from odl.plan.staging import AHEAD, Command, StagedTask, Transfer, WaitForStores
@@ -29,14 +31,13 @@ def staged_text(
     planned: PlannedProgram,
     kernels: KernelSet,
     shapes: ShapeSet,
-    watches_overflow: bool,
 ) -> ProgramText:
     """A program whose kernels work in the small memory."""
     assert planned.staging is not None
     tasks = _task_texts(planned, kernels, shapes)
     nodes = [CallText(task.call.index, task.call.function) for task in tasks if task.done]
     finish = _moves(planned, planned.staging.finish)
-    return ProgramText(index, program, watches_overflow, (), nodes, tasks, finish)
+    return ProgramText(index, program, (), nodes, tasks, finish, updates(planned))
 
 
 def _task_texts(program: PlannedProgram, kernels: KernelSet, shapes: ShapeSet) -> list[TaskText]:
@@ -48,7 +49,14 @@ def _task_texts(program: PlannedProgram, kernels: KernelSet, shapes: ShapeSet) -
         arguments = call_arguments(task.call, kernels, shapes, names)
         texts.append(
             TaskText(
-                CallText(numbers[task.node], kernels.name(task.call), _comment(program, staged), arguments),
+                CallText(
+                    numbers[task.node],
+                    kernels.name(task.call),
+                    _comment(program, staged),
+                    arguments,
+                    task.guarded,
+                    loss_pointer(program.nodes[task.node], program, names),
+                ),
                 tensors,
                 _moves(program, staged.before),
                 _moves(program, staged.beside),

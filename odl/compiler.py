@@ -21,7 +21,7 @@ from odl.passes.fold_batch_norm import fold_batch_norm
 from odl.passes.fuse import fuse_elementwise
 from odl.passes.fuse_padding import fuse_padding
 from odl.passes.layout import choose_layouts
-from odl.passes.optimizer import insert_updates
+from odl.passes.optimizer import insert_updates, small_operands_kept
 from odl.passes.precision import apply_precision
 from odl.passes.rewrite import Pass, remove_dead_code, run_passes
 from odl.passes.select import select_parameters
@@ -114,7 +114,7 @@ def compile_network(
     }
     graphs = {
         program: replace(graph, name=program.name) for program, graph in made.items() if graph is not None
-    } | extra_graphs(TrainingPasses(step, infer, options))
+    } | extra_graphs(TrainingPasses(small_operands_kept(step), infer, options))
     for graph in graphs.values():
         graph.check("optimizer updates")
     stages["3-training"] = "".join(graph.dump() for graph in graphs.values())

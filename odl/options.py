@@ -231,7 +231,7 @@ class Options:
     @property
     def loss_scale_adapts(self) -> bool:
         """Whether the loss scale is part of the training's state; else it stays as it was compiled."""
-        return self.dtype is Precision.MIXED
+        return self.dtype.scales
 
     @property
     def initial_loss_scale(self) -> float:

@@ -13,6 +13,11 @@ class Precision(StrEnum):
     MIXED = "mixed"
 
     @property
+    def scales(self) -> bool:
+        """Whether the loss scale adapts itself, so that gradients in fp16 neither overflow nor vanish."""
+        return self is not Precision.FP32
+
+    @property
     def chunk(self) -> int | None:
         """Terms after which a long sum is carried to fp32; None where it never is."""
         return 64 if self is Precision.MIXED else None

@@ -58,6 +58,10 @@ def exercise(net: Net, seed: int) -> None:
             return x, random.integers(net.output.shape[1], size=net.batch)
         return x, random.standard_normal(net.output.shape).astype(np.float32)
 
+    def attempt(name: str, *given: Any) -> None:
+        with contextlib.suppress(odl.OdlError):
+            net.call(name, *given)
+
     saved = net.save()
     with contextlib.suppress(odl.OdlError):
         net.load(bytes(len(saved)))
@@ -66,25 +70,23 @@ def exercise(net: Net, seed: int) -> None:
     for scale in (1.0, 1.0, 3e37, 1.0):
         for given in (None, weight):
             for name in steps:
-                with contextlib.suppress(odl.OdlError):
-                    net.call(name, *sample(scale), given)
+                attempt(name, *sample(scale), given)
             if net.project.options.accumulate:
-                net.apply()
-        net.infer(sample()[0])
+                attempt("apply")
+        attempt("infer", sample()[0])
         if scale > 1.0:
             net.load(saved)
     net.set_learning_rate(0.001)
     net.load_state_dict(net.state_dict())
     assert net.skipped_steps >= 0 and net.loss_scale > 0
     for _ in range(_LONG if net.project.step_macs < 20000 and not net.project.options.accumulate else 1):
-        net.call(steps[0], *sample())
-    for _ in range(14 if net.project.options.dtype == "mixed" else 0):  # down to the smallest loss scale
-        with contextlib.suppress(odl.OdlError):
-            net.call(steps[0], *sample(3e37))
-            if net.project.options.accumulate:
-                net.apply()
+        attempt(steps[0], *sample())
+    for _ in range(14 if net.project.options.loss_scale_adapts else 0):  # down to the smallest loss scale
+        attempt(steps[0], *sample(3e37))
+        if net.project.options.accumulate:
+            attempt("apply")
     with net.observed(lambda program, node: None):
-        net.infer(sample()[0])
+        attempt("infer", sample()[0])
 
 
 def main() -> None:

@@ -21,11 +21,12 @@ from odl.check.movement import with_movement
 from odl.check.observe import Observer
 from odl.check.reference import Reference, ReferenceStep, Sample
 from odl.check.report import Key, Report, Row
-from odl.errors import CheckFailedError, option
+from odl.errors import CheckFailedError, InputError, option
 from odl.graph.ir import Role
 from odl.graph.operator import Array
 from odl.optimizers.base import Optimizer
 from odl.precision import Precision
+from odl.project.status import Status
 from odl.run.net import Net
 
 #: How much worse than float32 PyTorch's own error, scaled to the unit roundoff, a tensor may come out. In fp32 the
@@ -57,7 +58,7 @@ class Verifier:
         self._bound = gradient_bound(self._precision, self._longest_sum())
 
     def run(self, steps: int = 3, accumulated: int = 1, progress: Progress | None = None) -> Report:
-        """Verify `steps` updates; raises CheckFailedError when every step overflows.
+        """Verify `steps` updates; raises CheckFailedError when every step overflows, or the network refuses one.
 
         The first step uses the compiled learning rate, the following ones a rate that moves the weights visibly.
         """
@@ -70,7 +71,12 @@ class Verifier:
                     break
                 raise CheckFailedError("every step overflows: the loss scale never settles")
             samples = [self._sample() for _ in range(accumulated)]
-            result = self._step(samples, rate, done)
+            try:
+                result = self._step(samples, rate, done)
+            except InputError as error:
+                if self._report().ok:
+                    raise CheckFailedError(f"step {attempts} is refused: {error.message}") from error
+                return self._report()  # what failed before says more
             if result is None:
                 continue
             done += 1
@@ -94,12 +100,17 @@ class Verifier:
         before = self._state()
         skipped, scale = net.skipped_steps, net.loss_scale
         seen = Observer(net)
-        with net.observed(seen):
-            if self._accumulate:
-                losses = [net.accumulate(item.x, item.target, item.weight) for item in samples]
-                net.apply()
-            else:
-                losses = [net.train_step(samples[0].x, samples[0].target, samples[0].weight)]
+        losses: list[float] = []
+        try:
+            with net.observed(seen):
+                if self._accumulate:
+                    losses += [net.accumulate(item.x, item.target, item.weight) for item in samples]
+                    net.apply()
+                else:
+                    losses.append(net.train_step(samples[0].x, samples[0].target, samples[0].weight))
+        except InputError:
+            if net.status is not Status.UPDATE_OVERFLOW:  # whose gradients and weights can be looked at
+                raise
         after = self._state()
         self._digest_step(after, losses, seen.gradients)
         if net.skipped_steps > skipped:
@@ -121,9 +132,9 @@ class Verifier:
             self._coarseness,
             gradients if self._optimizer.steps_by_sign else None,
         )
-        self._note(
-            "loss", "loss", relative_error(np.array(np.mean(losses)), np.array(wanted.loss)), self._ceiling
-        )
+        if losses:
+            error = relative_error(np.array(np.mean(losses)), np.array(wanted.loss))
+            self._note("loss", "loss", error, self._ceiling)
         for name, flips in wanted.flips.items():
             self._note(name, "mask", flips.share, max(flips.explained, self._ceiling))
         for name, error in wanted.activations.items():

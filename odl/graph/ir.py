@@ -26,12 +26,14 @@ class Node:
     """One operator applied to values: `inputs` and `outputs` map the operator's names to the values' names.
 
     Both are in the operator's order; what is absent (an optional input, a gradient that nobody wants) has no entry.
+    A `guarded` node changes what outlives the step: it runs only where the step counts.
     """
 
     name: str
     operator: AbstractOperator
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
+    guarded: bool = False
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -117,7 +119,10 @@ class Graph:
         for node in self.nodes:
             inputs = ", ".join(f"{name}={value}" for name, value in node.inputs.items())
             outputs = ", ".join(_describe(self.values[name]) for name in node.results)
-            lines.append(f"  {node.name}: {node.operator.describe()}({inputs}) -> {outputs or '(in place)'}")
+            guard = " where the step counts" if node.guarded else ""
+            lines.append(
+                f"  {node.name}: {node.operator.describe()}({inputs}) -> {outputs or '(in place)'}{guard}"
+            )
         lines.append(f"  return {', '.join(self.outputs)}")
         for parameter, gradient in self.gradients.items():
             lines.append(f"  gradient {parameter} = {gradient}")
@@ -215,7 +220,7 @@ def _node_faults(graph: Graph, node: Node) -> Iterator[str]:
             yield f"a {operator.pass_name} node gives '{name}', whose role is {graph.values[name].role}"
     for name in (node.inputs[name] for name in operator.updated if name in node.inputs):
         role = graph.values[name].role
-        if not role.persistent and role is not Role.PARAMETER_GRADIENT:
+        if not role.persistent and role not in (Role.PARAMETER_GRADIENT, Role.SAVED):
             yield f"it updates '{name}', whose role is {role}"
 
 

@@ -1,17 +1,19 @@
-"""Optimizer updates: beside each gradient as soon as it is complete, or all together after the step.
+"""Optimizer updates, behind the last gradient, where it is known whether the step counts.
 
-Weights are updated at once where nothing is accumulated and no step is ever skipped; then no gradient outlives its
-layer. Mixed precision decides only after the backward pass whether the step counts, and accumulation adds steps up:
-both leave the updates to a graph of their own.
+A step that overflowed changes nothing that outlives it. In fp32 and fp16 the updates therefore end the step, guarded; in
+mixed precision and with accumulation they are a graph of their own. A large weight gradient of small operands is computed
+when activations have died, so that the gradients that wait cost little memory.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from odl.graph import DType, Graph, Node, Role, Value
-from odl.operators.optimizer import Clear, Refresh
+from odl.operators.optimizer import Clear, Copy, Refresh
 from odl.optimizers.base import Optimizer, State, Update
+from odl.passes.rewrite import renamed
 from odl.precision import Precision
 
 
@@ -39,8 +41,7 @@ def insert_updates(
 ) -> TrainingGraphs:
     """Add the optimizer's nodes and its state.
 
-    With `gradients_last` a weight that is updated at once gets its gradient after its last reader, so that the update
-    can follow immediately: in L1 the gradient then never has to wait elsewhere.
+    With `gradients_last` a weight gets its gradient after its last reader: in L1 the input gradient is then not in the way.
     """
     step = step.with_values(
         _state(step.value(parameter), state) for parameter in step.gradients for state in optimizer.states
@@ -59,7 +60,8 @@ def insert_updates(
     if not accumulate and precision is not Precision.MIXED:
         if gradients_last:
             step = _weight_gradients_last(step, {gradient: name for name, gradient in step.gradients.items()})
-        return TrainingGraphs(_update_at_once(step, updates), None, None, refreshing, {})
+        step = _update_at_the_end(small_operands_kept(step), updates)
+        return TrainingGraphs(_statistics_guarded(step), None, None, refreshing, {})
     after: list[Node] = list(updates.values())
     skip: list[Node] = []
     shared: dict[str, str] = {}
@@ -75,8 +77,9 @@ def insert_updates(
         }
         skip += refresh
         step = _weight_gradients_last(step, shared)
-    skipping = _graph(step, skip) if precision is Precision.MIXED else None
-    return TrainingGraphs(step, _graph(step, after), skipping, refreshing, shared)
+    return TrainingGraphs(
+        _statistics_guarded(step), _graph(step, after), _graph(step, skip), refreshing, shared
+    )
 
 
 def _state(parameter: Value, state: State) -> Value:
@@ -97,22 +100,46 @@ def _update_inputs(step: Graph, update: Update, parameter: str, gradient: str) -
     return {name: value for name, value in names.items() if value in step.values}
 
 
-def _update_at_once(step: Graph, updates: dict[str, Node]) -> Graph:
-    """Every update right after its gradient exists and its parameter was read for the last time."""
-    position = {node.name: index for index, node in enumerate(step.nodes)}
-    due: dict[int, list[Node]] = {}
-    for parameter, node in updates.items():
-        last = max(
-            position[other.name]
-            for other in step.nodes
-            if parameter in other.reads or step.gradients[parameter] in other.results
-        )
-        due.setdefault(last, []).append(node)
+def small_operands_kept(step: Graph) -> Graph:
+    """Weight gradients that are larger than what they are computed from come last, when activations have died."""
+    gradients = set(step.gradients.values())
+    late = [
+        node
+        for node in step.nodes
+        if node.results
+        and gradients.issuperset(node.results)
+        and _bytes(step, node.results) > _bytes(step, node.reads)
+    ]
+    return replace(step, nodes=tuple(node for node in step.nodes if node not in late) + tuple(late))
+
+
+def _bytes(step: Graph, names: Iterable[str]) -> int:
+    return sum(step.value(name).size_bytes for name in names)
+
+
+def _update_at_the_end(step: Graph, updates: Mapping[str, Node]) -> Graph:
+    """Every update behind the last gradient; those whose gradients were made last, and may still be in L1, come first."""
+    position = {name: index for index, node in enumerate(step.nodes) for name in node.results}
+    latest = sorted(updates, key=lambda parameter: -position[step.gradients[parameter]])
+    guarded = (replace(updates[parameter], guarded=True) for parameter in latest)
+    return replace(step, nodes=(*step.nodes, *guarded))
+
+
+def _statistics_guarded(step: Graph) -> Graph:
+    """Running statistics change in a copy, which replaces them at the end, where the step counts."""
+    written = [name for node in step.nodes for name in node.writes if step.value(name).role is Role.STATISTIC]
+    if not written:
+        return step
+    copies = {name: f"{name}.next" for name in written}
     nodes: list[Node] = []
-    for index, node in enumerate(step.nodes):
-        nodes.append(node)
-        nodes.extend(due.get(index, ()))
-    return replace(step, nodes=tuple(nodes), gradients=step.gradients)
+    for node in step.nodes:
+        own = {name: copies[name] for name in node.writes if name in copies}
+        nodes += [Node(f"{copy}.copy", Copy(), {"x": name}, {"y": copy}) for name, copy in own.items()]
+        nodes.append(renamed(node, own))
+    for name, copy in copies.items():
+        nodes.append(Node(f"{name}.update", Refresh(), {"parameter": copy, "copy": name}, {}, guarded=True))
+    values = {copy: replace(step.value(name), name=copy, role=Role.SAVED) for name, copy in copies.items()}
+    return replace(step, nodes=tuple(nodes), values={**step.values, **values})
 
 
 def _weight_gradients_last(step: Graph, weight_of: dict[str, str]) -> Graph:

@@ -96,7 +96,7 @@ class _Stager:
         task = self._tasks[index]
         self._reconcile(task, draft.before)
         earlier = list(self._l1)
-        if self._place_all(task, index, draft.before):
+        if self._place_all(task, index, draft.before) or self._make_way(index, earlier, draft.before):
             return
         # Start over with an empty L1; what this attempt was to bring in comes in again.
         draft.before = [move for move in draft.before if not _is_inward(move)]
@@ -110,6 +110,17 @@ class _Stager:
         self._transfers.wait(draft.before)
         if not self._place_all(task, index, draft.before):
             raise DoesNotFitError
+
+    def _make_way(self, index: int, earlier: Collection[Resident], commands: list[Command]) -> bool:
+        """Have the task's blocks in place after its own smallest ones came in anew, where they are not in the way."""
+        task = self._tasks[index]
+        own = self._l1.pinned(task)
+        for item in sorted(earlier, key=lambda item: item.block.room):
+            if item.block in own and not item.dirty and item.due <= index and item.block in task.reads:
+                self._l1.drop(item, max(item.since, index - 1))
+                if self._place_all(task, index, commands):
+                    return True
+        return False
 
     def _reconcile(self, task: Task, commands: list[Command]) -> None:
         """Other blocks of the same tensors: stored where they hold the newest bytes."""

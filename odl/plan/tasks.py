@@ -70,7 +70,7 @@ class Task:
     """One kernel call. `operands` are the blocks that the call is given, by the kernel's names of its operands.
 
     `takes_over` gives the block that a written block may lie in the place of. Where `staged` is False the operands are
-    whole tensors in L2.
+    whole tensors in L2. A `guarded` one may be left out: what it writes then stays as it came in.
     """
 
     node: int
@@ -80,6 +80,7 @@ class Task:
     writes: tuple[Block, ...]
     takes_over: Mapping[Block, Block]
     staged: bool
+    guarded: bool
     last_of_node: bool = True
 
     @property
@@ -180,13 +181,14 @@ class _Maker:
             tuple(dict.fromkeys(writes)),
             self._takes_over(by_name),
             True,
+            self.node.guarded,
         )
 
     def _is_read(self, operand: str) -> bool:
-        """What the kernel reads; an accumulator that it only clears is brought in as well."""
+        """What the kernel reads; an accumulator that it only clears is brought in as well, and what it may not write."""
         name = self.call.tensors[operand]
         clears = name in self.node.reads and self.graph.value(name).role is Role.PARAMETER_GRADIENT
-        return clears or operand in self.call.kernel.read(self.call.context)
+        return clears or self.node.guarded or operand in self.call.kernel.read(self.call.context)
 
     def _takes_over(self, by_name: Mapping[str, Block]) -> dict[Block, Block]:
         pairs: dict[Block, Block] = {}

@@ -42,6 +42,7 @@ class CType(StrEnum):
     FLOAT = "float"
     COUNT = "uint32_t"
     FLOATS_IN = "const float *"
+    COUNTS_IN = "const uint32_t *"
     FLOATS_OUT = "float *"
     BYTES_IN = "const void *"
     BYTES_OUT = "void *"
@@ -53,7 +54,7 @@ class CType(StrEnum):
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter. `role`: the value that a caller hands in by it; `optional`: NULL stands for ones.
+    """A parameter. `role`: the value that a caller hands in by it; `optional`: NULL stands for what is usual.
 
     `inside`: its name in the definition, where that is another than in the header.
     """
@@ -66,14 +67,18 @@ class Parameter:
 
     @property
     def on_device(self) -> str:
-        """What device.c passes: the variable that holds the floats."""
+        """What device.c passes: the variable that holds what the parameter points to."""
+        if self is LOSS:
+            return "&{{ prefix }}_request.loss"
         return "weight" if self.optional else f"{{{{ prefix }}}}_{self.name}"
 
 
 X = Parameter("x", CType.FLOATS_IN, Role.INPUT)
 TARGET = Parameter("target", CType.FLOATS_IN, Role.TARGET)
 SAMPLE_WEIGHT = Parameter("sample_weight", CType.FLOATS_IN, Role.SAMPLE_WEIGHT, optional=True)
+LABEL = Parameter("label", CType.COUNTS_IN, Role.TARGET)
 OUTPUT = Parameter("output", CType.FLOATS_OUT)
+LOSS = Parameter("loss", CType.FLOATS_OUT, optional=True)
 
 
 @dataclass(frozen=True)
@@ -156,5 +161,5 @@ class EntryPoint:
     @property
     def device_call(self) -> str:
         """The statement by which device.c makes the call."""
-        result = "{{ prefix }}_request.loss = " if self.returns is CType.FLOAT else ""
+        result = "{{ prefix }}_request.status = " if self.returns is CType.STATUS else ""
         return f"{result}{self.function}({', '.join(parameter.on_device for parameter in self.parameters)});"

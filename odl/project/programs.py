@@ -18,7 +18,7 @@ class Program:
 
     `follows`: the programs after which it runs, without anything that the caller could do in between; a program that
     follows none may be called at any time. `takes`: roles of the values that the caller hands in. `watches_overflow`:
-    whether an overflow in it counts where the loss scale adapts itself.
+    whether an overflow in it is noted, so that what follows does not count.
     """
 
     name: str

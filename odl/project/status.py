@@ -12,6 +12,19 @@ class Status(IntEnum):
     text: str
 
     OK = 0, "done"
+    OVERFLOW = 1, "numbers beyond their type: a step is skipped, a sum starts anew, an output is not finite"
+    SCALE_FLOOR = 2, "a step is skipped for an overflow that no smaller loss scale can prevent"
+    UPDATE_OVERFLOW = (
+        3,
+        "an update left the range of its type, and weights are lost: load a state, lower the rate",
+    )
+    BAD_INPUT = 4, "x holds NaN, infinity, or a number beyond the type that stores it"
+    BAD_TARGET = 5, "target holds NaN or infinity, or with cross-entropy what are no probabilities of sum 1"
+    BAD_LABEL = 6, "a label is no class number"
+    BAD_SAMPLE_WEIGHT = 7, "sample_weight holds NaN or infinity"
+    BAD_WEIGHTS = 8, "a weight or statistic, written from outside, is NaN, infinite or beyond its type"
+    WRONG_ORDER = 9, "before init; apply with nothing accumulated; a step while accumulated gradients wait"
+    BAD_LEARNING_RATE = 10, "the learning rate is negative, NaN or infinite"
     NOT_FINITE = 16, "a weight, a statistic or optimizer state is NaN or infinite"
     STATE_NONE = 32, "there is no saved state"
     STATE_DAMAGED = 33, "the saved state is damaged, truncated or was never finished"
@@ -24,10 +37,7 @@ class Status(IntEnum):
     STATE_RANGE = 40, "the saved state has a number beyond the range of the type that it is to be stored in"
     STATE_TOO_SMALL = 41, "the memory, a slot or the buffer is too small for the state"
     STATE_STORAGE = 42, "the storage failed, or its sizes make no sense"
-    STATE_LOST = (
-        43,
-        "the storage failed while a state that was found whole was restored; the network is as compiled",
-    )
+    STATE_LOST = 43, "the storage failed while a sound state was restored; the network is as compiled"
 
     def __new__(cls, number: int, text: str) -> Self:
         """A member whose value is its number."""
@@ -35,6 +45,25 @@ class Status(IntEnum):
         member._value_ = number
         member.text = text
         return member
+
+    @classmethod
+    def of(cls, number: int) -> Status:
+        """The status of that number; KeyError where there is none."""
+        return {int(item): item for item in cls}[number]
+
+    @property
+    def refused(self) -> bool:
+        """Whether the caller is at fault, and the call did nothing."""
+        return self not in (Status.OK, Status.OVERFLOW, Status.SCALE_FLOOR, Status.UPDATE_OVERFLOW)
+
+    @property
+    def raised(self) -> bool:
+        """Whether Python raises it: all but the skipped steps, which training goes on from."""
+        return self.refused or self is Status.UPDATE_OVERFLOW
+
+
+#: How far the sum of a sample's target probabilities may be from 1.
+TARGET_TOLERANCE = 1e-3
 
 
 def declaration(*, comments: bool = True) -> str:

@@ -104,15 +104,26 @@ class CallArrays:
             raise InputError(f"y has shape {values.shape}, expected {self.output.shape}{labels_too}")
         return values
 
+    def labels(self, y: Any) -> Array:
+        """Class numbers [N]."""
+        array = np.atleast_1d(np.asarray(y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else y))
+        if array.dtype.kind not in "iu":
+            raise InputError(f"y holds {array.dtype}; labels are class numbers")
+        self._check_labels(array)
+        return array
+
     def _one_hot(self, labels: Array) -> Array:
+        self._check_labels(labels)
+        one_hot: Array = np.eye(self.output.shape[1], dtype=np.float32)[labels]
+        return one_hot
+
+    def _check_labels(self, labels: Array) -> None:
         classes = self.output.shape[1]
         if labels.shape != (self.batch,):
             raise InputError(f"y has {len(labels)} labels, expected {self.batch}")
         wrong = labels[(labels < 0) | (labels >= classes)]
         if wrong.size:
             raise InputError(f"y holds label {wrong[0]}; the network has classes 0 to {classes - 1}")
-        one_hot: Array = np.eye(classes, dtype=np.float32)[labels]
-        return one_hot
 
     def weights(self, weight: Any) -> Array:
         """A factor for each sample."""

@@ -6,6 +6,7 @@ and inputs are loaded into its memories before, state and results read from them
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from typing_extensions import override
 
 from odl.errors import InputError, OdlError, option
 from odl.options import Options
-from odl.project.entry_point import OUTPUT, SAMPLE_WEIGHT, CType, EntryPoint
+from odl.project.entry_point import LOSS, OUTPUT, SAMPLE_WEIGHT, EntryPoint
 from odl.project.entry_points import NUMBERED
 from odl.project.manifest import TensorEntry, read_manifest
 from odl.run.canary import Canary, Words, compare
@@ -30,7 +31,7 @@ from odl.targets.common.elf import Elf
 from odl.targets.common.session import Mark, RunResult, Session, Trace, Unit, Watch
 from odl.targets.target import DeviceTarget, Target
 
-_REQUEST = struct.Struct("<IIf")
+_REQUEST = struct.Struct("<IIIf")
 #: Marks that device.c makes before and after the call, and the node number of a program's input.
 BEGIN, END, INPUT_NODE = 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFF
 
@@ -118,22 +119,26 @@ class DeviceNet(Net):
 
     # --- between the host library and the device -----------------------------------------------------------
 
-    def _run_on_device(self, entry_point: EntryPoint, *arguments: Any) -> float | None:
-        """Run an entry point with C arguments; its loss where it has one."""
+    def _run_on_device(self, entry_point: EntryPoint, *arguments: Any) -> int:
+        """Run an entry point with C arguments; its status."""
         loads: dict[str, bytes] = {}
         outputs: dict[str, Any] = {}
-        weighted = False
+        weighted, loss = False, self._ffi.NULL
         for parameter, argument in zip(entry_point.parameters, arguments, strict=True):
             if parameter is OUTPUT:
                 outputs[self._symbol(parameter.name)] = argument
+            elif parameter is LOSS:
+                loss = argument
             elif argument != self._ffi.NULL:
                 loads[self._symbol(parameter.name)] = bytes(self._ffi.buffer(argument))
                 weighted = weighted or parameter is SAMPLE_WEIGHT
         dumps = self._simulate(entry_point, loads, weighted, outputs)
         for symbol, floats in outputs.items():
             self._ffi.buffer(floats)[:] = dumps[symbol]
-        loss: float = _REQUEST.unpack(dumps[self._symbol("request")])[2]
-        return loss if entry_point.returns is CType.FLOAT else None
+        _, _, status, found = _REQUEST.unpack(dumps[self._symbol("request")])
+        if loss != self._ffi.NULL:
+            loss[0] = found
+        return int(status)
 
     def _simulate(
         self, entry_point: EntryPoint, loads: dict[str, bytes], weighted: bool, outputs: Collection[str]
@@ -147,7 +152,7 @@ class DeviceNet(Net):
         self.last = result = self.session.run(
             program,
             {
-                self._symbol("request"): _REQUEST.pack(entry_point.number, int(weighted), 0.0),
+                self._symbol("request"): _REQUEST.pack(entry_point.number, int(weighted), 0, math.nan),
                 self._symbol("state"): bytes(self._words),
                 self._symbol("arena"): bytes(self._arena[:persistent]),
                 **loads,
@@ -243,7 +248,7 @@ def _session(directory: Path, options: Options, machine: Any) -> tuple[Target, S
 class _Calls:
     """The host library's functions, those that compute replaced by calls on the device."""
 
-    def __init__(self, host: Any, run: Callable[..., float | None]) -> None:
+    def __init__(self, host: Any, run: Callable[..., int]) -> None:
         self._host, self._run = host, run
 
     def __getattr__(self, name: str) -> Any:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from odl.errors import InputError, option
 from odl.graph.ir import DType, Role, Value
 from odl.graph.operator import Array
-from odl.project.entry_point import OUTPUT, EntryPoint
+from odl.project.entry_point import LABEL, LOSS, OUTPUT, CType, EntryPoint
 from odl.project.entry_points import NUMBERED, existing
 from odl.project.layout import from_memory, to_memory
 from odl.project.manifest import Manifest, TensorEntry, parse_document, read_document
@@ -60,6 +60,8 @@ class Net:
         self._tensors = {item.value.name: item for item in self.project.tensors}
         found = existing(self.project.options, self.project.program_names)
         self._entry_points = {item.name: item for item in found}
+        #: What the latest call said of itself.
+        self.status: Status = Status.OK
         self._state = ModuleState(self.project.counters, unused or {}, self._counted_batches)
         try:
             self._load(library)
@@ -107,7 +109,8 @@ class Net:
         """Forward, backward, update; the samples' losses times their weights, summed and divided by the batch.
 
         Fewer samples than the batch train with their own mean: the rest of the batch gets the weight 0, and theirs grow
-        in proportion. InputError for wrong shapes, labels or NaN.
+        in proportion. A step that overflowed is skipped: `status` says so, and `skipped_steps` counts it. InputError for
+        wrong shapes, labels or NaN.
         """
         return cast(float, self.call("train_step", x, y, weight))
 
@@ -118,7 +121,7 @@ class Net:
         return cast(float, self.call("accumulate", x, y, weight))
 
     def apply(self) -> None:
-        """Update with the mean of the accumulated gradients."""
+        """Update with the mean of the accumulated gradients; InputError where there are none."""
         self.call("apply")
 
     def infer(self, x: ArrayLike | torch.Tensor) -> Array:
@@ -148,6 +151,8 @@ class Net:
             x, y, weight = self._arrays.completed(x, y, weight)
             handed_in = {Role.INPUT: x, Role.TARGET: y, Role.SAMPLE_WEIGHT: weight}
         readers = self._arrays.readers
+        if LABEL in entry_point.parameters:
+            readers = {**readers, Role.TARGET: self._arrays.labels}
         given = {role: readers[role](value) for role, value in handed_in.items() if value is not None}
         return self._call(entry_point, given)
 
@@ -163,24 +168,34 @@ class Net:
         raise InputError(f"the network has no entry point '{name}' to call; it has {own}")
 
     def _call(self, entry_point: EntryPoint, given: Mapping[Role, Array]) -> float | Array | None:
-        """Call with arrays in memory order."""
+        """Call with arrays in memory order; InputError where the C refuses them."""
         arguments, output = [], None
+        loss = self._ffi.new("float *", math.nan)
         for parameter in entry_point.parameters:
             if parameter is OUTPUT:
                 output = self._ffi.new("float[]", self.output.count)
                 arguments.append(output)
+            elif parameter is LOSS:
+                arguments.append(loss)
             elif parameter.role is not None and parameter.role in given:
-                arguments.append(self._floats(given[parameter.role]))
+                arguments.append(self._numbers(given[parameter.role], parameter.type))
             else:
                 arguments.append(self._ffi.NULL)
-        result: float | None = getattr(self._lib, entry_point.name)(*arguments)
+        self._take(getattr(self._lib, entry_point.name)(*arguments))
         if output is None:
-            return result
+            return float(loss[0]) if LOSS in entry_point.parameters else None
         return from_memory(replace(self.output, dtype=DType.F32), bytes(self._ffi.buffer(output)))
 
-    def _floats(self, array: Array) -> Any:
-        contiguous = np.ascontiguousarray(array, dtype=np.float32)
-        return self._ffi.from_buffer("float[]", contiguous.reshape(-1))
+    def _take(self, number: int) -> None:
+        """Note a call's status; InputError where the caller is at fault, or the update destroyed the weights."""
+        self.status = Status.of(number)
+        if self.status.raised:
+            raise InputError(self.status.text)
+
+    def _numbers(self, array: Array, kind: CType) -> Any:
+        """An array as C takes it by a parameter of that type."""
+        name, dtype = ("uint32_t[]", np.uint32) if kind is CType.COUNTS_IN else ("float[]", np.float32)
+        return self._ffi.from_buffer(name, np.ascontiguousarray(array, dtype=dtype).reshape(-1))
 
     # --- settings and state --------------------------------------------------------------------------------
 
@@ -188,7 +203,7 @@ class Net:
         """The learning rate of the following updates."""
         if not 0 <= learning_rate < math.inf:
             raise InputError(f"learning rate {learning_rate}: must be a finite number, not below zero")
-        self._lib.set_learning_rate(learning_rate)
+        self._take(self._lib.set_learning_rate(learning_rate))
 
     @property
     def loss_scale(self) -> float:
@@ -216,7 +231,7 @@ class Net:
         """
         self._state.write(self, state)
         if "refresh" in self._entry_points:
-            self._host.refresh()
+            self._take(self._host.refresh())
 
     def _counted_batches(self) -> int:
         """Batches that batch norms in training mode have counted since the network was loaded."""
@@ -263,7 +278,7 @@ class Net:
 
     def _check(self, status: int) -> None:
         if status != Status.OK:
-            raise InputError(next(item.text for item in Status if item == status))
+            raise InputError(Status.of(status).text)
 
     @contextmanager
     def observed(self, callback: Callable[[int, int], None]) -> Iterator[None]:

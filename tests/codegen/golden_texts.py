@@ -119,6 +119,11 @@ def sections(text: str) -> list[str]:
     return re.split(r"(?m)^(?=/\* --- |/\* Forward and backward)", text)
 
 
+def header_parts(text: str) -> list[str]:
+    """net.h cut where its calls begin."""
+    return re.split(r"(?m)^(?=/\* Sets the weights to those)", text)
+
+
 def section(name: str, title: str) -> str:
     """The section of net.c with this title."""
     (found,) = (part for part in sections(project(name)["net.c"]) if part.startswith(f"/* --- {title} ---"))
@@ -167,7 +172,7 @@ def manifest(name: str) -> dict[str, Any]:
 def _whole(name: str) -> Iterator[tuple[str, Callable[[], str]]]:
     """A whole project: short files as they are, net.c by sections, the manifest with short things on one line."""
     yield "project/files.txt", lambda: digests(project(name))
-    for path in ("Makefile", "example.c", "net_kernels.h", "net.h", "net_private.h", "net_state.h"):
+    for path in ("Makefile", "example.c", "net_kernels.h", "net_private.h", "net_state.h"):
         yield f"project/{path}", lambda path=path: project(name)[path]
     for path in (path for path in project(name) if re.match(r"kernels/net_(cast|channel|cross|sgd)", path)):
         yield f"project/{path}", lambda path=path: project(name)[path]
@@ -176,6 +181,11 @@ def _whole(name: str) -> Iterator[tuple[str, Callable[[], str]]]:
         yield (
             f"project/net.c/{number}_{part}.c",
             lambda number=number: sections(project(name)["net.c"])[number],
+        )
+    for number, part in enumerate(("statuses", "calls")):
+        yield (
+            f"project/net.h/{number}_{part}.h",
+            lambda number=number: header_parts(project(name)["net.h"])[number],
         )
     yield "project/net_state.c/tables.c", lambda: sections(project(name)["net_state.c"])[2]
     for key in ("memory", "programs"):
@@ -200,14 +210,20 @@ TEXTS: Mapping[str, Callable[[], str]] = {
     "interface/device.c": lambda: project("linear cluster")["device.c"],
     "interface/port.h": lambda: project("linear export")["runtime/odl_runtime.h"],
     # Optimizers, and when they run
-    "update/adam_state.c": lambda: functions("linear adam", "prepare_update", "net_train_step"),
+    "update/adam_state.c": lambda: functions("linear adam", "prepare_update", "train", "net_train_step"),
     "update/adam_private.h": lambda: project("linear adam")["net_private.h"],
     "update/adam_kernel.c": lambda: kernel("linear adam", "adam"),
-    "update/after_each_layer.c": lambda: section("linear fp16", "one training step"),
+    "update/step.c": lambda: section("linear fp16", "one training step"),
     "update/accumulate_apply.c": lambda: section("linear accumulate", "updates after a step that counts"),
     "update/accumulate_skip.c": lambda: section("linear accumulate", "after a step that overflowed"),
     "update/accumulate_interface.c": lambda: functions(
-        "linear accumulate", "update_or_skip", "net_train_step", "net_accumulate", "net_apply"
+        "linear accumulate",
+        "add_gradients",
+        "skip_step",
+        "train",
+        "net_train_step",
+        "net_accumulate",
+        "net_apply",
     ),
     # Batch norm that trains beside the one that infers
     "batch_norm/step.c": lambda: calls("mixed", "1", "1.input_gradient"),

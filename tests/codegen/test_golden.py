@@ -116,7 +116,7 @@ def test_the_weights_are_the_modules():
     files = project("fp32")
     words = [int(word, 16) for word in re.findall(r"0x([0-9a-f]{8})u", files["net_weights.c"])]
     image = np.array(words, dtype="<u4").tobytes()
-    table = re.findall(r"\{(\d+)u, (\d+)u, (\d+)u\}, +/\* (\S+) \*/", files["net.c"])
+    table = re.findall(r"\{(\d+)u, (\d+)u, (\d+)u, 0x\w+u\}, +/\* (\S+) \*/", files["net.c"])
     state = build("fp32").module.state_dict()
     assert {name for *_, name in table} == set(state)
     for _, size, source, name in table:

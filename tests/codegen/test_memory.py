@@ -51,7 +51,7 @@ class Guarded:
     def run(self, pattern: int, x: np.ndarray, target: np.ndarray) -> Trace:
         """Fill everything with the pattern, then initialise, infer and train, and look at the memory."""
         library = ctypes.CDLL(str(self._library))
-        library.net_train_step.restype = ctypes.c_float
+        loss = ctypes.c_float()
         memory = np.ctypeslib.as_array(
             (ctypes.c_uint8 * (self.plan.arena_bytes + 2 * GUARD)).in_dll(library, "net_guarded")
         )
@@ -62,9 +62,10 @@ class Guarded:
         numbers: list[float] = []
         for step in range(2):
             one, wanted = x[step].ctypes.data_as(pointer), target[step].ctypes.data_as(pointer)
-            library.net_infer(one, output.ctypes.data_as(pointer))
+            assert library.net_infer(one, output.ctypes.data_as(pointer)) == 0
             numbers += output.tolist()
-            numbers.append(library.net_train_step(one, wanted, None))
+            assert library.net_train_step(one, wanted, None, ctypes.byref(loss)) == 0
+            numbers.append(loss.value)
         return Trace(numbers, memory.copy())
 
 

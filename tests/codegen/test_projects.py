@@ -144,8 +144,8 @@ def test_clang_builds_a_network_of_the_same_bits(tmp_path):
     directory = written(build, tmp_path / "net")
     make(directory, f"CC={CLANG}", f"CFLAGS=-O1 {MORE_WARNINGS}", "net_exact.so")
     other = ctypes.CDLL(str(directory / "net_exact.so"))
-    other.net_train_step.restype = ctypes.c_float
     other.net_init()
+    found = ctypes.c_float()
     pointer = ctypes.POINTER(ctypes.c_float)
     random = np.random.default_rng(0)
     for step in range(3):
@@ -153,9 +153,10 @@ def test_clang_builds_a_network_of_the_same_bits(tmp_path):
         target = np.eye(3, dtype=np.float32)[[step]]
         loss = net.train_step(x, target)
         flat = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-        assert loss == other.net_train_step(
-            flat.ctypes.data_as(pointer), target.ctypes.data_as(pointer), None
+        done = other.net_train_step(
+            flat.ctypes.data_as(pointer), target.ctypes.data_as(pointer), None, ctypes.byref(found)
         )
+        assert (done, found.value) == (0, loss)
     state = ctypes.create_string_buffer(net.manifest["state_bytes"])
     assert other.net_save(state, len(state)) == 0
     assert net.skipped_steps == 0

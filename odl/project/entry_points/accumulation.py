@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from odl.options import Options
-from odl.project.entry_point import SAMPLE_WEIGHT, TARGET, CType, EntryPoint, X
+from odl.project.entry_point import LOSS, SAMPLE_WEIGHT, TARGET, CType, EntryPoint, StaticFunction, X
 from odl.project.programs import APPLY, STEP
 
 
@@ -11,15 +11,34 @@ def _exists(options: Options, programs: Collection[str]) -> bool:
     return options.accumulate
 
 
+ADD_GRADIENTS = StaticFunction(
+    """\
+/* Adds the gradients of what was handed in; after an overflow the sum starts anew, and the next update is skipped. */
+static {{ prefix }}_status add_gradients(float *loss) {
+    const {{ prefix }}_status status = compute_gradients(loss);
+    if (given.refused != 0) {
+        return status;
+    }
+    if (status != {{ PREFIX }}_OK) {
+        odl_parallel(run_{{ served_by.skip }});
+        {{ prefix }}_state.overflow = 1;
+    }
+    {{ prefix }}_state.accumulated++;
+    return status;
+}""",
+    _exists,
+    source=62,
+)
 ACCUMULATE = EntryPoint(
     "accumulate",
-    "Forward and backward only: adds the gradients up. Arguments and loss as {{ prefix }}_train_step.",
     """\
-const float loss = compute_gradients(x, target, sample_weight);
-{{ prefix }}_state.accumulated++;
-return loss;""",
-    returns=CType.FLOAT,
-    parameters=(X, TARGET, SAMPLE_WEIGHT),
+Forward and backward only: adds the gradients up. Arguments as {{ prefix }}_train_step.
+{{ PREFIX }}_OVERFLOW: what was added up so far is dropped, and {{ prefix }}_apply will skip its update.""",
+    """\
+const {{ prefix }}_status status = hand_in(x, target, sample_weight);
+return status == {{ PREFIX }}_OK ? add_gradients(loss) : status;""",
+    returns=CType.STATUS,
+    parameters=(X, TARGET, SAMPLE_WEIGHT, LOSS),
     exists=_exists,
     runs=(STEP,),
     number=2,
@@ -31,11 +50,17 @@ NET_APPLY = EntryPoint(
     "apply",
     "Updates the weights with the mean of the accumulated gradients and starts anew.",
     """\
-if ({{ prefix }}_state.accumulated == 0) {
-    return;
+const uint32_t steps = {{ prefix }}_state.accumulated;
+if (steps == 0) {
+    return {{ PREFIX }}_WRONG_ORDER;
 }
-update_or_skip({{ prefix }}_state.accumulated);
-{{ prefix }}_state.accumulated = 0;""",
+const bool overflow = {{ prefix }}_state.overflow != 0;
+{{ prefix }}_state.accumulated = {{ prefix }}_state.overflow = 0;
+if (overflow) {
+    return skip_step();
+}
+return update(steps);""",
+    returns=CType.STATUS,
     exists=_exists,
     runs=(APPLY,),
     number=3,

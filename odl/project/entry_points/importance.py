@@ -10,13 +10,14 @@ from odl.graph.ir import DType, Graph, Node, Role
 from odl.operators.optimizer import Clear
 from odl.operators.squared_sum import SquaredSum
 from odl.options import Options
-from odl.project.entry_point import TARGET, CType, EntryPoint, TrainingPasses, X
+from odl.project.entry_point import LOSS, TARGET, CType, EntryPoint, TrainingPasses, X
 from odl.project.programs import Program
 
 ADD = Program(
     "importance",
     "squared gradients of one sample",
     takes=frozenset({Role.INPUT, Role.TARGET, Role.SAMPLE_WEIGHT}),
+    watches_overflow=True,
 )
 RESET = Program("reset_importance", "sums of squared gradients start anew")
 
@@ -26,7 +27,7 @@ def _exists(options: Options, programs: Collection[str]) -> bool:
 
 
 def _graphs(passes: TrainingPasses) -> Mapping[Program, Graph]:
-    """A training step whose gradients are squared and summed as soon as they exist, and the clearing of the sums."""
+    """A training step whose gradients are squared and summed when all exist, and the clearing of the sums."""
     step, options = passes.step, passes.options
     if "importance" not in options.learn:
         return {}
@@ -42,31 +43,36 @@ def _graphs(passes: TrainingPasses) -> Mapping[Program, Graph]:
         )
         for parameter, gradient in step.gradients.items()
     }
-    nodes: list[Node] = []
-    for node in step.nodes:
-        nodes.append(node)
-        for gradient in (name for name in node.results if name in sums):
-            total = sums[gradient].name
-            nodes.append(Node(total, SquaredSum(), {"gradient": gradient, "sum": total}, {}))
+    made = [name for node in step.nodes for name in node.results if name in sums]
+    adding = (
+        Node(sums[name].name, SquaredSum(), {"gradient": name, "sum": sums[name].name}, {}, guarded=True)
+        for name in reversed(made)
+    )
     values = {value.name: value for value in sums.values()}
     clearing = tuple(Node(f"{name}.clear", Clear(), {"accumulator": name}, {}) for name in values)
-    add = replace(step, nodes=tuple(nodes), values={**step.values, **values}, gradients={})
+    add = replace(step, nodes=(*step.nodes, *adding), values={**step.values, **values}, gradients={})
     return {ADD: add, RESET: Graph(RESET.name, values, clearing, ())}
 
 
 IMPORTANCE = EntryPoint(
     "importance",
     "Adds the squared gradients of one sample to each parameter's sum, <parameter>.importance in manifest.json.\n"
-    "A gradient that overflows makes its sum infinite. Changes nothing else. Returns the loss.",
+    "A sample whose gradients overflow changes no sum. Changes nothing else. loss: receives the loss; may be NULL.",
     """\
-given.x = x;
-given.target = target;
-given.sample_weight = NULL;
+const {{ prefix }}_status status = hand_in(x, target, NULL);
+if (status != {{ PREFIX }}_OK) {
+    return status;
+}
+const float factor = {{ prefix }}_state.gradient_factor;
 {{ prefix }}_state.gradient_factor = 1.0f / {{ prefix }}_state.loss_scale;
 odl_parallel(run_importance);
-return *{{ PREFIX }}_AT(float, {{ io.importance.result.offset }}u);""",
-    returns=CType.FLOAT,
-    parameters=(X, TARGET),
+{{ prefix }}_state.gradient_factor = factor;
+if (loss != NULL && given.refused == 0) {
+    *loss = *{{ PREFIX }}_AT(float, {{ io.importance.result.offset }}u);
+}
+return given.overflow != 0 && !weights_are_sound() ? {{ PREFIX }}_BAD_WEIGHTS : outcome();""",
+    returns=CType.STATUS,
+    parameters=(X, TARGET, LOSS),
     exists=_exists,
     runs=(ADD,),
     number=5,
@@ -76,7 +82,13 @@ return *{{ PREFIX }}_AT(float, {{ io.importance.result.offset }}u);""",
 RESET_IMPORTANCE = EntryPoint(
     "reset_importance",
     "Sets the sums of squared gradients to zero, where {{ prefix }}_init leaves them too.",
-    "odl_parallel(run_reset_importance);",
+    """\
+if ({{ prefix }}_state.loss_scale == 0.0f) {
+    return {{ PREFIX }}_WRONG_ORDER;
+}
+odl_parallel(run_reset_importance);
+return {{ PREFIX }}_OK;""",
+    returns=CType.STATUS,
     exists=_exists,
     runs=(RESET,),
     number=6,

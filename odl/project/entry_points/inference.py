@@ -1,21 +1,30 @@
 """Inference."""
 
-from odl.project.entry_point import OUTPUT, EntryPoint, X
+from odl.project.entry_point import OUTPUT, CType, EntryPoint, X
 from odl.project.programs import INFER
 
 _BODY = """\
 {% set result = io.infer.result %}
 const {{ result.c_type }} *const y_tensor = {{ PREFIX }}_AT({{ result.c_type }}, {{ result.offset }}u);
-given.x = x;
+const {{ prefix }}_status status = hand_in(x, NULL, NULL);
+if (status != {{ PREFIX }}_OK) {
+    return status;
+}
 odl_parallel(run_infer);
+if (given.refused != 0) {
+    return outcome();
+}
 for (uint32_t i = 0; i < {{ PREFIX }}_OUTPUT_SIZE; i++) {
     output[i] = odl_load_{{ result.dtype }}(&y_tensor[i]);
-}"""
+    given.overflow |= isfinite(output[i]) ? 0u : 1u;
+}
+return given.overflow != 0 && !weights_are_sound() ? {{ PREFIX }}_BAD_WEIGHTS : outcome();"""
 
 NET_INFER = EntryPoint(
     "infer",
     'Computes the output{{ " (before any softmax)" if cross_entropy }} of {{ PREFIX }}_BATCH samples.',
     _BODY,
+    returns=CType.STATUS,
     parameters=(X, OUTPUT),
     runs=(INFER,),
     number=1,

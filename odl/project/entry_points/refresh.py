@@ -1,12 +1,18 @@
 """Working copies after somebody wrote the master weights."""
 
-from odl.project.entry_point import ARENA, EntryPoint, where
+from odl.project.entry_point import ARENA, CType, EntryPoint, where
 from odl.project.programs import REFRESH
 
 NET_REFRESH = EntryPoint(
     "refresh",
     "Recomputes the fp16 working copies after master weights were written into the arena from outside.",
-    "odl_parallel(run_refresh);",
+    """\
+if (!weights_are_sound()) {
+    return {{ PREFIX }}_BAD_WEIGHTS;
+}
+odl_parallel(run_{{ served_by.refresh }});
+return {{ PREFIX }}_OK;""",
+    returns=CType.STATUS,
     exists=where(REFRESH),
     runs=(REFRESH,),
     number=4,

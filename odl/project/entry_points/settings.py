@@ -5,7 +5,16 @@ from odl.project.entry_point import CType, EntryPoint, Parameter
 SET_LEARNING_RATE = EntryPoint(
     "set_learning_rate",
     "The learning rate of the following updates; it starts at {{ learning_rate_text }}.",
-    "{{ prefix }}_state.learning_rate = learning_rate;",
+    """\
+if ({{ prefix }}_state.loss_scale == 0.0f) {
+    return {{ PREFIX }}_WRONG_ORDER;
+}
+if (!(learning_rate >= 0.0f) || !isfinite(learning_rate)) {
+    return {{ PREFIX }}_BAD_LEARNING_RATE;
+}
+{{ prefix }}_state.learning_rate = learning_rate;
+return {{ PREFIX }}_OK;""",
+    returns=CType.STATUS,
     parameters=(Parameter("learning_rate", CType.FLOAT),),
     header=60,
     source=100,

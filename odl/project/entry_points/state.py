@@ -13,7 +13,7 @@ memset(&{{ prefix }}_state, 0, sizeof {{ prefix }}_state);
 {{ prefix }}_state.{{ scalar.name }} = {{ scalar.initial }};
 {% endfor %}
 {% if has_refresh %}
-{{ prefix }}_refresh();
+odl_parallel(run_{{ served_by.refresh }});
 {% endif %}"""
 
 INIT = EntryPoint(

@@ -1,59 +1,95 @@
 """A training step, and what it shares with accumulation: gradients, and the update or its omission."""
 
-from odl.project.entry_point import SAMPLE_WEIGHT, TARGET, CType, EntryPoint, StaticFunction, X, always, where
+from collections.abc import Collection
+
+from odl.options import Options
+from odl.project.entry_point import (
+    LABEL,
+    LOSS,
+    SAMPLE_WEIGHT,
+    TARGET,
+    CType,
+    EntryPoint,
+    StaticFunction,
+    X,
+    always,
+)
 from odl.project.programs import APPLY, STEP
 
-COMPUTE_GRADIENTS = StaticFunction(
+WEIGHTS_ARE_SOUND = StaticFunction(
     """\
-/* Forward and backward; the sum of the samples' weighted losses over {{ PREFIX }}_BATCH. */
-static float compute_gradients(const float *x, const float *target, const float *sample_weight) {
+/* Whether weights and statistics can be computed with, as they always can unless somebody else wrote them. */
+static bool weights_are_sound(void) {
+    for (size_t i = 0; i < sizeof initial_tensors / sizeof *initial_tensors; i++) {
+        const uint8_t *const tensor = {{ prefix }}_arena + initial_tensors[i].offset;
+        const bool half = initial_tensors[i].largest < 0x8000u;
+        for (uint32_t at = 0; at < initial_tensors[i].bytes; at += half ? 2u : 4u) {
+            uint32_t bits = 0;
+            memcpy(&bits, tensor + at, half ? 2u : 4u);
+            if ((bits & (half ? 0x7fffu : 0x7fffffffu)) > initial_tensors[i].largest) {
+                return false;
+            }
+        }
+    }
+    return true;
+}""",
+    always,
+    source=2,
+)
+HAND_IN = StaticFunction(
+    """\
+/* What a call is given; {{ PREFIX }}_WRONG_ORDER before {{ prefix }}_init, which sets the loss scale. */
+static {{ prefix }}_status hand_in(const float *x, const float *target, const float *sample_weight) {
+    memset(&given, 0, sizeof given);
     given.x = x;
     given.target = target;
     given.sample_weight = sample_weight;
-    odl_parallel(run_step);
-    {{ prefix }}_state.steps++;
-    const float loss = *{{ PREFIX }}_AT(float, {{ io.step.result.offset }}u);
-{% if dynamic_scale %}
-    if (!isfinite(loss)) {
-        {{ prefix }}_state.overflow = 1; /* a NaN that came from outside raises no flag */
+    return {{ prefix }}_state.loss_scale == 0.0f ? {{ PREFIX }}_WRONG_ORDER : {{ PREFIX }}_OK;
+}
+
+/* What the cores found. */
+static {{ prefix }}_status outcome(void) {
+    if (given.refused == 0) {
+        return given.overflow != 0 ? {{ PREFIX }}_OVERFLOW : {{ PREFIX }}_OK;
     }
-{% endif %}
-    return loss;
+    if (given.bad_input != 0) {
+        return {{ PREFIX }}_BAD_INPUT;
+    }
+    if (given.bad_target != 0) {
+        return {{ PREFIX }}_BAD_TARGET;
+    }
+    if (given.bad_label != 0) {
+        return {{ PREFIX }}_BAD_LABEL;
+    }
+    return {{ PREFIX }}_BAD_SAMPLE_WEIGHT;
+}""",
+    always,
+    source=4,
+)
+COMPUTE_GRADIENTS = StaticFunction(
+    """\
+/* Forward and backward of what was handed in{{ ", and the updates where the step counts" if not deferred }}. */
+static {{ prefix }}_status compute_gradients(float *loss) {
+    odl_parallel(run_step);
+    const {{ prefix }}_status status = outcome();
+    if (loss != NULL && given.refused == 0) {
+        *loss = *{{ PREFIX }}_AT(float, {{ io.step.result.offset }}u);
+    }
+    if (status == {{ PREFIX }}_OK) {
+        {{ prefix }}_state.steps++;
+    }
+    return status;
 }""",
     always,
     source=10,
 )
-PREPARE_UPDATE = StaticFunction(
+COUNT_STEP = StaticFunction(
     """\
-static void prepare_update(uint32_t steps) {
-{% for scalar in scalars if scalar.advance %}
-    {{ scalar.advance }}
-{% endfor %}
-}""",
-    always,
-    source=50,
-)
-UPDATE_OR_SKIP = StaticFunction(
-    """\
-static void update_or_skip(uint32_t steps) {
+/* After an update. */
+static {{ prefix }}_status count_step(void) {
 {% if dynamic_scale %}
     const float largest_scale = 65536.0f;
     const uint32_t growth_interval = 1000;
-
-    if ({{ prefix }}_state.overflow != 0) {
-{% if has_skip %}
-        odl_parallel(run_{{ served_by.skip }});
-{% endif %}
-        {{ prefix }}_state.overflow = 0;
-        {{ prefix }}_state.skipped_steps++;
-        {{ prefix }}_state.good_steps = 0;
-        if ({{ prefix }}_state.loss_scale > 1.0f) {
-            {{ prefix }}_state.loss_scale *= 0.5f;
-        }
-        return;
-    }
-    prepare_update(steps);
-    odl_parallel(run_apply);
     {{ prefix }}_state.good_steps++;
     if ({{ prefix }}_state.good_steps == growth_interval) {
         {{ prefix }}_state.good_steps = 0;
@@ -62,43 +98,111 @@ static void update_or_skip(uint32_t steps) {
         }
     }
 {% else %}
+    {{ prefix }}_state.good_steps++;
+{% endif %}
+    return given.update_overflow != 0 ? {{ PREFIX }}_UPDATE_OVERFLOW : {{ PREFIX }}_OK;
+}
+
+/* Instead of an update, after an overflow. */
+static {{ prefix }}_status skip_step(void) {
+{% if has_skip %}
+    odl_parallel(run_{{ served_by.skip }});
+{% endif %}
+    if (!weights_are_sound()) {
+        return {{ PREFIX }}_BAD_WEIGHTS;
+    }
+    {{ prefix }}_state.skipped_steps++;
+    {{ prefix }}_state.good_steps = 0;
+{% if dynamic_scale %}
+    if ({{ prefix }}_state.loss_scale <= 1.0f) {
+        return {{ PREFIX }}_SCALE_FLOOR;
+    }
+    {{ prefix }}_state.loss_scale *= 0.5f;
+{% endif %}
+    return {{ PREFIX }}_OVERFLOW;
+}
+{% if deferred %}
+
+/* The update that the gradients of `steps` steps were computed for. */
+static {{ prefix }}_status update(uint32_t steps) {
+    given.update_overflow = 0;
     prepare_update(steps);
     odl_parallel(run_apply);
-{% endif %}
-}""",
-    where(APPLY),
+    return count_step();
+}
+{% endif %}""",
+    always,
     source=60,
 )
-
-_COMMENT = """\
-One training step: forward, backward, update. Returns the loss.
-loss: the sum of the samples' losses times their factors, over {{ PREFIX }}_BATCH.
-target: {{ target_text }}.
-sample_weight: {{ PREFIX }}_BATCH factors on the samples' losses, or NULL for ones.
-A batch of n samples only trains with their mean where their factors are {{ PREFIX }}_BATCH / n
-and those of the rest are 0."""
-_BODY = """\
+TRAIN = StaticFunction(
+    """\
+/* One training step with what was handed in. */
+static {{ prefix }}_status train(float *loss) {
 {% if accumulate %}
-const float loss = {{ prefix }}_accumulate(x, target, sample_weight);
-{{ prefix }}_apply();
-return loss;
-{% elif deferred %}
-const float loss = compute_gradients(x, target, sample_weight);
-update_or_skip(1);
-return loss;
+    if ({{ prefix }}_state.accumulated != 0) {
+        return {{ PREFIX }}_WRONG_ORDER;
+    }
+    const {{ prefix }}_status status = add_gradients(loss);
+    return given.refused != 0 ? status : {{ prefix }}_apply();
 {% else %}
-prepare_update(1); /* each layer is updated as soon as its gradient is complete */
-return compute_gradients(x, target, sample_weight);
-{% endif %}"""
+    const {{ prefix }}_status status = compute_gradients(loss);
+    if (status == {{ PREFIX }}_OVERFLOW) {
+        return skip_step();
+    }
+    return status == {{ PREFIX }}_OK ? {{ "update(1)" if deferred else "count_step()" }} : status;
+{% endif %}
+}""",
+    always,
+    source=85,
+)
+
+_RESULT = """\
+sample_weight: {{ PREFIX }}_BATCH finite factors on the samples' losses, or NULL for ones.
+A batch of n samples only trains with their mean where their factors are {{ PREFIX }}_BATCH / n
+and those of the rest are 0.
+loss: receives the sum of the samples' losses times their factors, over {{ PREFIX }}_BATCH, where
+the step was computed; may be NULL."""
+_COMMENT = f"""\
+One training step: forward, backward, update.
+target: {{{{ target_text }}}}.
+{_RESULT}"""
+_BODY = """\
+const {{ prefix }}_status status = hand_in(x, target, sample_weight);
+return status == {{ PREFIX }}_OK ? train(loss) : status;"""
 
 TRAIN_STEP = EntryPoint(
     "train_step",
     _COMMENT,
     _BODY,
-    returns=CType.FLOAT,
-    parameters=(X, TARGET, SAMPLE_WEIGHT),
+    returns=CType.STATUS,
+    parameters=(X, TARGET, SAMPLE_WEIGHT, LOSS),
     runs=(STEP, APPLY),
     number=0,
     header=30,
     source=90,
+)
+
+
+def _classifies(options: Options, programs: Collection[str]) -> bool:
+    return options.loss == "cross_entropy"
+
+
+TRAIN_LABEL = EntryPoint(
+    "train_label",
+    f"""\
+The same where the samples' classes are known.
+label: {{{{ PREFIX }}}}_BATCH class numbers, counted from 0.
+{_RESULT}""",
+    """\
+const {{ prefix }}_status status = hand_in(x, NULL, sample_weight);
+given.label = label;
+return status == {{ PREFIX }}_OK ? train(loss) : status;""",
+    returns=CType.STATUS,
+    parameters=(X, LABEL, SAMPLE_WEIGHT, LOSS),
+    exists=_classifies,
+    runs=(STEP, APPLY),
+    number=7,
+    needs=("loss", "cross_entropy"),
+    header=35,
+    source=95,
 )

@@ -21,9 +21,15 @@ int main(void) {
         for (int i = 0; i < NET_INPUT_SIZE; i++) {
             x[i] = (float)((i * 37 + step * 11) % 64) / 32.0f - 1.0f;
         }
-        print_bits(net_train_step(x, target, NULL));
+        float loss = 0.0f;
+        if (net_train_step(x, target, NULL, &loss) != NET_OK) {
+            return 1;
+        }
+        print_bits(loss);
     }
-    net_infer(x, output);
+    if (net_infer(x, output) != NET_OK) {
+        return 1;
+    }
     for (int i = 0; i < NET_OUTPUT_SIZE; i++) {
         print_bits(output[i]);
     }

@@ -123,15 +123,17 @@ def in_call(
     def mutate(project: Path) -> None:
         file = project / "net.c"
         text = file.read_text()
-        call = re.search(rf"/\* {re.escape(node)}: (?:(?!\*/).)*\*/\s*(\w+)\(([^;]*)\);", text, re.DOTALL)
+        guard = r"(?:if \(counts\) \{)?"
+        comment = rf"/\* {re.escape(node)}: (?:(?!\*/).)*\*/"
+        call = re.search(rf"{comment}\s*{guard}\s*(\w+)\(([^;]*)\);", text, re.DOTALL)
         assert call is not None, f"no call of {node}"
         arguments = [argument.strip() for argument in call[2].split(",")]
         statement = after.format(*arguments)
         if change is not None:
             change(arguments)
         changed = f"{call[1]}({', '.join(arguments)});\n{statement}"
-        assert changed != call[0].partition("*/")[2].strip()
-        file.write_text(text[: call.start()] + changed + text[call.end() :])
+        assert changed.rstrip() != text[call.start(1) : call.end()]
+        file.write_text(text[: call.start(1)] + changed + text[call.end() :])
 
     return mutate
 
@@ -246,7 +248,7 @@ FAULTS = {
     ),
     "biased running variance": Fault(
         "train",
-        in_kernel("batch_norm_train", "1.0f / (float)(s->pixels - 1)", "share"),
+        in_kernel("batch_norm_train", "1.0f / (float)(s->pixels - 1u)", "share"),
         (("norm.running_var", "statistic change"),),
     ),
     "unbiased variance in the output": Fault(
@@ -349,7 +351,7 @@ FAULTS = {
         "overflowing",
         in_net(
             "net_state.skipped_steps++;",
-            "net_state.skipped_steps++; prepare_update(steps); odl_parallel(run_apply);",
+            "net_state.skipped_steps++; prepare_update(1); odl_parallel(run_apply);",
         ),
         (("first.weight", "skipped step"),),
     ),

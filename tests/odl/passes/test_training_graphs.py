@@ -15,6 +15,7 @@ from odl.graph import DType, Graph, Node, Role
 from odl.operators.base import INFINITY
 from odl.operators.convolution import Conv2d
 from odl.operators.elementwise import Relu, ReluGradient
+from odl.operators.optimizer import Copy
 from odl.optimizers.adam import Adam
 from odl.optimizers.base import Optimizer, Update
 from odl.optimizers.sgd import SGD
@@ -147,32 +148,38 @@ def positions(graph: Graph) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.FP16])
-def test_updates_come_at_once_but_never_before_the_last_reader(precision: Precision) -> None:
+def test_what_outlives_the_step_changes_behind_all_that_is_computed_and_only_where_it_counts(
+    precision: Precision,
+) -> None:
     graphs = training(precision)
     assert graphs.apply is None and graphs.skip is None and graphs.refresh is None and graphs.shared == {}
-    place = positions(graphs.step)
-    assert len(graphs.step.gradients) == 10
-    for parameter, gradient in graphs.step.gradients.items():
-        update = place[f"{parameter}.update"]
-        others = [item for item in graphs.step.nodes if item.name != f"{parameter}.update"]
-        reads = [place[item.name] for item in others if parameter in item.reads]
-        made = next(place[item.name] for item in others if gradient in item.results)
-        assert update > max([*reads, made])
-        # at once: nothing but other updates stands between
-        between = graphs.step.nodes[max([*reads, made]) + 1 : update]
-        assert all(isinstance(item.operator, Update) for item in between)
+    nodes = graphs.step.nodes
+    first = next(index for index, item in enumerate(nodes) if item.guarded)
+    assert all(item.guarded for item in nodes[first:])
+    updated = {item.inputs["parameter"] for item in nodes[first:] if isinstance(item.operator, Update)}
+    assert updated == set(graphs.step.gradients) and len(updated) == 10
+    for item in nodes[:first]:
+        assert not any(graphs.step.value(name).persistent for name in item.writes)
 
 
-def test_a_gradient_that_comes_before_its_weight_is_read_for_the_last_time_waits() -> None:
-    """The input gradient of the second layer reads its weight, whichever of the two gradients comes first."""
-    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
-    step = traced_step(net, torch.randn(1, 2))
-    reordered = sorted(step.nodes, key=lambda item: item.name in ("2.input_gradient", "threshold_backward"))
-    early = [item for item in reordered if item.name.startswith("0.") and "gradient" in item.name]
-    late = [item for item in reordered if item not in early]
-    graphs = insert_updates(replace(step, nodes=(*late, *early)), SGD(), Precision.FP32, False)
-    place = positions(graphs.step)
-    assert place["2.weight.gradient"] < place["2.input_gradient"] < place["2.weight.update"]
+def test_every_statistic_changes_once_at_the_end_in_any_precision() -> None:
+    for precision in Precision:
+        for accumulate in (False, True):
+            step = training(precision, accumulate).step
+            statistics = {name for name, value in step.values.items() if value.role is Role.STATISTIC}
+            written = [name for item in step.nodes for name in item.writes if name in statistics]
+            assert sorted(written) == sorted(statistics) and len(written) == 4
+            assert all(item.guarded for item in step.nodes if statistics.intersection(item.writes))
+
+
+def test_a_weight_gradient_that_is_larger_than_its_operands_comes_when_activations_have_died() -> None:
+    net = nn.Sequential(nn.Linear(40, 3), nn.ReLU(), nn.Linear(3, 40), nn.ReLU(), nn.Linear(40, 40))
+    step = traced_step(net, torch.randn(1, 40))
+    place = positions(insert_updates(step, SGD(), Precision.FP32, False).step)
+    assert place["0.bias.gradient"] < place["4.weight.gradient"] < place["4.weight.update"]
+    many = traced_step(net, torch.randn(64, 40))  # now the operands are larger
+    place = positions(insert_updates(many, SGD(), Precision.FP32, False).step)
+    assert place["4.weight.gradient"] < place["2.weight.gradient"] < place["0.bias.gradient"]
 
 
 def test_mixed_updates_after_the_step_and_shares_the_copys_memory() -> None:
@@ -211,12 +218,12 @@ def test_accumulated_gradients_are_applied_and_cleared_apart(precision: Precisio
     gradients = list(graphs.step.gradients.items())
     clears = [f"{gradient}.clear" for _, gradient in gradients]
     assert [item.name for item in graphs.apply.nodes] == [f"{name}.update" for name, _ in gradients] + clears
-    if precision is Precision.MIXED:
-        assert graphs.skip is not None and [item.name for item in graphs.skip.nodes] == clears
-    else:
-        assert graphs.skip is None
+    assert graphs.skip is not None and [item.name for item in graphs.skip.nodes] == clears
     # no gradient shares memory, so that nothing has to move
-    assert [item.name for item in graphs.step.nodes] == [item.name for item in residual_step().nodes]
+    computing = [
+        item.name for item in graphs.step.nodes if not (item.guarded or isinstance(item.operator, Copy))
+    ]
+    assert computing == [item.name for item in residual_step().nodes]
 
 
 @pytest.mark.parametrize(
