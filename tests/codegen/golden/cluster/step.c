@@ -1,9 +1,13 @@
 /* --- one training step --- */
 
 static void run_step(uint32_t core, uint32_t cores) {
+    odl_overflow_clear();
     set_targets(core, cores);
-    set_input(NET_AT(odl_f16, 48u), core, cores); /* what is beyond fp16 overflows */
+    set_input(NET_AT(odl_f16, 48u), core, cores);
     NET_BEGUN(0u);
+    if (given.refused != 0) {
+        return;
+    }
 
     /* addmm: Linear 1x4 -> 1x3, 12 MACs */
     if (core == 0) {
@@ -39,6 +43,9 @@ static void run_step(uint32_t core, uint32_t cores) {
         odl_f16 *const output_gradient = NET_L1(odl_f16, 114620u);
         net_cross_entropy_t_f16(&classes_shape_1, addmm, target, sample_weight, loss, output_gradient,
                                 net_state.loss_scale, core, cores);
+        if (core == 0 && !isfinite(*loss)) {
+            given.overflow = 1; /* a NaN that came from outside raises no flag */
+        }
     }
 #if defined(NET_OBSERVE) || defined(NET_PUBLISH)
     odl_barrier();
@@ -49,25 +56,46 @@ static void run_step(uint32_t core, uint32_t cores) {
 #endif
     NET_DONE(0u, 1u);
 
-    /* weight.gradient: LinearWeightGradient 1x4 -> 3x4, 12 MACs */
+    /* bias.gradient: ChannelSum 1x3 -> 3 */
     {
         if (core == 0) {
             store(114612u, 56u, 4u); /* loss */
         }
+        odl_f16 *const output_gradient = NET_L1(odl_f16, 114620u);
+        odl_f16 *const bias_gradient = NET_L1(odl_f16, 114604u);
+        net_channel_sum_g_f16_t_f16(&channel_shape_1, output_gradient, bias_gradient, core, cores);
+    }
+    NET_DONE(0u, 2u);
+
+    /* weight.gradient: LinearWeightGradient 1x4 -> 3x4, 12 MACs */
+    {
         odl_f16 *const x = NET_L1(odl_f16, 114656u);
         odl_f16 *const output_gradient = NET_L1(odl_f16, 114620u);
-        odl_f16 *const weight_gradient = NET_L1(odl_f16, 114588u);
+        odl_f16 *const weight_gradient = NET_L1(odl_f16, 114580u);
         net_conv2d_weight_gradient_g_f16_p_f16_t_f16_tile_channels_4_tile_inputs_4(
             &conv2d_shape_1, x, output_gradient, weight_gradient, core, cores);
     }
-    NET_DONE(0u, 2u);
+    NET_DONE(0u, 3u);
+
+    /* All that is computed is complete. What outlives the step changes where no core saw an overflow. */
+    if (odl_overflow_seen()) {
+        given.overflow = 1; /* every core writes the same */
+    }
+    odl_barrier();
+    const bool counts = given.overflow == 0;
+    if (core == 0 && counts) {
+        prepare_update(1);
+    }
+    odl_barrier();
 
     /* weight.update: SgdUpdate 3x4 */
     {
         odl_f16 *const weight = NET_L1(odl_f16, 114664u);
-        odl_f16 *const weight_gradient = NET_L1(odl_f16, 114588u);
-        net_sgd_g_f16_w_f16(&flat_shape_1, weight, weight_gradient, net_state.learning_rate,
-                            net_state.gradient_factor, core, cores);
+        odl_f16 *const weight_gradient = NET_L1(odl_f16, 114580u);
+        if (counts) {
+            net_sgd_g_f16_w_f16(&flat_shape_1, weight, weight_gradient, net_state.learning_rate,
+                                net_state.gradient_factor, core, cores);
+        }
     }
 #if defined(NET_OBSERVE) || defined(NET_PUBLISH)
     odl_barrier();
@@ -76,25 +104,19 @@ static void run_step(uint32_t core, uint32_t cores) {
         wait_for(&stores);
     }
 #endif
-    NET_DONE(0u, 3u);
-
-    /* bias.gradient: ChannelSum 1x3 -> 3 */
-    {
-        if (core == 0) {
-            store(114664u, 0u, 24u); /* weight */
-        }
-        odl_f16 *const output_gradient = NET_L1(odl_f16, 114620u);
-        odl_f16 *const bias_gradient = NET_L1(odl_f16, 114656u);
-        net_channel_sum_g_f16_t_f16(&channel_shape_1, output_gradient, bias_gradient, core, cores);
-    }
     NET_DONE(0u, 4u);
 
     /* bias.update: SgdUpdate 3 */
     {
+        if (core == 0) {
+            store(114664u, 0u, 24u); /* weight */
+        }
         odl_f16 *const bias = NET_L1(odl_f16, 114648u);
-        odl_f16 *const bias_gradient = NET_L1(odl_f16, 114656u);
-        net_sgd_g_f16_w_f16(&flat_shape_2, bias, bias_gradient, net_state.learning_rate,
-                            net_state.gradient_factor, core, cores);
+        odl_f16 *const bias_gradient = NET_L1(odl_f16, 114604u);
+        if (counts) {
+            net_sgd_g_f16_w_f16(&flat_shape_2, bias, bias_gradient, net_state.learning_rate,
+                                net_state.gradient_factor, core, cores);
+        }
     }
 #if defined(NET_OBSERVE) || defined(NET_PUBLISH)
     odl_barrier();
@@ -110,5 +132,8 @@ static void run_step(uint32_t core, uint32_t cores) {
         wait_for(&stores);
     }
     odl_barrier();
+    if (counts && odl_overflow_seen()) {
+        given.update_overflow = 1;
+    }
 }
 

@@ -4,8 +4,9 @@
 #define NET_ARENA_BYTES 188
 #define NET_STATE_BYTES 280
 
-/* Forward and backward only: adds the gradients up. Arguments and loss as net_train_step. */
-float net_accumulate(const float *x, const float *target, const float *sample_weight);
+ * Forward and backward only: adds the gradients up. Arguments as net_train_step.
+ * NET_OVERFLOW: what was added up so far is dropped, and net_apply will skip its update.
+net_status net_accumulate(const float *x, const float *target, const float *sample_weight, float *loss);
 
 /* Updates the weights with the mean of the accumulated gradients and starts anew. */
-void net_apply(void);
+net_status net_apply(void);

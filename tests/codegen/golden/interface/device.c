@@ -7,11 +7,12 @@
 #include "odl_runtime.h"
 
 /* What to do. */
-enum call { TRAIN_STEP, INFER, ACCUMULATE, APPLY, REFRESH };
+enum call { TRAIN_STEP, INFER, ACCUMULATE, APPLY, REFRESH, TRAIN_LABEL = 7 };
 
 struct net_request {
     uint32_t call;
     uint32_t weighted; /* whether net_sample_weight counts */
+    uint32_t status;
     float loss;
 };
 
@@ -20,15 +21,21 @@ extern float net_x[NET_INPUT_SIZE], net_target[NET_TARGET_SIZE], net_sample_weig
 struct net_request net_request;
 float net_x[NET_INPUT_SIZE], net_target[NET_TARGET_SIZE], net_sample_weight[NET_BATCH], net_output[NET_OUTPUT_SIZE];
 
+extern uint32_t net_label[NET_BATCH];
+uint32_t net_label[NET_BATCH];
+
 int main(void) {
     const float *const weight = net_request.weighted != 0 ? net_sample_weight : NULL;
     odl_mark(0xfffffffeu);
     switch (net_request.call) {
     case TRAIN_STEP:
-        net_request.loss = net_train_step(net_x, net_target, weight);
+        net_request.status = net_train_step(net_x, net_target, weight, &net_request.loss);
         break;
     case INFER:
-        net_infer(net_x, net_output);
+        net_request.status = net_infer(net_x, net_output);
+        break;
+    case TRAIN_LABEL:
+        net_request.status = net_train_label(net_x, net_label, weight, &net_request.loss);
         break;
     default:
         return 1;

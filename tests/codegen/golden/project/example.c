@@ -22,9 +22,17 @@ int main(void) {
     }
     net_init();
     for (int step = 0; step < 10; step++) {
-        printf("step %d: loss %f\n", step, (double)net_train_step(x, target, NULL));
+        float loss;
+        const net_status status = net_train_step(x, target, NULL, &loss);
+        if (status == NET_OK) {
+            printf("step %d: loss %f\n", step, (double)loss);
+        } else {
+            printf("step %d: %s\n", step, net_status_text(status));
+        }
     }
-    net_infer(x, output);
+    if (net_infer(x, output) != NET_OK) {
+        return 1;
+    }
     printf("first output %f, %lu steps skipped\n", (double)output[0], (unsigned long)net_skipped_steps());
     return 0;
 }

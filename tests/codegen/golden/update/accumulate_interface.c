@@ -1,44 +1,57 @@
-static void update_or_skip(uint32_t steps) {
-    const float largest_scale = 65536.0f;
-    const uint32_t growth_interval = 1000;
+static net_status skip_step(void) {
+    odl_parallel(run_skip);
+    if (!weights_are_sound()) {
+        return NET_BAD_WEIGHTS;
+    }
+    net_state.skipped_steps++;
+    net_state.good_steps = 0;
+    if (net_state.loss_scale <= 1.0f) {
+        return NET_SCALE_FLOOR;
+    }
+    net_state.loss_scale *= 0.5f;
+    return NET_OVERFLOW;
+}
 
-    if (net_state.overflow != 0) {
+static net_status add_gradients(float *loss) {
+    const net_status status = compute_gradients(loss);
+    if (given.refused != 0) {
+        return status;
+    }
+    if (status != NET_OK) {
         odl_parallel(run_skip);
-        net_state.overflow = 0;
-        net_state.skipped_steps++;
-        net_state.good_steps = 0;
-        if (net_state.loss_scale > 1.0f) {
-            net_state.loss_scale *= 0.5f;
-        }
-        return;
+        net_state.overflow = 1;
     }
-    prepare_update(steps);
-    odl_parallel(run_apply);
-    net_state.good_steps++;
-    if (net_state.good_steps == growth_interval) {
-        net_state.good_steps = 0;
-        if (net_state.loss_scale < largest_scale) {
-            net_state.loss_scale *= 2.0f;
-        }
-    }
-}
-
-float net_accumulate(const float *x, const float *target, const float *sample_weight) {
-    const float loss = compute_gradients(x, target, sample_weight);
     net_state.accumulated++;
-    return loss;
+    return status;
 }
 
-void net_apply(void) {
-    if (net_state.accumulated == 0) {
-        return;
+net_status net_accumulate(const float *x, const float *target, const float *sample_weight, float *loss) {
+    const net_status status = hand_in(x, target, sample_weight);
+    return status == NET_OK ? add_gradients(loss) : status;
+}
+
+net_status net_apply(void) {
+    const uint32_t steps = net_state.accumulated;
+    if (steps == 0) {
+        return NET_WRONG_ORDER;
     }
-    update_or_skip(net_state.accumulated);
-    net_state.accumulated = 0;
+    const bool overflow = net_state.overflow != 0;
+    net_state.accumulated = net_state.overflow = 0;
+    if (overflow) {
+        return skip_step();
+    }
+    return update(steps);
 }
 
-float net_train_step(const float *x, const float *target, const float *sample_weight) {
-    const float loss = net_accumulate(x, target, sample_weight);
-    net_apply();
-    return loss;
+static net_status train(float *loss) {
+    if (net_state.accumulated != 0) {
+        return NET_WRONG_ORDER;
+    }
+    const net_status status = add_gradients(loss);
+    return given.refused != 0 ? status : net_apply();
+}
+
+net_status net_train_step(const float *x, const float *target, const float *sample_weight, float *loss) {
+    const net_status status = hand_in(x, target, sample_weight);
+    return status == NET_OK ? train(loss) : status;
 }

@@ -4,7 +4,15 @@ static void prepare_update(uint32_t steps) {
     net_state.bias_correction2 += (1.0f - net_state.bias_correction2) * 0.001f;
 }
 
-float net_train_step(const float *x, const float *target, const float *sample_weight) {
-    prepare_update(1); /* each layer is updated as soon as its gradient is complete */
-    return compute_gradients(x, target, sample_weight);
+static net_status train(float *loss) {
+    const net_status status = compute_gradients(loss);
+    if (status == NET_OVERFLOW) {
+        return skip_step();
+    }
+    return status == NET_OK ? count_step() : status;
+}
+
+net_status net_train_step(const float *x, const float *target, const float *sample_weight, float *loss) {
+    const net_status status = hand_in(x, target, sample_weight);
+    return status == NET_OK ? train(loss) : status;
 }

@@ -8,6 +8,7 @@
 #include "odl_runtime.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 _Alignas(16) uint8_t net_arena[NET_ARENA_BYTES];
@@ -36,8 +37,9 @@ static const struct {
     uint32_t offset;
     uint32_t bytes;
     uint32_t source;
+    uint32_t largest; /* bits of the largest number that it may hold; below 0x8000 they are of halves */
 } initial_tensors[] = {
-    {24u, 12u, 0u},  /* bias */
-    {36u, 48u, 12u}, /* weight */
+    {24u, 12u, 0u, 0x7f7fffffu},  /* bias */
+    {36u, 48u, 12u, 0x477fefffu}, /* weight */
 };
 

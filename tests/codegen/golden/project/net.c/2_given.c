@@ -2,13 +2,66 @@
 
 static struct {
     const float *x, *target, *sample_weight;
+    const uint32_t *label; /* where it is not NULL, instead of the target */
+    /* A core sets to 1 what it finds. */
+    uint32_t bad_input, bad_target, bad_label, bad_sample_weight, refused;
+    uint32_t overflow, update_overflow;
 } given;
+
+/* The bits of |x|. They have the order of the magnitudes; NaN comes behind infinity. */
+static inline uint32_t magnitude(float x) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    return bits & 0x7fffffffu;
+}
+
+static inline uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
+
+/* Notes a fault where the largest magnitude that was found is larger than what can be stored. */
+static void refuse_beyond(uint32_t largest, uint32_t found, uint32_t *fault) {
+    if (found > largest) {
+        *fault = 1;
+        given.refused = 1; /* every core writes the same */
+    }
+}
+
+/* The bits of the largest number that the input is stored with. */
+#define NET_LARGEST_INPUT 0x477fefffu
 
 /* A core's share of the input, into the arena. */
 static void set_input(odl_f16 *x, uint32_t core, uint32_t cores) {
     const uint32_t end = odl_share_begin(NET_INPUT_SIZE, core + 1, cores);
+    uint32_t found = 0;
     for (uint32_t i = odl_share_begin(NET_INPUT_SIZE, core, cores); i < end; i++) {
         odl_store_f16(&x[i], given.x[i]);
+        found = larger(found, magnitude(given.x[i]));
+    }
+    refuse_beyond(NET_LARGEST_INPUT, found, &given.bad_input);
+}
+
+/* One sample's target probabilities. */
+static void set_probabilities(float *target, const float *from) {
+    const uint32_t classes = NET_TARGET_SIZE / NET_BATCH;
+    float sum = 0.0f;
+    bool sound = true;
+    for (uint32_t c = 0; c < classes; c++) {
+        sound = sound && from[c] >= 0.0f;
+        sum += from[c];
+        target[c] = from[c];
+    }
+    if (!sound || !(fabsf(sum - 1.0f) <= 0.001f)) {
+        given.bad_target = given.refused = 1;
+    }
+}
+
+/* One sample's target where its class is known. */
+static void set_label(float *target, uint32_t label) {
+    const uint32_t classes = NET_TARGET_SIZE / NET_BATCH;
+    for (uint32_t c = 0; c < classes; c++) {
+        target[c] = c == label ? 1.0f : 0.0f;
+    }
+    if (label >= classes) {
+        given.bad_label = given.refused = 1;
     }
 }
 
@@ -16,13 +69,24 @@ static void set_input(odl_f16 *x, uint32_t core, uint32_t cores) {
 static void set_targets(uint32_t core, uint32_t cores) {
     float *const target = NET_AT(float, 88u);
     float *const weights = NET_AT(float, 84u);
-    uint32_t begin = odl_share_begin(NET_TARGET_SIZE, core, cores);
-    uint32_t end = odl_share_begin(NET_TARGET_SIZE, core + 1, cores);
-    memcpy(target + begin, given.target + begin, (end - begin) * sizeof(float));
-    begin = odl_share_begin(NET_BATCH, core, cores);
-    end = odl_share_begin(NET_BATCH, core + 1, cores);
-    for (uint32_t i = begin; i < end; i++) {
-        weights[i] = given.sample_weight == NULL ? 1.0f : given.sample_weight[i];
+    const uint32_t begin = odl_share_begin(NET_BATCH, core, cores);
+    const uint32_t end = odl_share_begin(NET_BATCH, core + 1, cores);
+    for (uint32_t n = begin; n < end; n++) {
+        const uint32_t row = n * (NET_TARGET_SIZE / NET_BATCH);
+        if (given.label != NULL) {
+            set_label(target + row, given.label[n]);
+        } else {
+            set_probabilities(target + row, given.target + row);
+        }
     }
+    for (uint32_t n = begin; n < end; n++) {
+        weights[n] = given.sample_weight == NULL ? 1.0f : given.sample_weight[n];
+        refuse_beyond(0x7f7fffffu, magnitude(weights[n]), &given.bad_sample_weight);
+    }
+}
+
+/* Advances what changes from one update to the next; its gradients are sums of `steps` steps. */
+static void prepare_update(uint32_t steps) {
+    net_state.gradient_factor = 1.0f / (net_state.loss_scale * (float)steps);
 }
 

@@ -7,6 +7,7 @@ static void run_apply(uint32_t core, uint32_t cores) {
     odl_f32 *const bias = NET_AT(odl_f32, 24u);
     odl_f32 *const bias_gradient = NET_AT(odl_f32, 84u);
 
+    odl_overflow_clear();
     /* weight.update: SgdUpdate 3x4 */
     net_sgd_c_f16_g_f16_w_f32(&flat_shape_1, weight, weight_copy, weight_gradient, net_state.learning_rate,
                               net_state.gradient_factor, core, cores);
@@ -16,5 +17,9 @@ static void run_apply(uint32_t core, uint32_t cores) {
     net_sgd_g_f32_w_f32(&flat_shape_2, bias, bias_gradient, net_state.learning_rate,
                         net_state.gradient_factor, core, cores);
     NET_DONE(1u, 1u);
+
+    if (odl_overflow_seen()) {
+        given.update_overflow = 1;
+    }
 }
 

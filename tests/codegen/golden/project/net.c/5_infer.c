@@ -8,6 +8,9 @@ static void run_infer(uint32_t core, uint32_t cores) {
 
     set_input(NET_AT(odl_f16, 84u), core, cores);
     odl_barrier();
+    if (given.refused != 0) {
+        return;
+    }
 
     /* addmm: Linear 1x4 -> 1x3, 12 MACs */
     net_conv2d_forward_p_f32_t_f16_chunk_64_chunked_tile_channels_4_tile_pixels_4(

@@ -1,27 +1,40 @@
-/* Forward and backward; the sum of the samples' weighted losses over NET_BATCH. */
-static float compute_gradients(const float *x, const float *target, const float *sample_weight) {
-    given.x = x;
-    given.target = target;
-    given.sample_weight = sample_weight;
+/* Forward and backward of what was handed in. */
+static net_status compute_gradients(float *loss) {
     odl_parallel(run_step);
-    net_state.steps++;
-    const float loss = *NET_AT(float, 124u);
-    if (!isfinite(loss)) {
-        net_state.overflow = 1; /* a NaN that came from outside raises no flag */
+    const net_status status = outcome();
+    if (loss != NULL && given.refused == 0) {
+        *loss = *NET_AT(float, 124u);
     }
-    return loss;
+    if (status == NET_OK) {
+        net_state.steps++;
+    }
+    return status;
 }
 
-void net_infer(const float *x, float *output) {
+net_status net_infer(const float *x, float *output) {
     const odl_f16 *const y_tensor = NET_AT(odl_f16, 92u);
-    given.x = x;
+    const net_status status = hand_in(x, NULL, NULL);
+    if (status != NET_OK) {
+        return status;
+    }
     odl_parallel(run_infer);
+    if (given.refused != 0) {
+        return outcome();
+    }
     for (uint32_t i = 0; i < NET_OUTPUT_SIZE; i++) {
         output[i] = odl_load_f16(&y_tensor[i]);
+        given.overflow |= isfinite(output[i]) ? 0u : 1u;
     }
+    return given.overflow != 0 && !weights_are_sound() ? NET_BAD_WEIGHTS : outcome();
 }
 
-void net_refresh(void) { odl_parallel(run_refresh); }
+net_status net_refresh(void) {
+    if (!weights_are_sound()) {
+        return NET_BAD_WEIGHTS;
+    }
+    odl_parallel(run_refresh);
+    return NET_OK;
+}
 
 void net_init(void) {
     memset(net_arena, 0, NET_PERSISTENT_BYTES);
@@ -32,29 +45,13 @@ void net_init(void) {
     memset(&net_state, 0, sizeof net_state);
     net_state.learning_rate = 0.01f;
     net_state.loss_scale = 1024.0f;
-    net_refresh();
+    odl_parallel(run_refresh);
 }
 
-static void prepare_update(uint32_t steps) {
-    net_state.gradient_factor = 1.0f / (net_state.loss_scale * (float)steps);
-}
-
-static void update_or_skip(uint32_t steps) {
+/* After an update. */
+static net_status count_step(void) {
     const float largest_scale = 65536.0f;
     const uint32_t growth_interval = 1000;
-
-    if (net_state.overflow != 0) {
-        odl_parallel(run_refresh);
-        net_state.overflow = 0;
-        net_state.skipped_steps++;
-        net_state.good_steps = 0;
-        if (net_state.loss_scale > 1.0f) {
-            net_state.loss_scale *= 0.5f;
-        }
-        return;
-    }
-    prepare_update(steps);
-    odl_parallel(run_apply);
     net_state.good_steps++;
     if (net_state.good_steps == growth_interval) {
         net_state.good_steps = 0;
@@ -62,15 +59,62 @@ static void update_or_skip(uint32_t steps) {
             net_state.loss_scale *= 2.0f;
         }
     }
+    return given.update_overflow != 0 ? NET_UPDATE_OVERFLOW : NET_OK;
 }
 
-float net_train_step(const float *x, const float *target, const float *sample_weight) {
-    const float loss = compute_gradients(x, target, sample_weight);
-    update_or_skip(1);
-    return loss;
+/* Instead of an update, after an overflow. */
+static net_status skip_step(void) {
+    odl_parallel(run_refresh);
+    if (!weights_are_sound()) {
+        return NET_BAD_WEIGHTS;
+    }
+    net_state.skipped_steps++;
+    net_state.good_steps = 0;
+    if (net_state.loss_scale <= 1.0f) {
+        return NET_SCALE_FLOOR;
+    }
+    net_state.loss_scale *= 0.5f;
+    return NET_OVERFLOW;
 }
 
-void net_set_learning_rate(float learning_rate) { net_state.learning_rate = learning_rate; }
+/* The update that the gradients of `steps` steps were computed for. */
+static net_status update(uint32_t steps) {
+    given.update_overflow = 0;
+    prepare_update(steps);
+    odl_parallel(run_apply);
+    return count_step();
+}
+
+/* One training step with what was handed in. */
+static net_status train(float *loss) {
+    const net_status status = compute_gradients(loss);
+    if (status == NET_OVERFLOW) {
+        return skip_step();
+    }
+    return status == NET_OK ? update(1) : status;
+}
+
+net_status net_train_step(const float *x, const float *target, const float *sample_weight, float *loss) {
+    const net_status status = hand_in(x, target, sample_weight);
+    return status == NET_OK ? train(loss) : status;
+}
+
+net_status net_train_label(const float *x, const uint32_t *label, const float *sample_weight, float *loss) {
+    const net_status status = hand_in(x, NULL, sample_weight);
+    given.label = label;
+    return status == NET_OK ? train(loss) : status;
+}
+
+net_status net_set_learning_rate(float learning_rate) {
+    if (net_state.loss_scale == 0.0f) {
+        return NET_WRONG_ORDER;
+    }
+    if (!(learning_rate >= 0.0f) || !isfinite(learning_rate)) {
+        return NET_BAD_LEARNING_RATE;
+    }
+    net_state.learning_rate = learning_rate;
+    return NET_OK;
+}
 
 float net_loss_scale(void) { return net_state.loss_scale; }
 
