@@ -25,6 +25,8 @@ SMALLEST_NORMAL = 2.0**-14
 
 #: By how much of float64's way weights may fall short of it, through updates that rounding swallows.
 MOVEMENT = 0.5
+#: How far from float64's end of it, in parts of that way; a rounded walk that goes nowhere in particular is at 1 and more.
+DIRECTION = 0.75
 
 
 def gradient_bound(precision: Precision, terms: int) -> float:

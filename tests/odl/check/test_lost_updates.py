@@ -92,9 +92,17 @@ def test_updates_that_fp16_rounds_away_are_warned_of(optimizer: odl.SGD, share: 
 def test_verify_sees_weights_that_do_not_move(optimizer: odl.SGD, moves: bool, dtype: str) -> None:
     report = odl.compile(small(), torch.zeros(1, 8), dtype=dtype, optimizer=optimizer).verify(steps=1)
     lost = dtype == "fp16" and not moves
-    assert failed(report) == ({("every weight", "movement")} if lost else set())
+    both = {("every weight", "movement"), ("every weight", "direction")}
+    assert failed(report) == (both if lost else set())
     assert any("0.weight went 0." in note for note in report.notes) == lost
-    assert any(row.kind == "movement" for row in report.rows) == (dtype == "fp16")
+    assert {row.kind for row in report.rows} >= {"movement", "direction"} or dtype != "fp16"
+
+
+@pytest.mark.filterwarnings("ignore::odl.errors.CompileWarning")
+def test_verify_sees_weights_that_move_far_enough_and_somewhere_else() -> None:
+    report = odl.compile(small(), torch.zeros(1, 8), dtype="fp16", optimizer=odl.SGD(1e-4)).verify(steps=1)
+    assert failed(report) == {("every weight", "direction")}
+    assert any("of float64's way from where it takes them: fp16 rounds" in note for note in report.notes)
 
 
 def test_loss_scale_of_an_estimate() -> None:

@@ -42,7 +42,7 @@ def missing_or_wrong(report: Report, build: odl.Build, dtype: str) -> list[str]:
 
     How far the weights go says what fp16 weights lose at these rates; the C computes it as it should.
     """
-    rows = [row for row in report.rows if row.kind != "movement"]
+    rows = [row for row in report.rows if row.kind not in ("movement", "direction")]
     measured = [row for row in rows if row.kind not in SHARES | EXACT]
     problems = [f"{row.kind} of {row.tensor}: {row.rel_l2} > {row.bound}" for row in rows if not row.ok]
     problems += [
