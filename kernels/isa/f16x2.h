@@ -2,8 +2,8 @@
 #ifndef ODL_F16X2_H
 #define ODL_F16X2_H
 
-#include "value_limits.h"
 #include "packed_fp16.h"
+#include "value_limits.h"
 
 #define ODL_LANES_f16 2u
 

@@ -6,9 +6,9 @@
 #ifndef ODL_HOST_EXACT_H
 #define ODL_HOST_EXACT_H
 
-#include "value_limits.h"
 #include "overflow.h"
 #include "packed_fp16.h"
+#include "value_limits.h"
 
 #ifndef ODL_LANES_F16
 #define ODL_LANES_F16 2

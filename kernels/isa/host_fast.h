@@ -7,8 +7,8 @@
 #define ODL_HOST_FAST_H
 
 #include "half.h"
-#include "value_limits.h"
 #include "overflow.h"
+#include "value_limits.h"
 
 #if defined(__AVX__)
 #define ODL_LANES_F32 8u

@@ -9,9 +9,9 @@
 
 #include <riscv_vector.h>
 
-#include "value_limits.h"
 #include "overflow.h"
 #include "standard_half.h"
+#include "value_limits.h"
 
 /* ---- fp16 */
 

@@ -5,9 +5,9 @@
 #define ODL_ZFH_H
 
 #include "f32x1.h"
-#include "value_limits.h"
 #include "overflow.h"
 #include "standard_half.h"
+#include "value_limits.h"
 
 #define ODL_LANES_f16 2u
 
