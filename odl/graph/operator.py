@@ -30,8 +30,6 @@ class AbstractOperator(ABC):
 
     #: forward, input_gradient, weight_gradient, or update.
     pass_name: ClassVar[str] = "forward"
-    #: Whether the outputs in `in_place` are always the same bytes as their inputs.
-    is_view: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -57,6 +55,11 @@ class AbstractOperator(ABC):
     def in_place(self) -> tuple[InPlace, ...]:
         """Outputs that may be written over inputs."""
         return ()
+
+    @property
+    def is_view(self) -> bool:
+        """Whether the outputs in `in_place` are always the same bytes as their inputs."""
+        return False
 
     def without(self, outputs: Collection[str]) -> AbstractOperator:
         """The operator where nobody reads these outputs: one that does not give them, or itself where it always does."""

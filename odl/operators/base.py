@@ -7,6 +7,7 @@ An operator is a frozen dataclass of attributes. Its file also says which ATen o
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 from typing_extensions import override
 
-from odl.graph import AbstractOperator, Array, InPlace, Shape, Value
+from odl.graph import AbstractOperator, Array, InPlace, Layout, Shape, Value
 from odl.kernels.call import Argument, KernelCall, Number, Runtime, Tensor, Variant
 from odl.kernels.signature import Kernel, Operand, Scalar, Specialisation
 
@@ -144,6 +145,24 @@ class Operator(AbstractOperator):
                 arguments[item.name] = Tensor(None if value is None else value.name)
         shape = {field: sizes[field] for field in kernel.shape.fields}
         return KernelCall(kernel, context, shape, arguments, self.variants)
+
+
+class AnyOrder(Operator):
+    """Reads operands in whatever order their bytes have.
+
+    Those of the output's shape must have its layout where it `repeats` the others, all where they are of `one_order`.
+    """
+
+    one_order: ClassVar[bool] = False
+    repeats: ClassVar[bool] = False
+
+    @abstractmethod
+    def layout(self, given: Mapping[str, Value], shape: Shape) -> Layout | None:
+        """The layout of the output of that shape; None where the operands' layouts allow none."""
+
+    def placed(self, given: Mapping[str, Value], layout: Layout) -> AnyOrder:
+        """The operator where operands and output have these layouts."""
+        return self
 
 
 class Elementwise(Operator):

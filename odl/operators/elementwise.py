@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from typing_extensions import override
 
 from odl.errors import InputError
-from odl.graph import Array, Role
+from odl.graph import Array
 from odl.kernels.signature import FLAT_SHAPE, Kernel, Operand, written
 from odl.kernels.tiling import FLAT
 from odl.operators.base import INFINITY, LIMITS, Elementwise, clamp, masked
@@ -144,20 +144,3 @@ def lower_clamp_gradient(lowering: Lowering, node: Any, reads: Reads) -> None:
     inside = _inside(node.args[0])
     assert inside is not None
     _emit_clamp_gradient(lowering, node, reads["dy"], *inside)
-
-
-@lowers("aten.add.Tensor")
-def lower_add(lowering: Lowering, node: Any) -> None:
-    """Sum of two activations or of two gradients."""
-    a, b = node.args
-    if not hasattr(a, "meta") or not hasattr(b, "meta") or node.kwargs.get("alpha", 1) != 1:
-        raise InputError(f"{lowering.where(node)}: adding a constant or a scaled tensor is not supported")
-    roles = {lowering.values[lowering.name(item)].role for item in (a, b)}
-    if Role.PARAMETER_GRADIENT in roles:
-        raise InputError("a parameter is used more than once; give each use a parameter of its own")
-    if not roles <= {Role.INPUT, Role.ACTIVATION, Role.GRADIENT}:
-        raise InputError(
-            f"{lowering.where(node)}: adding a parameter or a buffer to an activation is not supported"
-        )
-    role = Role.GRADIENT if roles == {Role.GRADIENT} else Role.ACTIVATION
-    lowering.emit(node, Add(), {"a": a, "b": b}, role)

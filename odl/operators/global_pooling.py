@@ -15,7 +15,7 @@ from odl.graph import Array, Shape
 from odl.kernels.signature import LAYOUT_SHAPE, Kernel, Operand, written
 from odl.kernels.tiling import CHANNELS
 from odl.operators.base import KernelRequest, Operator, sizes_of
-from odl.operators.lowering import Expanded, Lowering, arguments, lowers
+from odl.operators.lowering import Lowering, lowers
 
 GLOBAL_AVERAGE_POOL = Kernel(
     "global_average_pool", LAYOUT_SHAPE, (Operand("x", "T"), written("y", "T")), tiling=CHANNELS
@@ -65,16 +65,6 @@ class GlobalAveragePoolGradient(Operator):
         return sizes_of(self.input_shape)
 
 
-@lowers("aten.mean.dim")
-def lower_mean(lowering: Lowering, node: Any) -> None:
-    """Mean over height and width, or over a sequence."""
-    x, axes, keep = arguments(node.args, None, None, False)
-    rank = len(lowering.shape(x))
-    if rank not in (3, 4) or sorted(axis % rank for axis in axes) != list(range(2, rank)):
-        raise InputError(f"{lowering.where(node)}: only the mean over height and width is supported")
-    lowering.emit(node, GlobalAveragePool(keep), {"x": x})
-
-
 @lowers("aten._adaptive_avg_pool2d.default", "aten.adaptive_avg_pool2d.default")
 def lower_adaptive_average_pool(lowering: Lowering, node: Any) -> None:
     """Adaptive pooling to 1x1."""
@@ -91,22 +81,3 @@ def lower_adaptive_average_pool_backward(lowering: Lowering, node: Any) -> None:
     """Gradient of adaptive pooling to 1x1."""
     dy, x = node.args[:2]
     lowering.emit(node, GlobalAveragePoolGradient(lowering.shape(x)), {"dy": dy})
-
-
-@lowers("aten.expand.default", part=True)
-def lower_expand(lowering: Lowering, node: Any) -> None:
-    """A broadcast, which only the gradient of a mean takes up."""
-    lowering.set(node, Expanded(lowering.name(node.args[0]), lowering.shape(node)))
-
-
-@lowers("aten.div.Scalar", part=True)
-def lower_division(lowering: Lowering, node: Any) -> None:
-    """The gradient of a mean over height and width: a broadcast divided by H W."""
-    operand, divisor = lowering.operand(node.args[0]), float(node.args[1])
-    if isinstance(operand, Expanded) and len(operand.shape) in (3, 4):
-        before = lowering.values[operand.name].shape
-        n, c, *behind = operand.shape
-        if divisor == math.prod(behind) and before == (n, c, *[1] * len(behind)):
-            lowering.emit(node, GlobalAveragePoolGradient(operand.shape), {"dy": operand.name})
-            return
-    raise InputError(f"{lowering.where(node)}: division is not supported")

@@ -15,7 +15,6 @@ from odl.errors import InputError
 from odl.graph import Array, Role, Shape
 from odl.kernels.signature import Kernel
 from odl.operators.base import INFINITY
-from odl.operators.channel_sum import ChannelSum
 from odl.operators.convolution import CONV2D_FORWARD, ConvolutionPass, ForwardPass
 from odl.operators.convolution_gradients import CONV2D_INPUT_GRADIENT, CONV2D_WEIGHT_GRADIENT, InputGradient
 from odl.operators.lowering import Lowering, Transposed, lowers
@@ -121,16 +120,3 @@ def _weight(lowering: Lowering, node: Any, transposed: Transposed) -> str:
 
 def _is_parameter(lowering: Lowering, name: str) -> bool:
     return lowering.values[name].role is Role.PARAMETER
-
-
-@lowers("aten.sum.dim_IntList", part=True)
-def lower_sum(lowering: Lowering, node: Any) -> None:
-    """The bias gradient of a linear layer: a sum over the rows."""
-    x, axes = node.args[0], [int(axis) for axis in node.args[1]]
-    rank = len(lowering.shape(x))
-    if [axis % rank for axis in axes] != [axis for axis in range(rank) if axis != 1]:
-        raise InputError(f"{lowering.where(node)}: a sum over axes {axes} is not supported")
-    dy = lowering.name(x)
-    if lowering.values[dy].role is not Role.GRADIENT:
-        raise InputError(f"{lowering.where(node)}: a sum of activations is not supported")
-    lowering.emit(node, ChannelSum(), {"dy": dy})

@@ -109,23 +109,35 @@ class Transposed:
 
 @dataclass(frozen=True)
 class Expanded:
-    """A value repeated over its axes of size one; exists only while lowering."""
+    """A value repeated over its axes of size one; exists only while lowering, unless a reader needs it `made`."""
+
+    name: str
+    shape: tuple[int, ...]
+    made: Callable[[Lowering, Any, Expanded], str]
+
+
+@dataclass(frozen=True)
+class Viewed:
+    """A parameter or buffer under another shape; exists only while lowering."""
 
     name: str
     shape: tuple[int, ...]
 
 
-Operand = str | Transposed | Expanded | tuple[str | None, ...]
+Operand = str | Transposed | Expanded | Viewed | tuple[str | None, ...]
 
 
 class Lowering:
     """The graph while it is being built, and what each FX node became.
 
-    `locate` says where an FX node stands in the user's model, for error messages.
+    `locate` says where an FX node stands in the user's model, for error messages; `gradient_shapes` are the parameters'
+    shapes by the FX nodes that are their gradients or become these by views.
     """
 
-    def __init__(self, locate: Callable[[Any], str]) -> None:
-        self._locate = locate
+    def __init__(
+        self, locate: Callable[[Any], str], gradient_shapes: Mapping[Any, tuple[int, ...]] | None = None
+    ) -> None:
+        self._locate, self._gradient_shapes = locate, gradient_shapes or {}
         self.values: dict[str, Value] = {}
         self.nodes: list[Node] = []
         self._operands: dict[Any, Operand] = {}
@@ -145,10 +157,19 @@ class Lowering:
         return self._operands[node]
 
     def name(self, node: Any) -> str:
-        """The value that the FX node became; InputError when it is a transposed or expanded view."""
+        """The value that the FX node became; InputError when it is a view of a parameter."""
         operand = self.operand(node)
+        if isinstance(operand, Expanded):
+            return operand.made(self, node, operand)
+        if isinstance(operand, Viewed):
+            raise InputError(
+                f"{self.where(node)}: reshaping parameter '{operand.name}' is not supported here; give it the shape that "
+                "it is used in"
+            )
         if not isinstance(operand, str):
-            raise InputError(f"{self.where(node)}: a transposed or broadcast tensor is not supported here")
+            raise InputError(
+                f"{self.where(node)}: a transposed tensor is not supported here; write .contiguous() behind it"
+            )
         return operand
 
     def value(self, node: Any) -> Value | None:
@@ -189,6 +210,10 @@ class Lowering:
             item.outputs["y"] for item in self.nodes if (item.operator, item.inputs) == (operator, inputs)
         )
         return next(made, None)
+
+    def gradient_shape(self, node: Any) -> tuple[int, ...] | None:
+        """The shape of the parameter whose gradient the FX node is; None of any other."""
+        return self._gradient_shapes.get(node)
 
     def producer(self, name: str) -> Node | None:
         """The node that made a value."""

@@ -14,7 +14,7 @@ from odl.graph import Array, InPlace, Layout, Role, Shape
 from odl.kernels.call import KernelCall
 from odl.kernels.signature import LAYOUT_SHAPE, Kernel, Operand, Specialisation, written
 from odl.operators.base import Elementwise, KernelRequest, Operator, sizes_of
-from odl.operators.lowering import Lowering, arguments, lowers
+from odl.operators.lowering import Lowering, Viewed, arguments, lowers
 from odl.operators.window import as_given, as_image
 
 CHANGE_LAYOUT = Kernel("change_layout", LAYOUT_SHAPE, (Operand("x", "T"), written("y", "T")))
@@ -130,13 +130,15 @@ def lower_getitem(lowering: Lowering, node: Any) -> None:
 )
 def lower_view(lowering: Lowering, node: Any) -> None:
     """A view with another shape; the layout pass finds out whether its bytes really stay."""
-    name, shape = lowering.name(node.args[0]), lowering.shape(node)
+    operand, shape = lowering.operand(node.args[0]), lowering.shape(node)
+    name = operand.name if isinstance(operand, Viewed) else lowering.name(node.args[0])
     value = lowering.values[name]
+    if value.role.of_model:
+        lowering.set(node, name if value.shape == shape else Viewed(name, shape))
+        return
     if value.shape == shape:
         lowering.set(node, name)
         return
-    if value.role is Role.PARAMETER:
-        raise InputError(f"{lowering.where(node)}: reshaping parameter '{name}' is not supported")
     lowering.emit(node, Reshape(shape), {"x": name}, _result_role(value.role))
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from odl.errors import InputError
 from odl.graph import Graph, Layout, Node, Role, Value
-from odl.operators.base import Elementwise
+from odl.operators.base import AnyOrder, Elementwise
 from odl.operators.loss import MeanSquaredError
 from odl.operators.shape import ChangeLayout, Reshape, same_bytes
 
-#: Roles of values whose order of bytes is chosen here.
+#: Ranks and roles of values whose order of bytes is chosen here.
+_RANKS = (3, 4)
 _CHOSEN = {Role.INPUT, Role.ACTIVATION, Role.GRADIENT, Role.SAVED, Role.TARGET}
 
 
@@ -48,7 +50,7 @@ class _Choice:
     def _readers_take_any(self, name: str) -> list[bool]:
         """Of each reader whether it takes any order of bytes, and has no other operand that may have another."""
         return [
-            isinstance(node.operator, Reshape)
+            isinstance(node.operator, AnyOrder | Reshape | MeanSquaredError)
             or (isinstance(node.operator, Elementwise) and len(node.inputs) == 1)
             for node in self.graph.consumers(name)
         ]
@@ -56,6 +58,9 @@ class _Choice:
     def _place(self, node: Node) -> None:
         """The node with all its activations in one layout."""
         given = {name: self.values[value] for name, value in node.inputs.items() if self._is_chosen(value)}
+        if isinstance(node.operator, AnyOrder):
+            self._place_as_it_comes(node, node.operator)
+            return
         layout = self._layout_of(node, given)
         for name, value in given.items():
             if value.role is Role.TARGET:  # the caller gives it as the network gives its output
@@ -66,9 +71,33 @@ class _Choice:
             if self._is_chosen(name):
                 self.values[name] = replace(self.values[name], layout=layout)
 
+    def _place_as_it_comes(self, node: Node, operator: AnyOrder) -> None:
+        """The node with its operands as they lie, or flat where its output could not lie in a layout, or its own."""
+        given = {key: self.values[value] for key, value in node.inputs.items()}
+        given = {key: value for key, value in given.items() if value.role in _CHOSEN}
+        (name,) = node.results
+        output = self.values[name]
+        chosen = self._is_chosen(name)
+        layout = operator.layout(given, output.shape)
+        if layout is None or (len(output.shape) > 2 and not chosen and layout is not output.layout):
+            given = {key: self.values[self._in_layout(value, Layout.FLAT)] for key, value in given.items()}
+            layout = operator.layout(given, output.shape)
+        if layout is None:
+            raise InputError(f"'{node.name}' gives no order of {output.shape} that a layout has")
+        inputs = {
+            key: self._in_layout(value, layout)
+            if operator.one_order or (value.shape == output.shape and operator.repeats)
+            else value.name
+            for key, value in given.items()
+        }
+        placed = operator.placed(given, layout)
+        self.nodes.append(replace(node, operator=placed, inputs={**node.inputs, **inputs}))
+        if chosen:
+            self.values[name] = replace(output, layout=layout)
+
     def _is_chosen(self, name: str) -> bool:
         value = self.values[name]
-        return value.role in _CHOSEN and len(value.shape) > 2
+        return value.role in _CHOSEN and len(value.shape) in _RANKS
 
     def _layout_of(self, node: Node, given: Mapping[str, Value]) -> Layout:
         if not given or not isinstance(node.operator, Elementwise | MeanSquaredError):
@@ -93,7 +122,7 @@ class _Choice:
         """A view in the first layout that leaves the bytes alone; a copy where a flattened image meets a linear layer."""
         before, after = self.values[node.inputs["x"]], self.values[node.outputs["y"]]
         usual = after.layout
-        possible = (usual, Layout.FLAT, Layout.NHWC) if len(after.shape) > 2 else (usual,)
+        possible = (usual, Layout.FLAT, Layout.NHWC) if len(after.shape) in _RANKS else (usual,)
         for layout in possible:
             if same_bytes(before.shape, before.layout, after.shape, layout):
                 if layout is not usual and not all(self._readers_take_any(after.name)):

@@ -11,10 +11,17 @@ import torch
 from odl.errors import InputError, option
 from odl.graph import Graph, Role, Value
 from odl.operators.lowering import RULES, Lowering, expression, supported
+from odl.operators.reduce import ParameterSum
 from odl.trace.tracing import Traced
 
 #: Keyword arguments of ATen operators that say where and how PyTorch stores a result, not what it is.
 _MEANINGLESS = {"device", "layout", "memory_format", "pin_memory"}
+
+#: ATen operators that leave the bytes alone.
+_VIEWS = tuple(
+    f"aten.{name}."
+    for name in ("view", "_unsafe_view", "reshape", "alias", "detach", "clone", "squeeze", "unsqueeze")
+)
 
 
 def lower(traced: Traced, name: str) -> Graph:
@@ -22,7 +29,7 @@ def lower(traced: Traced, name: str) -> Graph:
 
     Raises InputError naming an operator that is not supported, where it stands in the model, and what is supported.
     """
-    lowering = Lowering(traced.where)
+    lowering = Lowering(traced.where, _gradient_shapes(traced))
     for node, value in traced.placeholders.items():
         if not value.shape:  # PyTorch's num_batches_tracked, which no kernel needs
             continue
@@ -32,13 +39,34 @@ def lower(traced: Traced, name: str) -> Graph:
         _lower_node(lowering, node)
     gradients: dict[str, str] = {}
     for parameter, node in traced.gradients.items():
-        gradients[parameter] = lowering.name(node)
+        gradients[parameter] = _own_gradient(lowering, node)
     outputs = [lowering.name(traced.output)]
     outputs += [value for value, item in lowering.values.items() if item.role is Role.LOSS]
     graph = Graph(name, lowering.values, tuple(lowering.nodes), tuple(outputs), gradients)
     graph = _name_gradients(graph)
     graph.check("lowering")
     return graph
+
+
+def _gradient_shapes(traced: Traced) -> dict[Any, tuple[int, ...]]:
+    """The shapes of parameters by the FX nodes that are their gradients, or become these by views."""
+    shapes: dict[Any, tuple[int, ...]] = {}
+    for node in traced.gradients.values():
+        shape = tuple(int(size) for size in node.meta["val"].shape)
+        while node not in shapes:
+            shapes[node] = shape
+            if not str(node.target).startswith(_VIEWS):
+                break
+            node = node.args[0]
+    return shapes
+
+
+def _own_gradient(lowering: Lowering, node: Any) -> str:
+    """The value of a parameter's gradient; a copy where it is that of the activation that the parameter was added to."""
+    name, shape = lowering.name(node), lowering.gradient_shape(node)
+    if lowering.values[name].role is not Role.GRADIENT or shape is None:
+        return name
+    return lowering.add(node, ParameterSum((), shape), {"x": name})["y"]
 
 
 def _lower_node(lowering: Lowering, node: Any) -> None:

@@ -22,6 +22,7 @@ from odl.graph.ir import DType, Role, Value
 from odl.kernels.call import KernelCall
 from odl.kernels.signature import Kernel, Operand, Specialisation
 from odl.operators.base import KernelRequest
+from odl.operators.broadcast import Arithmetic
 from odl.operators.unary import FACTS, UNARY
 from odl.optimizers import OPTIMIZERS, Optimizer
 from odl.optimizers.base import Update
@@ -207,7 +208,8 @@ def _functions() -> Iterator[Function]:
         return Function(name, KERNELS[template], context)
 
     plain = "relu relu_gradient silu silu_gradient add fill average_pool average_pool_gradient max_pool max_pool_gradient "
-    plain += "global_average_pool global_average_pool_gradient cross_entropy mean_squared_error im2row"
+    plain += "global_average_pool global_average_pool_gradient cross_entropy mean_squared_error im2row concatenate "
+    plain += "slice place"
     for t in TYPES:
         for template in plain.split():
             yield one(template, f"{template}_{t}", T=t)
@@ -218,6 +220,16 @@ def _functions() -> Iterator[Function]:
             yield one("unary", f"{function}_{t}", T=t, function=str(function), **given)
             if facts.slope is not None:
                 yield one("unary_gradient", f"{function}_gradient_{t}", T=t, function=str(function), **given)
+        for arithmetic in Arithmetic:
+            for second in dict.fromkeys((t, "f32")):
+                expands = arithmetic is Arithmetic.EXPAND
+                types = {"A": "none" if expands else t, "B": second, "T": t}
+                switches = {"with_a": not expands, "with_scale": expands}
+                name = f"broadcast_{arithmetic}_{t}_{second}"
+                yield one("broadcast", name, **types, **switches, function=str(arithmetic))
+        for total in dict.fromkeys((t, "f32")):
+            for accumulate in (False, True):
+                yield one("reduce", f"reduce_{t}_{total}_{accumulate}", T=t, Y=total, accumulate=accumulate)
         for first in (False, True):
             yield one("change_layout", f"change_layout_{t}_{first}", T=t, to_channels_first=first)
         for template in ("batch_norm_frozen", "batch_norm_train"):

@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from odl.kernels.call import Argument, Number, Tensor
+from odl.operators.broadcast import VALUES, Arithmetic
 from odl.operators.im2row import Im2Row
 from odl.operators.pooling import POOL_SHAPE
 from odl.operators.unary import FACTS, Function
@@ -128,6 +129,80 @@ def check_add(run: Run, t: str, n: int, seed: int) -> None:
         assert in_place.tobytes() == y.tobytes()
     (alone,) = run(f"add_{t}", {"count": n}, a=None, b=b, y=empty(n, t), low=0.0, high=INF)
     close(alone, exact(b).relu(), 0.0)
+
+
+def check_broadcast(
+    run: Run,
+    function: Arithmetic,
+    t: str,
+    second: str,
+    sizes: Sequence[int],
+    repeated: Sequence[int],
+    seed: int,
+) -> None:
+    """Bit by bit; b is repeated over the axes `repeated`, and a too where b is not, over the first of them."""
+    lengths = {"a": list(sizes), "b": [1 if axis in repeated else size for axis, size in enumerate(sizes)]}
+    if function in (Arithmetic.ADD, Arithmetic.DIVIDE) and len(repeated) < 4:
+        lengths["a"] = [size if axis in repeated else 1 for axis, size in enumerate(sizes)]
+    shape = {f"n{axis}": size for axis, size in enumerate(sizes)}
+    for name, own in lengths.items():
+        steps = [int(np.prod(own[axis + 1 :])) if own[axis] > 1 else 0 for axis in range(4)]
+        shape |= {f"{name}{axis}": step for axis, step in enumerate(steps)}
+    a, b = draw(seed, lengths["a"], t, 2.0), draw(seed + 1, lengths["b"], second, 2.0)
+    b += np.sign(b)  # no quotient overflows
+    wide = [np.broadcast_to(item.astype(np.float64), sizes) for item in (a, b)]
+    given: dict[str, Any] = {"b": b}
+    if function is Arithmetic.EXPAND:
+        shape |= {f"a{axis}": 0 for axis in range(4)}
+        given["scale"], expected = 0.25, wide[1] * 0.25
+    else:
+        given["a"], expected = a, VALUES[function](*wide)
+    name = f"broadcast_{function}_{t}_{second}"
+    (y,) = run(name, shape, **given, y=empty(sizes, t))
+    close(y, expected, 1.0)
+    for operand in ("a", "b"):
+        if given.get(operand) is not None and given[operand].nbytes == y.nbytes and second == t:
+            (in_place,) = run(name, shape, **given, y=given[operand])
+            assert in_place.tobytes() == y.tobytes()
+
+
+def check_reduce(run: Run, t: str, total: str, sizes: Sequence[int], seed: int, divisor: float) -> None:
+    shape = dict(zip(("k0", "r0", "k1", "r1", "k2"), sizes, strict=True))
+    x, before = draw(seed, sizes, t), draw(seed + 1, (sizes[0], sizes[2], sizes[4]), total)
+    exact_sum, terms = x.astype(np.float64).sum(axis=(1, 3)) / divisor, sizes[1] * sizes[3]
+    size = np.abs(x).sum(axis=(1, 3), dtype=np.float64) / divisor
+    (y,) = run(f"reduce_{t}_{total}_False", shape, x=x, y=empty(before.shape, total), divisor=divisor)
+    close(y, exact_sum, terms + 1, size)
+    (y,) = run(f"reduce_{t}_{total}_True", shape, x=x, y=before, divisor=divisor)
+    close(y, before.astype(np.float64) + exact_sum, terms + 2, size + np.abs(before))
+
+
+def check_pieces(
+    run: Run, t: str, outer: int, lengths: Sequence[int], inner: int, step: int, seed: int
+) -> None:
+    """Joined bit by bit; a slice of the whole, and the slice put back."""
+    parts = [draw(seed + i, (outer, length, inner), t) for i, length in enumerate(lengths)]
+    joined = np.concatenate(parts, axis=1)
+    given = dict(zip("abcd", [*parts, None, None, None], strict=False))
+    shape = {"outer": outer, **{name: 0 if item is None else item[0].size for name, item in given.items()}}
+    (y,) = run(f"concatenate_{t}", shape, **given, y=empty(joined.shape, t))
+    assert y.tobytes() == joined.tobytes()
+    whole, first = joined.shape[1], min(1, joined.shape[1] - 1)
+    cut = np.ascontiguousarray(joined[:, first::step])
+    shape = {
+        "outer": outer,
+        "whole": whole,
+        "first": first,
+        "step": step,
+        "count": cut.shape[1],
+        "inner": inner,
+    }
+    (y,) = run(f"slice_{t}", shape, x=joined, y=empty(cut.shape, t))
+    assert y.tobytes() == cut.tobytes()
+    put = np.full(joined.shape, 0.5, TYPES[t])
+    put[:, first::step] = cut
+    (y,) = run(f"place_{t}", shape, x=cut, y=empty(joined.shape, t), value=0.5)
+    assert y.tobytes() == put.tobytes()
 
 
 def check_cast_fill(run: Run, t: str, n: int, seed: int, value: float) -> None:
@@ -436,6 +511,14 @@ def sweep(run: Run) -> None:
         check_silu(run, t, 13, 1)
         for function in UNARY:
             check_unary(run, function, t, 15, 1)
+        for arithmetic in Arithmetic:
+            check_broadcast(run, arithmetic, t, t, (2, 3, 2, 5), (1,), 1)
+            check_broadcast(run, arithmetic, t, "f32", (1, 2, 5, 9), (2, 3), 2)
+        check_pieces(run, t, 3, (2, 1, 3), 5, 2, 1)
+        check_pieces(run, t, 2, (1, 2, 1, 3), 1, 1, 2)
+        for sizes in ((2, 3, 2, 2, 5), (1, 1, 1, 7, 3), (3, 1, 1, 5, 1)):
+            check_reduce(run, t, t, sizes, 1, 2.0)
+            check_reduce(run, t, "f32", sizes, 2, 1.0)
         check_add(run, t, 13, 1)
         check_cast_fill(run, t, 13, 1, 0.5)
         check_squared_sum(run, t, 13, 1, 0.25)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from odl.operators.broadcast import Arithmetic
 from odl.operators.unary import Function
 from odl.operators.window import Window
 from odl.optimizers import OPTIMIZERS
@@ -20,6 +21,7 @@ from tests.kernels.kernel_checks import (
     check_average_pool,
     check_batch_norm_frozen,
     check_batch_norm_train,
+    check_broadcast,
     check_cast_fill,
     check_change_layout,
     check_global_average_pool,
@@ -27,6 +29,8 @@ from tests.kernels.kernel_checks import (
     check_losses,
     check_max_pool,
     check_optimizer,
+    check_pieces,
+    check_reduce,
     check_relu,
     check_silu,
     check_squared_sum,
@@ -108,6 +112,54 @@ def test_cast_fill(run: Runner, t: str, n: int, seed: int, value: float) -> None
 @given(t=types, n=st.integers(1, 70), seed=seeds, factor=st.sampled_from([1.0, 1 / 128, 1 / 1024]))
 def test_squared_sum(run: Runner, t: str, n: int, seed: int, factor: float) -> None:
     check_squared_sum(run, t, n, seed, factor)
+
+
+@pytest.mark.parametrize("function", Arithmetic)
+@few
+@given(
+    t=types,
+    wide=st.booleans(),
+    sizes=st.tuples(*[st.integers(1, 4)] * 3, st.integers(1, 19)),
+    repeated=st.sets(st.integers(0, 3)),
+    seed=seeds,
+)
+def test_broadcast(
+    run: Runner,
+    function: Arithmetic,
+    t: str,
+    wide: bool,
+    sizes: tuple[int, int, int, int],
+    repeated: set[int],
+    seed: int,
+) -> None:
+    check_broadcast(run, function, t, "f32" if wide else t, sizes, sorted(repeated), seed)
+
+
+@few
+@given(
+    t=types,
+    wide=st.booleans(),
+    sizes=st.tuples(*[st.integers(1, 4)] * 4, st.integers(1, 19)),
+    seed=seeds,
+    divisor=st.sampled_from([1.0, 3.0]),
+)
+def test_reduce(run: Runner, t: str, wide: bool, sizes: tuple[int, ...], seed: int, divisor: float) -> None:
+    check_reduce(run, t, "f32" if wide else t, sizes, seed, divisor)
+
+
+@few
+@given(
+    t=types,
+    outer=st.integers(1, 4),
+    lengths=st.lists(st.integers(1, 5), min_size=1, max_size=4),
+    inner=st.integers(1, 9),
+    step=st.integers(1, 3),
+    seed=seeds,
+)
+def test_pieces(
+    run: Runner, t: str, outer: int, lengths: list[int], inner: int, step: int, seed: int
+) -> None:
+    check_pieces(run, t, outer, lengths, inner, step, seed)
 
 
 sizes = st.tuples(st.integers(1, 2), st.integers(1, 6), st.integers(1, 7), st.integers(1, 9))
