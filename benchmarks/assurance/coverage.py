@@ -1,20 +1,21 @@
-"""Branch coverage and MC/DC of the generated C, as clang counts them, over networks that drive all of it.
+"""Branch coverage and MC/DC of the generated C, as clang counts them, over the kernels' tests and networks at random.
 
 A branch is one outcome of a condition that the C has: its true or its false side (clang's source-based coverage; MC/DC as
-in DO-178C, of decisions with several conditions). Projects share kernels: the same text is one file, whichever project
-reached a branch of it.
+in DO-178C, of decisions with several conditions). Most C is written from a template for many types, tiles and networks: as
+with templates of C++, a branch of the same function and line of text is one, whichever specialisation takes it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,34 @@ from odl.errors import CheckFailedError
 
 CHECKER = "coverage"
 ROOT = Path(__file__).resolve().parents[2]
-_COUNTING = "-fprofile-instr-generate -fcoverage-mapping -fcoverage-mcdc"
+_COUNTING = "-fcoverage-mapping -fcoverage-mcdc"
+#: C that is compiled along and is not generated.
+_FOREIGN = frozenset({"odl_runtime.h", "power_cuts.c"})
+#: Tests that call kernels in libraries, which the counting compiler makes; without those that compile for a sanitizer.
+_TESTS = tuple(
+    f"tests/kernels/test_{name}.py" for name in ("conv_kernels", "other_kernels", "elementary_functions")
+)
+_WITHOUT = "not sanitized and not fault"
+#: What those tests compile: all kernels in one file.
+_ALL_KERNELS = "all.c"
+#: How many terms a kernel sums in fp16 at once: an option, for which tests take a small number too.
+_CHUNK = re.compile(r"\b8u")
+#: The size of a register tile in the name of a function that is written for several.
+_TILE = re.compile(r"\d+x(\d+|partial)$")
+#: How llvm-cov names the region where a macro is used.
+_EXPANSION = 1
+_PROFILE = re.compile(r"(-\d+)?\.profraw$")
 
 
 @dataclass(frozen=True)
 class Place:
-    """A condition (or decision) in the generated C: file with the hash of its text, and where in it."""
+    """A condition (or decision) of the generated C: in which function, and where in its line of text."""
 
     file: str
-    digest: str
-    line: int
+    """The kernel's template, header or file of a network."""
+    function: str
+    text: str
     column: int
-    end: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -43,12 +60,10 @@ class Coverage:
     """`outcomes`: whether the true and the false side of every condition were taken.
 
     `pairs`: of every decision with several conditions, for each of them whether it alone was shown to decide.
-    `texts`: each file's lines.
     """
 
     outcomes: dict[Place, tuple[bool, bool]]
     pairs: dict[Place, tuple[bool, ...]]
-    texts: dict[tuple[str, str], list[str]]
 
     @property
     def branches(self) -> tuple[int, int]:
@@ -63,16 +78,15 @@ class Coverage:
     def missing(self) -> Iterator[Finding]:
         """Every outcome that was never taken."""
         for place, taken in self.outcomes.items():
-            text = self.texts[place.file, place.digest][place.line - 1].strip()
             for side, was in zip(("true", "false"), taken, strict=True):
                 if not was:
-                    yield Finding(CHECKER, f"never {side}", place.file, text)
+                    yield Finding(CHECKER, f"never {side}", place.file, place.text, place.function)
 
 
-def measure(folder: Path, networks: int, jobs: int = 2) -> Coverage:
-    """Compile and drive that many random networks in `folder`, and say what was reached.
+def measure(folder: Path, networks: int, tests: bool = True, jobs: int = 4) -> Coverage:
+    """Drive that many random networks in `folder` and, with `tests`, the kernels' tests and states; say what was reached.
 
-    MissingToolError without LLVM, CheckFailedError where a network does not run.
+    MissingToolError without LLVM, CheckFailedError where a network or a test fails.
     """
     environment = {
         **os.environ,
@@ -85,29 +99,55 @@ def measure(folder: Path, networks: int, jobs: int = 2) -> Coverage:
     projects = folder / "projects"
     projects.mkdir()
 
-    def drive(seed: int) -> None:
-        command = [sys.executable, "-m", "benchmarks.assurance.drive", str(projects), str(seed)]
+    def call(what: str, *arguments: str) -> None:
+        command = [sys.executable, "-m", *arguments]
         done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            said = done.stderr.strip().splitlines() or ["no message"]
-            raise CheckFailedError(f"network {seed} ended with code {done.returncode}: {said[-1]}")
+            said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no message"]
+            raise CheckFailedError(f"{what} ended with code {done.returncode}: {said[-1]}")
+
+    def drive(seed: int) -> None:
+        call(f"network {seed}", "benchmarks.assurance.drive", str(projects), str(seed))
 
     with ThreadPoolExecutor(jobs) as pool:
+        options = (
+            "-q",
+            "-p",
+            "no:benchmark",
+            "-m",
+            "long or not long",
+            "-k",
+            _WITHOUT,
+            "--basetemp",
+            str(folder / "tests"),
+        )
+        others = []
+        if tests:
+            others.append(pool.submit(call, "the tests of kernels", "pytest", *options, *_TESTS))
+            others.append(
+                pool.submit(call, "saving", "benchmarks.assurance.drive", str(folder / "states"), "states")
+            )
         list(pool.map(drive, range(networks)))
-    return merged(_exported(profile) for profile in sorted(projects.glob("*.profraw")))
+        for other in others:
+            other.result()
+    return merged(_exported(profile) for profile in sorted(folder.rglob("*.profraw")))
 
 
 def _compiler(folder: Path) -> Path:
-    """A folder with a `gcc` that is clang and counts branches."""
+    """A folder with a `gcc` that is clang and counts branches, into files beside its libraries."""
     place = folder / "bin"
     place.mkdir()
     script = place / "gcc"
     script.write_text(
         f"""#!/bin/sh
-case "$*" in
-    *-version*) exec {GCC.path} "$@" ;;
-    *) exec {CLANG.path} {_COUNTING} -D_GNU_SOURCE "$@" -O1 -w -pthread ;;
-esac
+case "$*" in *-version*) exec {GCC.path} "$@" ;; esac
+output=a.out before=
+for argument in "$@"; do
+    [ "$before" = -o ] && output=$argument
+    before=$argument
+done
+case "$output" in /*) ;; *) output="$PWD/$output" ;; esac
+exec {CLANG.path} {_COUNTING} -fprofile-instr-generate="$output-%p.profraw" -D_GNU_SOURCE "$@" -O0 -w -pthread
 """,
         encoding="utf-8",
     )
@@ -116,36 +156,76 @@ esac
 
 
 def _exported(profile: Path) -> dict[str, Any]:
-    """What clang counted of one project, with paths that lead to its files."""
+    """What clang counted of one library: that of a network beside its project, that of a test beside the library."""
     directory, data = profile.with_suffix(""), profile.with_suffix(".profdata")
-    run([LLVM_PROFDATA.path, "merge", str(profile), "-o", str(data)], directory)
-    library = next(directory.glob("*_exact.so"))
+    if directory.is_dir():
+        library = next(directory.glob("*_exact.so"))
+    else:
+        library = profile.with_name(_PROFILE.sub("", profile.name))
+    run([LLVM_PROFDATA.path, "merge", str(profile), "-o", str(data)], profile.parent)
     command = [LLVM_COV.path, "export", str(library), f"--instr-profile={data}"]
-    found: dict[str, Any] = json.loads(run(command, directory).stdout)
+    found: dict[str, Any] = json.loads(run(command, profile.parent).stdout)
     return found
 
 
-def merged(exports: Iterator[dict[str, Any]]) -> Coverage:
-    """The sum of several reports of llvm-cov, files of the same text taken together."""
+def merged(exports: Iterable[dict[str, Any]]) -> Coverage:
+    """The sum of several reports of llvm-cov, the same lines of the same functions taken together."""
     outcomes: dict[Place, tuple[bool, bool]] = {}
     pairs: dict[Place, tuple[bool, ...]] = {}
-    texts: dict[tuple[str, str], list[str]] = {}
     for export in exports:
-        for entry in (item for data in export["data"] for item in data["files"]):
-            path = Path(entry["filename"])
-            if path.name == "odl_runtime.h":
-                continue
-            text = path.read_text(encoding="utf-8")
-            file = f"{path.parent.name}/{path.name}" if path.parent.name in ("kernels", "isa") else path.name
-            digest = hashlib.sha256(text.encode()).hexdigest()
-            texts[file, digest] = text.splitlines()
-            for line, column, end_line, end_column, true, false, *_ in entry["branches"]:
-                place = Place(file, digest, line, column, (end_line, end_column))
+        records = [record for data in export["data"] for record in data["functions"]]
+        kernels = sorted((item["name"] for item in records if ":" not in item["name"]), key=len, reverse=True)
+        for record in records:
+            for place, (true, false) in _places(record, kernels, record["branches"], 4):
                 before = outcomes.get(place, (False, False))
                 outcomes[place] = (before[0] or true > 0, before[1] or false > 0)
-            for record in entry.get("mcdc_records", []):
-                place = Place(file, digest, record[0], record[1], (record[2], record[3]))
-                shown = tuple(bool(item) for item in next(item for item in record if isinstance(item, list)))
+            for place, item in _places(record, kernels, record.get("mcdc_records", []), 9):
+                shown = tuple(bool(condition) for condition in item[0])
                 known = pairs.get(place, (False,) * len(shown))
                 pairs[place] = tuple(a or b for a, b in zip(known, shown, strict=True))
-    return Coverage(outcomes, pairs, texts)
+    return Coverage(outcomes, pairs)
+
+
+def _places(
+    record: dict[str, Any], kernels: list[str], items: list[list[Any]], at: int
+) -> Iterator[tuple[Place, list[Any]]]:
+    """Each condition or decision of a function's record, with the numbers or the list that stand at `at` and behind.
+
+    One inside a macro of a header is where the function uses the macro.
+    """
+    name = record["name"].rpartition(":")[2]
+    kernel = next((kernel for kernel in kernels if name == kernel or name.startswith(f"{kernel}_")), "")
+    uses = {region[6]: region for region in record["regions"] if region[7] == _EXPANSION}
+    for item in items:
+        number, line, column = item[6], item[0], item[1]
+        while number in uses and _text(record, number, line).startswith("#define"):
+            number, line, column = uses[number][5], uses[number][0], uses[number][1]
+        path, text = Path(record["filenames"][number]), _text(record, number, line)
+        if path.name in _FOREIGN or name.startswith("test_"):
+            continue
+        if path.parent.name == "isa":
+            file, function = f"isa/{path.name}", name
+        elif path.parent.name == "kernels" or path.name == _ALL_KERNELS:
+            template = _template(path.stem if path.parent.name == "kernels" else kernel)
+            file, function = f"kernels/{template}", _TILE.sub("", name.removeprefix(kernel).lstrip("_"))
+        else:
+            file, function = path.name, name
+        column -= len(_lines(path)[line - 1]) - len(_lines(path)[line - 1].lstrip())
+        yield Place(file, function, _CHUNK.sub("64u", text), column), item[at : at + 2]
+
+
+def _text(record: dict[str, Any], number: int, line: int) -> str:
+    return _lines(Path(record["filenames"][number]))[line - 1].strip()
+
+
+@cache
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+@cache
+def _template(name: str) -> str:
+    """The template that a kernel of that name is written from; functions of one number have names of their own."""
+    known = sorted((path.name.removesuffix(".c.j2") for path in (ROOT / "kernels").glob("*.c.j2")), key=len)
+    name = name.removeprefix("net_")
+    return next((item for item in reversed(known) if name.startswith(item)), name.rpartition("_")[0])

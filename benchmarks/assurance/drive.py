@@ -1,15 +1,17 @@
 """Runs the C of a random network: training, inference, overflow, state, everything that a caller may do.
 
     python -m benchmarks.assurance.drive FOLDER NUMBER
+    python -m benchmarks.assurance.drive FOLDER states
 
 Called by coverage.py, for each network in a process of its own, with a compiler that counts branches. The network becomes a
-project in FOLDER, with its profile beside it.
+project in FOLDER, with its profile beside it. `states` saves and loads in a simulated flash, as `make power-cuts` does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,18 @@ import numpy as np
 import torch
 
 import odl
+from benchmarks import power_cuts
 from benchmarks.assurance.networks import Drawn, draw
+from odl.graph.value import Role
+from odl.project.entry_point import LABEL
 from odl.project.manifest import read_manifest
 from odl.run.net import Net
 
 _RUNTIME = Path(__file__).parent / "threads.h"
 #: More good steps than a loss scale waits before it grows, for small networks.
 _LONG = 1001
+#: Which of the networks of the power cuts: every fourth has each precision, and most optimizers.
+_EACH = 4
 
 
 def project(folder: Path, seed: int) -> tuple[Path, Drawn] | None:
@@ -86,12 +93,49 @@ def exercise(net: Net, seed: int) -> None:
         if net.project.options.accumulate:
             attempt("apply")
     with net.observed(lambda program, node: None):
-        attempt("infer", sample()[0])
+        for name in {"infer", steps[0]}:
+            attempt(name, *sample()[: 1 if name == "infer" else 2])
+        if net.project.options.accumulate:
+            attempt("apply")
+    for rate in (-1.0, float("nan")):
+        with contextlib.suppress(odl.OdlError):
+            net.set_learning_rate(rate)
+    _refused(net, *sample())
+
+
+def _refused(net: Net, x: Any, y: Any) -> None:
+    """Calls with one number that the C must refuse, past the checks of Python."""
+    for entry_point in net._entry_points.values():
+        roles = [parameter.role for parameter in entry_point.parameters if parameter.role]
+        good = {Role.INPUT: x, Role.TARGET: y, Role.SAMPLE_WEIGHT: np.ones(net.batch, np.float32)}
+        readers = dict(net._arrays.readers)
+        if LABEL in entry_point.parameters:
+            readers[Role.TARGET] = net._arrays.labels
+        for role in roles:
+            for bad in (np.nan, np.inf, 1e30, -1.0):
+                given = {item: np.array(readers[item](good[item])) for item in roles}
+                given[role].reshape(-1)[-1] = bad if given[role].dtype.kind == "f" else net.output.count + 7
+                with contextlib.suppress(odl.OdlError):
+                    net._call(entry_point, given)
+
+
+def states(folder: Path) -> None:
+    """Cut the power while networks save, and damage what they saved; the C is in folders of its own."""
+    for number, case in enumerate(power_cuts.cases()):
+        if number % _EACH == 0 or "learn" in case.options:
+            place = folder / str(number)
+            place.mkdir(parents=True)
+            program = power_cuts.build(case, place, {})
+            subprocess.run([program, "1", "200", "2000"], check=True, stdout=subprocess.DEVNULL)
 
 
 def main() -> None:
-    """Drive the network that the command line names."""
-    folder, seed = Path(sys.argv[1]), int(sys.argv[2])
+    """Drive what the command line names."""
+    folder = Path(sys.argv[1])
+    if sys.argv[2] == "states":
+        states(folder)
+        return
+    seed = int(sys.argv[2])
     made = project(folder, seed)
     if made is None:
         return

@@ -105,34 +105,35 @@ def test_a_deviation_covers_its_kind_and_must_be_needed() -> None:
     assert judge([fits], [one, elsewhere], "misra").ok
 
 
-def export(file: Path, true: int, false: int, shown: list[bool]) -> dict[str, object]:
-    entry = {
-        "filename": str(file),
+def export(file: Path, function: str, true: int, false: int, shown: list[bool]) -> dict[str, object]:
+    record = {
+        "name": f"{file}:{function}",
+        "filenames": [str(file)],
         "branches": [[2, 5, 2, 6, true, false, 0, 0, 4]],
         "mcdc_records": [[2, 5, 2, 9, 1, 0, 0, 0, 5, shown, []]],
+        "regions": [],
     }
-    return {"data": [{"files": [entry]}]}
+    return {"data": [{"functions": [record]}]}
 
 
-def test_a_branch_that_no_project_takes_is_missing(tmp_path: Path) -> None:
-    one, same, other = (tmp_path / name / "kernels" / "a.c" for name in ("one", "same", "other"))
-    for file in (one, same, other):
+def test_a_branch_that_no_specialisation_takes_is_missing(tmp_path: Path) -> None:
+    one, other = (tmp_path / name / "net.c" for name in ("one", "other"))
+    for file in (one, other):
         file.parent.mkdir(parents=True)
         file.write_text("int f(int x, int y) {\n    if (x && y) {\n")
-    found = coverage.merged(iter([export(one, 3, 0, [True, False])]))
+    found = coverage.merged([export(one, "f", 3, 0, [True, False])])
     assert found.branches == (1, 2) and found.mcdc == (1, 2)
     assert [item.rule for item in found.missing()] == ["never false"]
-    found = coverage.merged(iter([export(one, 3, 0, [True, False]), export(same, 0, 1, [False, True])]))
+    found = coverage.merged([export(one, "f", 3, 0, [True, False]), export(other, "f", 0, 1, [False, True])])
     assert found.branches == (2, 2) and found.mcdc == (2, 2) and not list(found.missing())
-    other.write_text("int g(int x, int y) {\n    if (x && y) {\n")
-    found = coverage.merged(iter([export(one, 3, 0, []), export(other, 0, 1, [])]))
-    assert found.branches == (2, 4)  # another text is another file
+    found = coverage.merged([export(one, "f", 3, 0, []), export(other, "g", 0, 1, [])])
+    assert found.branches == (2, 4)  # another function
 
 
 def test_coverage_of_a_network(tmp_path: Path) -> None:
     """The counting compiler and the driver work together; one network takes many branches, and not all."""
     needs(tools.CLANG, tools.LLVM_COV, tools.LLVM_PROFDATA, tools.GCC)
-    found = coverage.measure(tmp_path, 1, jobs=1)
+    found = coverage.measure(tmp_path, 1, tests=False, jobs=1)
     taken, every = found.branches
     assert 100 < taken < every
     assert any(place.file.startswith("kernels/") for place in found.outcomes)

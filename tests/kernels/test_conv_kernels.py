@@ -81,6 +81,45 @@ def shapes(draw) -> Shape:
     )
 
 
+@st.composite
+def matching(draw) -> Shape:
+    """A window of 3 x 3 with the outputs that its inputs have, as in most networks; kernels have quicker ways for it."""
+    stride, pads, small = draw(st.sampled_from([1, 2])), st.integers(0, 2), st.integers(1, 4)
+    top, left, bottom, right = (draw(pads) for _ in range(4))
+    in_h = max(draw(st.one_of(small, st.integers(1, 9))), 3 - top - bottom)
+    in_w = max(draw(st.one_of(small, st.integers(1, 9))), 3 - left - right)
+    out_h, out_w = (in_h + top + bottom - 3) // stride + 1, (in_w + left + right - 3) // stride + 1
+    in_c, out_c, batch = draw(st.integers(4, 17)), draw(st.integers(1, 17)), draw(st.integers(1, 2))
+    return Shape(batch, in_h, in_w, in_c, out_h, out_w, out_c, 3, 3, stride, stride, top, left)
+
+
+@st.composite
+def special(draw) -> Shape:
+    """Others that kernels have ways of their own for: a single pixel, few input channels, sums longer than a chunk."""
+    kind, out_c = draw(st.integers(0, 2)), draw(st.sampled_from([1, 2, 5, 8, 16, 32]))
+    if kind == 0:
+        return Shape(1, 1, 1, draw(st.sampled_from([2, 8, 16, 7])), 1, 1, out_c, 1, 1, 1, 1, 0, 0)
+    if kind == 1:
+        width, in_c = draw(st.integers(1, 5)), draw(st.sampled_from([1, 3]))
+        return Shape(2, 3, width, in_c, 3, width, out_c, 3, 3, 1, 1, 1, 1)
+    kernel, width = draw(st.sampled_from([1, 3, 9])), draw(st.integers(10, 75))
+    return Shape(
+        1,
+        kernel,
+        width,
+        draw(st.sampled_from([9, 40, 70])),
+        1,
+        width,
+        out_c,
+        kernel,
+        kernel,
+        1,
+        1,
+        0,
+        kernel // 2,
+    )
+
+
 RESNET = Shape(1, 5, 10, 16, 5, 10, 16, 3, 3, 1, 1, 1, 1)
 STRIDED = Shape(2, 6, 9, 4, 3, 5, 8, 3, 3, 2, 2, 0, 0)
 LINEAR = Shape(1, 1, 3, 17, 1, 3, 10, 1, 1, 1, 1, 0, 0)
@@ -88,13 +127,10 @@ TALL = Shape(1, 9, 9, 3, 3, 3, 5, 10, 4, 2, 2, 4, 1)
 LONG = Shape(1, 3, 70, 33, 3, 70, 9, 2, 3, 1, 1, 0, 1)  # runs beyond a chunk of 64
 
 
-@pytest.mark.parametrize(
-    ("dialect", "numbers"), [pair for pair in product(DIALECTS, NUMBERS) if pair != ("fast", "fp16")]
-)
-def test_kernels(built, dialect: str, numbers: str) -> None:
+def check(built, dialect: str, numbers: str, examples: int) -> None:
     functions, compiled = built(dialect)
 
-    @given(shapes(), st.integers(0, 1000), st.integers(1, 3))
+    @given(st.one_of(shapes(), matching(), matching(), special()), st.integers(0, 1000), st.integers(1, 3))
     @example(RESNET, 0, 3)
     @example(RESNET, 3, 1)
     @example(STRIDED, 1, 2)
@@ -102,12 +138,29 @@ def test_kernels(built, dialect: str, numbers: str) -> None:
     @example(TALL, 2, 2)
     @example(LONG, 0, 8)
     @example(LONG, 3, 1)
-    @settings(max_examples=20)
+    @settings(max_examples=examples)
     def run(shape: Shape, seed: int, cores: int) -> None:
         operands = Operands(functions, numbers, shape, seed)
         check_convolutions(Runner([compiled], [range(cores)]).call, operands, *sums_of(dialect))
 
     run()
+
+
+every_dialect = pytest.mark.parametrize(
+    ("dialect", "numbers"), [pair for pair in product(DIALECTS, NUMBERS) if pair != ("fast", "fp16")]
+)
+
+
+@every_dialect
+def test_kernels(built, dialect: str, numbers: str) -> None:
+    check(built, dialect, numbers, 20)
+
+
+@pytest.mark.long
+@every_dialect
+def test_many_shapes(built, dialect: str, numbers: str) -> None:
+    """The shapes that all branches of the kernels need, which the assurance pack counts."""
+    check(built, dialect, numbers, 400)
 
 
 @pytest.mark.parametrize(("dialect", "numbers"), [("exact", "mixed"), ("fast", "fp32")])
