@@ -19,17 +19,17 @@ static const struct tensor tensors[] = {
 
 /* A word of the training state besides the tensors, and the bits that it starts with. */
 struct word {
-    uint32_t id;
     void *place;
+    uint32_t id;
     uint32_t initial;
 };
 static const struct word words[] = {
-    {0x73abf835u, &net_state.good_steps, 0x00000000u},    /* good_steps */
-    {0x8fdc2617u, &net_state.steps, 0x00000000u},         /* steps */
-    {0x9ae75cbfu, &net_state.overflow, 0x00000000u},      /* overflow */
-    {0xa46cef21u, &net_state.accumulated, 0x00000000u},   /* accumulated */
-    {0xabfd79c7u, &net_state.skipped_steps, 0x00000000u}, /* skipped_steps */
-    {0xbacfb4d3u, &net_state.loss_scale, 0x44800000u},    /* loss_scale */
+    {&net_state.good_steps, 0x73abf835u, 0x00000000u},    /* good_steps */
+    {&net_state.steps, 0x8fdc2617u, 0x00000000u},         /* steps */
+    {&net_state.overflow, 0x9ae75cbfu, 0x00000000u},      /* overflow */
+    {&net_state.accumulated, 0xa46cef21u, 0x00000000u},   /* accumulated */
+    {&net_state.skipped_steps, 0xabfd79c7u, 0x00000000u}, /* skipped_steps */
+    {&net_state.loss_scale, 0xbacfb4d3u, 0x44800000u},    /* loss_scale */
 };
 #define WORDS ((uint32_t)(sizeof words / sizeof *words))
 
