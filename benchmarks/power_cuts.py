@@ -115,7 +115,7 @@ def build(case: Case, folder: Path, change: Mapping[str, str], flags: tuple[str,
     lines = subprocess.run(
         ["make", "--silent", "print-exact"], cwd=project, capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    compiler, sources = lines[0].replace("-DNET_OBSERVE", "").split(), lines[1].split()
+    compiler, sources = lines[0].split(), lines[1].split()
     train = "net_train_step(x, target, NULL, NULL)"
     if case.options.get("accumulate"):
         train = "if (random_below(3u) != 0u) {net_accumulate(x, target, NULL, NULL);} else {net_apply();}"

@@ -56,9 +56,10 @@ def build_context(network: Network, files: Mapping[str, str]) -> BuildContext:
     options = network.options
     exported = options.runtime == "none"
     isa = files.get("isa/odl_isa.h", "")
+    beside = (*_PROGRAMS, f"{network.prefix}_debug.c")
     return BuildContext(
         sources=tuple(
-            path for path in files if path.endswith(".c") and "/" not in path and path not in _PROGRAMS
+            path for path in files if path.endswith(".c") and "/" not in path and path not in beside
         ),
         kernel_sources=tuple(sorted(path for path in files if path.startswith("kernels/"))),
         headers=tuple(path for path in (f"{network.prefix}.h", f"{network.prefix}_state.h") if path in files),

@@ -7,26 +7,20 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from odl.codegen.kernels import KernelSet, environment
+from odl.codegen.layers import named
 from odl.codegen.names import comment_text, float_literal
 from odl.codegen.origin import made_by
-from odl.codegen.programs import (
-    C_TYPES,
-    ProgramText,
-    ShapeSet,
-    ShapeText,
-    kernel_calls,
-    program_text,
-    serving_functions,
-)
+from odl.codegen.programs import ShapeSet, kernel_calls, program_text, serving_functions
 from odl.codegen.staged import staged_text
 from odl.codegen.state import StateText, format_names, state_text
+from odl.codegen.texts import C_TYPES, ProgramText, ShapeText
 from odl.graph.ir import DType, Graph, Role, Value
 from odl.optimizers.base import RunTimeScalar
 from odl.plan.incoming import Incoming, incoming
 from odl.plan.program import PlannedProgram
 from odl.plan.staging import AHEAD
 from odl.project.entry_point import ARENA, EntryPoint
-from odl.project.entry_points import NUMBERED, enumerators, existing, functions
+from odl.project.entry_points import ENTRY_POINTS, NUMBERED, enumerators, existing, functions
 from odl.project.layout import to_memory
 from odl.project.network import Network
 from odl.project.programs import REFRESH, SKIP, Program
@@ -154,11 +148,15 @@ class NetContext:
 def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialTensor]) -> NetContext:
     """The context of a network whose kernels are named and whose initial tensors have their places."""
     options, schedule = network.options, network.schedule
-    shapes = ShapeSet(kernel_calls(list(schedule.programs.values())))
+    calls = kernel_calls(list(schedule.programs.values()))
+    shapes = ShapeSet(calls)
     programs = [
         (program_text if planned.staging is None else staged_text)(index, program, planned, kernels, shapes)
         for index, (program, planned) in enumerate(schedule.programs.items())
     ]
+    served_by = serving_functions(programs)
+    serving = [item for item in programs if served_by[item.name] == item.name]
+    taken = {*(kernels.name(call) for call in calls), *(f"{network.prefix}_{name}" for name in ENTRY_POINTS)}
     scalars = options.optimizer.scalars(options.initial_loss_scale)
     local = schedule.local
     state = state_text(network)
@@ -180,7 +178,7 @@ def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialT
         dynamic_scale=options.loss_scale_adapts,
         cross_entropy=options.loss == "cross_entropy",
         has_refresh=REFRESH in schedule.programs,
-        has_skip=any(program.program == SKIP and program.nodes for program in programs),
+        has_skip=any(program.program == SKIP and program.layers for program in programs),
         several_targets=len([item for item in schedule.programs if Role.TARGET in item.takes]) > 1,
         incoming=None if local is None else incoming(network.input_value, local.arena_bytes),
         ahead=AHEAD,
@@ -193,8 +191,8 @@ def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialT
         learning_rate_text=f"{options.optimizer.lr:g}",
         scalars=[_scalar(scalar, network.prefix) for scalar in scalars],
         shapes=shapes.texts(),
-        programs=programs,
-        served_by=serving_functions(programs),
+        programs=named(serving, network.prefix, taken),
+        served_by=served_by,
         io={item.name: _interface(item, planned) for item, planned in schedule.programs.items()},
         initial=initial,
         largest_input=_LARGEST_TO_HALF if network.input_value.dtype is DType.F16 else _LARGEST_FLOAT,

@@ -52,7 +52,8 @@ def _units(text: str) -> Iterator[str]:
         if unit.startswith("#"):
             unit = line.strip()
             while unit.endswith("\\"):
-                unit += "\n" + next(source).rstrip()
+                following = next(source).rstrip()
+                unit += "\n" + (" " * INDENT if following[:1].strip() else "") + following
         elif unit.startswith("/*"):
             while "*/" not in unit:
                 unit += "\n" + next(source).strip()
@@ -153,7 +154,11 @@ def _break(line: str, opened: list[int]) -> tuple[int, list[int]]:
     """
     columns = list(opened)
     best: tuple[tuple[int, int], int, list[int]] | None = None
+    quoted = False
     for position in range(len(line) - len(line.lstrip()), min(len(line), WIDTH + 1)):
+        quoted ^= line[position] == '"' and line[position - 1 : position] != "\\"
+        if quoted:
+            continue
         if line[position] == "(":
             columns.append(position + 1)
         elif line[position] == ")" and columns:
@@ -175,9 +180,11 @@ def _binding(before: str) -> int:
 
 
 def _breakable(line: str, space: int) -> bool:
-    """After a comma, a semicolon or a binary operator, before the parts of a conditional expression."""
+    """After a comma, semicolon or binary operator, between strings, before the parts of a conditional expression."""
     before = line[:space].rsplit(" ", 1)[-1]
     following = line[space + 1 :].split(" ", 1)[0]
+    if before.endswith('"') and following.startswith('"'):
+        return True
     return following in ("?", ":") or before.endswith((",", ";")) or before in _OPERATORS
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from odl.codegen.kernels import KernelSet, environment
 from odl.codegen.names import float_literal
-from odl.codegen.programs import C_TYPES
+from odl.codegen.texts import C_TYPES
 from odl.graph.ir import DType
 from odl.kernels.call import KernelCall, Number, Runtime
 from odl.kernels.signature import Parameter

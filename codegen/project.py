@@ -9,6 +9,7 @@ import numpy as np
 
 from odl.codegen.builds import build_context, copied_files
 from odl.codegen.context import entry_point_texts, initial_image, net_context
+from odl.codegen.debug import INPUT, Looks
 from odl.codegen.format import format_c
 from odl.codegen.kernels import KernelSet, environment
 from odl.codegen.origin import licence, licensed
@@ -26,15 +27,23 @@ def render_project(network: Network) -> dict[str, str]:
     rendered = kernels.render()
     image, initial = initial_image(network)
     context = net_context(network, kernels, initial)
-    names = {**context.names(), "entry": entry_point_texts(network, context)}
+    looks = Looks()
+    names = {
+        **context.names(),
+        "entry": entry_point_texts(network, context),
+        "looks": looks,
+        "input_look": INPUT,
+    }
     templates = environment("odl.codegen", "templates")
 
     def text(template: str, **values: object) -> str:
         return templates.get_template(template).render({**names, **values})
 
+    source, rows, published = looks.taken_out(text("net.c.j2"))
     files = {
         f"{network.prefix}.h": format_c(text("net.h.j2")),
-        f"{network.prefix}.c": format_c(text("net.c.j2")),
+        f"{network.prefix}.c": format_c(source),
+        f"{network.prefix}_debug.c": format_c(text("debug.c.j2", rows=rows, published=published)),
         f"{network.prefix}_private.h": format_c(text("private.h.j2")),
         f"{network.prefix}_state.h": format_c(text("state.h.j2")),
         f"{network.prefix}_state.c": format_c(text("state.c.j2")),

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 from odl.codegen.kernels import KernelSet
+from odl.codegen.layers import containers, layer_base
 from odl.codegen.names import comment_text, unique_identifiers
-from odl.codegen.programs import (
-    C_TYPES,
-    CallText,
-    Move,
-    Pointer,
-    ProgramText,
-    ShapeSet,
-    TaskText,
-    call_arguments,
-    describe,
-    loss_pointer,
-    updates,
-)
+from odl.codegen.programs import ShapeSet, call_arguments, describe, loss_pointer, updates
+from odl.codegen.texts import C_TYPES, CallText, LayerText, Move, Pointer, ProgramText, TaskText
 from odl.plan.program import PlannedProgram
 from odl.plan.staging import AHEAD, Command, StagedTask, Transfer, WaitForStores
 from odl.plan.tasks import Block
@@ -34,40 +26,56 @@ def staged_text(
 ) -> ProgramText:
     """A program whose kernels work in the small memory."""
     assert planned.staging is not None
-    tasks = _task_texts(planned, kernels, shapes)
-    nodes = [CallText(task.call.index, task.call.function) for task in tasks if task.done]
-    finish = _moves(planned, planned.staging.finish)
-    return ProgramText(index, program, (), nodes, tasks, finish, updates(planned))
+    numbers, inner = node_numbers(planned), containers(planned.graph)
+    layers = []
+    tasks = enumerate(_tasks(planned))
+    for node, group in itertools.groupby(tasks, key=lambda item: item[1].task.node):
+        given = list(group)
+        texts = [
+            _task_text(number, staged, _part(place, len(given), staged), planned, kernels, shapes)
+            for place, (number, staged) in enumerate(given, 1)
+        ]
+        if given[-1][1].task.last_of_node:
+            texts[-1] = replace(texts[-1], node=numbers[node])
+        item = planned.nodes[node]
+        layers.append(LayerText(layer_base(planned.graph, item.node, inner), describe(item, planned), texts))
+    return ProgramText(index, program, layers, _moves(planned, planned.staging.finish), updates(planned))
 
 
-def _task_texts(program: PlannedProgram, kernels: KernelSet, shapes: ShapeSet) -> list[TaskText]:
-    numbers = node_numbers(program)
-    texts = []
-    for number, staged in enumerate(_tasks(program)):
-        task = staged.task
-        tensors, names = _operands(program, staged, kernels.prefix)
-        arguments = call_arguments(task.call, kernels, shapes, names)
-        texts.append(
-            TaskText(
-                CallText(
-                    numbers[task.node],
-                    kernels.name(task.call),
-                    _comment(program, staged),
-                    arguments,
-                    task.guarded,
-                    loss_pointer(program.nodes[task.node], program, names),
-                ),
-                tensors,
-                _moves(program, staged.before),
-                _moves(program, staged.beside),
-                _moves(program, staged.publish),
-                slot=number % AHEAD,
-                awaited=(number + 1) % AHEAD if staged.await_next else None,
-                wait_for_stores=staged.wait_for_stores,
-                done=task.last_of_node,
-            )
-        )
-    return texts
+def _task_text(
+    number: int,
+    staged: StagedTask,
+    comment: str,
+    program: PlannedProgram,
+    kernels: KernelSet,
+    shapes: ShapeSet,
+) -> TaskText:
+    task = staged.task
+    pointers = _operands(program, staged, kernels.prefix)
+    call = CallText(
+        kernels.name(task.call),
+        call_arguments(task.call, kernels, shapes, pointers),
+        pointers,
+        task.guarded,
+        loss_pointer(program.nodes[task.node], program, pointers),
+    )
+    return TaskText(
+        call,
+        list(dict.fromkeys(pointers.values())),
+        comment,
+        _moves(program, staged.before),
+        _moves(program, staged.beside),
+        _moves(program, staged.publish),
+        slot=number % AHEAD,
+        awaited=(number + 1) % AHEAD if staged.await_next else None,
+        wait_for_stores=staged.wait_for_stores,
+    )
+
+
+def _part(place: int, parts: int, staged: StagedTask) -> str:
+    """Which part of its node a task is, and where it works, for a comment."""
+    found = [f"part {place} of {parts}"] if parts > 1 else []
+    return ", ".join(found if staged.task.staged else [*found, "in L2, too large for L1"])
 
 
 def node_numbers(program: PlannedProgram) -> dict[int, int]:
@@ -76,24 +84,13 @@ def node_numbers(program: PlannedProgram) -> dict[int, int]:
     return {index: number for number, index in enumerate(called)}
 
 
-def _comment(program: PlannedProgram, staged: StagedTask) -> str:
-    item = program.nodes[staged.task.node]
-    text = describe(item, program)
-    tiles = [task.task for task in _tasks(program) if task.task.node == staged.task.node]
-    if len(tiles) > 1:
-        text += f"; part {tiles.index(staged.task) + 1} of {len(tiles)}"
-    return text if staged.task.staged else f"{text}; in L2, too large for L1"
-
-
 def _tasks(program: PlannedProgram) -> Sequence[StagedTask]:
     assert program.staging is not None
     return program.staging.tasks
 
 
-def _operands(
-    program: PlannedProgram, staged: StagedTask, prefix: str
-) -> tuple[list[Pointer], dict[str, str]]:
-    """Pointers to declare, and what each operand's is called.
+def _operands(program: PlannedProgram, staged: StagedTask, prefix: str) -> dict[str, Pointer]:
+    """The pointer of each operand.
 
     Two operands of one value that are different blocks of it, as a tile with its halo and without, have a pointer each.
     """
@@ -112,11 +109,12 @@ def _operands(
     }
     names = unique_identifiers(list(dict.fromkeys(labels.values())), prefix)
     memory = "L1" if task.staged else "AT"
-    pointers = [
-        Pointer(names[labels[operand]], C_TYPES[program.graph.value(value).dtype], places[operand], memory)
+    return {
+        operand: Pointer(
+            names[labels[operand]], C_TYPES[program.graph.value(value).dtype], places[operand], memory
+        )
         for operand, value in given.items()
-    ]
-    return list(dict.fromkeys(pointers)), {operand: names[label] for operand, label in labels.items()}
+    }
 
 
 def _arena_offset(program: PlannedProgram, block: Block) -> int:

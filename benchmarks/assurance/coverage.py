@@ -201,7 +201,7 @@ def _places(
         while number in uses and _text(record, number, line).startswith("#define"):
             number, line, column = uses[number][5], uses[number][0], uses[number][1]
         path, text = Path(record["filenames"][number]), _text(record, number, line)
-        if path.name in _FOREIGN or name.startswith("test_"):
+        if path.name in _FOREIGN or path.name.endswith("_debug.c") or name.startswith("test_"):
             continue
         if path.parent.name == "isa":
             file, function = f"isa/{path.name}", name

@@ -92,7 +92,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Compilation:
-    """How a project's C is compiled for its target, without what only observers of tensors need."""
+    """How a project's C is compiled for its target, as a product's."""
 
     directory: Path
     compiler: str
@@ -107,9 +107,7 @@ class Compilation:
         plan = build_plan(directory, build)
         compiler = "gcc" if options.description.is_host else find_toolchain().clang
         files = tuple(name for name in plan.sources if name.endswith(".c") and not name.endswith("weights.c"))
-        return cls(
-            directory, compiler, tuple(flag for flag in plan.flags if not flag.endswith("_OBSERVE")), files
-        )
+        return cls(directory, compiler, tuple(plan.flags), files)
 
     @property
     def on_host(self) -> bool:

@@ -26,7 +26,8 @@ class Node:
     """One operator applied to values: `inputs` and `outputs` map the operator's names to the values' names.
 
     Both are in the operator's order; what is absent (an optional input, a gradient that nobody wants) has no entry.
-    A `guarded` node changes what outlives the step: it runs only where the step counts.
+    A `guarded` node changes what outlives the step: it runs only where the step counts. `layer` is the path, in the user's
+    model, of the module that it computes for; "" for the model itself and for what belongs to no module.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Node:
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     guarded: bool = False
+    layer: str = ""
 
     @property
     def reads(self) -> tuple[str, ...]:

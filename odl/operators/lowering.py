@@ -130,14 +130,17 @@ Operand = str | Transposed | Expanded | Viewed | tuple[str | None, ...]
 class Lowering:
     """The graph while it is being built, and what each FX node became.
 
-    `locate` says where an FX node stands in the user's model, for error messages; `gradient_shapes` are the parameters'
-    shapes by the FX nodes that are their gradients or become these by views.
+    `locate` says where an FX node stands in the user's model, for error messages; `layer` gives the module's path alone;
+    `gradient_shapes` are the parameters' shapes by the FX nodes that are their gradients or become these by views.
     """
 
     def __init__(
-        self, locate: Callable[[Any], str], gradient_shapes: Mapping[Any, tuple[int, ...]] | None = None
+        self,
+        locate: Callable[[Any], str],
+        layer: Callable[[Any], str],
+        gradient_shapes: Mapping[Any, tuple[int, ...]] | None = None,
     ) -> None:
-        self._locate, self._gradient_shapes = locate, gradient_shapes or {}
+        self._locate, self._layer, self._gradient_shapes = locate, layer, gradient_shapes or {}
         self.values: dict[str, Value] = {}
         self.nodes: list[Node] = []
         self._operands: dict[Any, Operand] = {}
@@ -271,23 +274,29 @@ class Lowering:
         except ValueError as error:
             raise InputError(f"{self.where(node)}: {error}") from error
         role = role or _ROLES[operator.pass_name]
-        base = self._name_of(node, operator, given.values())
+        owner = self._owner(given.values())
+        base = self._name_of(node, operator, owner)
         numbered = {name: f"{base}_{index}" if index else base for index, name in enumerate(shapes)}
         outputs = {name: self._unique((called or numbered)[name]) for name in shapes}
         for name, shape in shapes.items():
             self.values[outputs[name]] = Value(outputs[name], shape, role, layout=_layout(shape, role))
         node_name = next(iter(outputs.values()), None) or self._unique(base)
-        self.nodes.append(Node(node_name, operator, given, outputs))
+        layer = self._layer(node) if owner is None else owner
+        self.nodes.append(Node(node_name, operator, given, outputs, layer=layer))
         return outputs
 
     # --- names and layouts ----------------------------------------------------------------------------
 
-    def _name_of(self, node: Any, operator: AbstractOperator, inputs: Iterable[str]) -> str:
+    def _owner(self, inputs: Iterable[str]) -> str | None:
+        """Path of the module that the first parameter among the inputs belongs to."""
         given = (self.values[name] for name in inputs)
-        owner = next((value.source for value in given if value.role is Role.PARAMETER and value.source), None)
-        base = owner.rpartition(".")[0] if owner else node.name
+        found = (value.source for value in given if value.role is Role.PARAMETER and value.source)
+        return next((source.rpartition(".")[0] for source in found), None)
+
+    def _name_of(self, node: Any, operator: AbstractOperator, owner: str | None) -> str:
+        base = node.name if owner is None else owner
         suffix = _SUFFIX.get(operator.pass_name)
-        return (f"{base}.{suffix}" if suffix and owner else base) or str(node.name)
+        return (f"{base}.{suffix}" if suffix and owner is not None else base) or str(node.name)
 
     def _unique(self, name: str) -> str:
         name = re.sub(r"[^0-9A-Za-z_.]", "_", name)

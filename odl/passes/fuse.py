@@ -51,7 +51,7 @@ def _replace_pair(
     """Both nodes become one, which stands where the second stood and gives what it gave."""
     (result,) = second.results
     outputs = {name: result if value in second.reads else value for name, value in first.outputs.items()}
-    joined = Node(first.name, operator, inputs, outputs)
+    joined = replace(first, operator=operator, inputs=inputs, outputs=outputs)
     nodes = [joined if node is second else node for node in graph.nodes if node is not first]
     return graph.with_nodes(nodes)
 

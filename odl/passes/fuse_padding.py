@@ -35,7 +35,7 @@ def _fuse_once(graph: Graph) -> Graph:
             window = gradient.operator.window.widened([-amount for amount in node.operator.amounts])
             shape = graph.value(node.outputs["y"]).shape
             operator = replace(gradient.operator, window=window, input_shape=shape)
-            nodes[index] = Node(gradient.name, operator, gradient.inputs, {"dx": node.outputs["y"]})
+            nodes[index] = replace(gradient, operator=operator, outputs={"dx": node.outputs["y"]})
     return remove_dead_code(graph.with_nodes(nodes))
 
 

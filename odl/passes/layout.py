@@ -65,7 +65,7 @@ class _Choice:
         for name, value in given.items():
             if value.role is Role.TARGET:  # the caller gives it as the network gives its output
                 given[name] = self.values[value.name] = replace(value, layout=layout)
-        inputs = {name: self._in_layout(value, layout) for name, value in given.items()}
+        inputs = {name: self._in_layout(value, layout, node.layer) for name, value in given.items()}
         self.nodes.append(replace(node, inputs={**node.inputs, **inputs}))
         for name in node.results:
             if self._is_chosen(name):
@@ -80,12 +80,15 @@ class _Choice:
         chosen = self._is_chosen(name)
         layout = operator.layout(given, output.shape)
         if layout is None or (len(output.shape) > 2 and not chosen and layout is not output.layout):
-            given = {key: self.values[self._in_layout(value, Layout.FLAT)] for key, value in given.items()}
+            given = {
+                key: self.values[self._in_layout(value, Layout.FLAT, node.layer)]
+                for key, value in given.items()
+            }
             layout = operator.layout(given, output.shape)
         if layout is None:
             raise InputError(f"'{node.name}' gives no order of {output.shape} that a layout has")
         inputs = {
-            key: self._in_layout(value, layout)
+            key: self._in_layout(value, layout, node.layer)
             if operator.one_order or (value.shape == output.shape and operator.repeats)
             else value.name
             for key, value in given.items()
@@ -104,8 +107,8 @@ class _Choice:
             return Layout.NHWC
         return next(iter(given.values())).layout
 
-    def _in_layout(self, value: Value, layout: Layout) -> str:
-        """The value, or a copy of it, or where the bytes are the same another view of it, in the layout."""
+    def _in_layout(self, value: Value, layout: Layout, layer: str) -> str:
+        """The value, or for that layer a copy of it, or where the bytes are the same another view of it, in the layout."""
         if value.layout is layout:
             return value.name
         name = f"{value.name}.{'flat' if layout is Layout.FLAT else 'channels_last'}"
@@ -115,7 +118,7 @@ class _Choice:
             moved = not same_bytes(value.shape, value.layout, value.shape, layout)
             change = ChangeLayout(value.shape, to_channels_first=layout is Layout.FLAT)
             operator = change if moved else Reshape(value.shape)
-            self.nodes.append(Node(name, operator, {"x": value.name}, {"y": name}))
+            self.nodes.append(Node(name, operator, {"x": value.name}, {"y": name}, layer=layer))
         return name
 
     def _reshape(self, node: Node) -> None:
@@ -133,12 +136,12 @@ class _Choice:
         name = f"{node.name}.layout"
         if before.layout is Layout.FLAT:
             self.values[name] = Value(name, after.shape, after.role, after.dtype, Layout.FLAT)
-            self.nodes.append(Node(name, node.operator, node.inputs, {"y": name}))
+            self.nodes.append(replace(node, name=name, outputs={"y": name}))
             back = ChangeLayout(after.shape, to_channels_first=False)
-            self.nodes.append(Node(node.name, back, {"x": name}, node.outputs))
+            self.nodes.append(replace(node, operator=back, inputs={"x": name}))
             return
         self.values[name] = Value(name, before.shape, after.role, before.dtype, Layout.FLAT)
         first = ChangeLayout(before.shape, to_channels_first=True)
-        self.nodes.append(Node(name, first, {"x": before.name}, {"y": name}))
+        self.nodes.append(Node(name, first, {"x": before.name}, {"y": name}, layer=node.layer))
         self.nodes.append(replace(node, inputs={"x": name}))
         self.values[after.name] = replace(after, layout=Layout.FLAT)

@@ -31,7 +31,7 @@ def unroll_windows(graph: Graph) -> Graph:
                 name = f"{node.name}.im2row"
                 shape = unrolling.shapes({"x": graph.value(key[0]).shape})["rows"]
                 added[key] = Value(name, shape, Role.ACTIVATION, graph.value(key[0]).dtype, Layout.NHWC)
-                nodes.append(Node(name, unrolling, {"x": key[0]}, {"rows": name}))
+                nodes.append(Node(name, unrolling, {"x": key[0]}, {"rows": name}, layer=node.layer))
         if isinstance(operator, Conv2d | Conv2dWeightGradient) and not operator.depthwise:
             rows = added.get((node.inputs["x"], operator.window))
             if rows is not None:

@@ -44,6 +44,14 @@ class ProjectBuild(StrEnum):
         return cls(name)
 
 
+class Debug(StrEnum):
+    """What a build shows of a running network, as `<prefix>_debug.c` says; a product's build shows nothing."""
+
+    OBSERVE = "OBSERVE"
+    MARKS = "MARKS"
+    PUBLISH = "PUBLISH"
+
+
 @dataclass(frozen=True)
 class BuildPlan:
     """How a build is made, as the project's Makefile states it: the compiler's flags, the sources, the linker's flags."""
@@ -65,7 +73,7 @@ def build_library(directory: Path, build: ProjectBuild) -> Path:
             raise InputError(f"{directory} has lost '{path}'; compile it again with odl compile -o")
     for finding in HOST.findings():
         finding.require()
-    plan = build_plan(directory, build)
+    plan = build_plan(directory, build, Debug.OBSERVE)
     tool = _run(["gcc", "--version"], directory).splitlines()[0] + _host_flags()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         compiler = ["gcc", *plan.flags, "-fPIC"]
@@ -87,11 +95,10 @@ def build_program(directory: Path, *, publish: bool) -> Path:
     With `publish` every kernel's results are in memory at its mark. Raises MissingToolError without clang or lld.
     """
     toolchain = find_toolchain()
-    plan = build_plan(directory, ProjectBuild.DEVICE)
-    prefix = read_manifest(directory).prefix.upper()
+    plan = build_plan(directory, ProjectBuild.DEVICE, Debug.PUBLISH if publish else Debug.MARKS)
     tool = _run([toolchain.clang, "--version"], directory).splitlines()[0]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        compiler = [toolchain.clang, *plan.flags, f"-D{prefix}_PUBLISH" if publish else f"-D{prefix}_MARKS"]
+        compiler = [toolchain.clang, *plan.flags]
         objects = list(pool.map(lambda source: _object(directory, source, compiler, tool), plan.sources))
     script = (directory / "runtime" / "link.ld").read_bytes()
     key = _digest(script, *(path.name.encode() for path in objects), " ".join(plan.link).encode())
@@ -102,9 +109,16 @@ def build_program(directory: Path, *, publish: bool) -> Path:
     return program
 
 
-def build_plan(directory: Path, build: ProjectBuild) -> BuildPlan:
+def build_plan(directory: Path, build: ProjectBuild, debug: Debug | None = None) -> BuildPlan:
     """How the project's Makefile makes a build, whatever CFLAGS the user set. OdlError where it does not say."""
-    command = ["make", "--silent", "--no-print-directory", f"print-{build}", "CFLAGS="]
+    command = [
+        "make",
+        "--silent",
+        "--no-print-directory",
+        f"print-{build}",
+        "CFLAGS=",
+        f"DEBUG={debug or ''}",
+    ]
     lines = [line.split() for line in _run(command, directory).splitlines()]
     if len(lines) != (3 if build is ProjectBuild.DEVICE else 2):
         raise OdlError(
@@ -118,6 +132,8 @@ def _object(directory: Path, source: str, compiler: list[str], tool: str) -> Pat
     text = (directory / source).read_bytes()
     if source.startswith("kernels/"):
         compiler = [flag for flag in compiler if not _NOT_FOR_KERNELS.fullmatch(flag)]
+    for included in re.findall(rb'#include "(\w+\.c)"', text):
+        text += (directory / os.fsdecode(included)).read_bytes()
     headers = [_relevant(directory, path, source, text) for path in sorted(directory.rglob("*.h"))]
     key = _digest(text, *headers, " ".join(compiler).encode(), tool.encode())
     cached = cache_folder() / "objects" / f"{key}.o"

@@ -27,7 +27,7 @@ _CORE_ENTRY, _MAIN = "odl_run_core", "main"
 
 @dataclass(frozen=True)
 class _Compiler:
-    """What compiles a project's C, and how: as the build says, without what only observers need."""
+    """What compiles a project's C, and how: as a product's build says."""
 
     command: str
     build: ProjectBuild
@@ -41,12 +41,11 @@ class _Compiler:
         """The functions of one source file."""
         with tempfile.TemporaryDirectory(prefix="odl-stack-") as folder:
             assembly, usage = Path(folder) / "unit.s", Path(folder) / "unit.su"
-            flags = [flag for flag in self.plan.flags if not flag.endswith("_OBSERVE")]
             kind = ["-E"] if source.endswith(".S") else ["-S", "-fstack-usage"]
-            _run([self.command, *flags, *kind, source, "-o", str(assembly)], directory)
+            _run([self.command, *self.plan.flags, *kind, source, "-o", str(assembly)], directory)
             text = assembly.read_text(encoding="utf-8")
             frames = usage.read_text(encoding="utf-8") if usage.is_file() else ""  # no function, no file
-            types = self._types(directory, source, flags)
+            types = self._types(directory, source, self.plan.flags)
             return read_unit(source, text, None if source.endswith(".S") else frames, types)
 
     def _types(self, directory: Path, source: str, flags: list[str]) -> PointerTypes | None:

@@ -29,7 +29,7 @@ def lower(traced: Traced, name: str) -> Graph:
 
     Raises InputError naming an operator that is not supported, where it stands in the model, and what is supported.
     """
-    lowering = Lowering(traced.where, _gradient_shapes(traced))
+    lowering = Lowering(traced.where, traced.layer, _gradient_shapes(traced))
     for node, value in traced.placeholders.items():
         if not value.shape:  # PyTorch's num_batches_tracked, which no kernel needs
             continue

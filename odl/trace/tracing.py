@@ -1,6 +1,6 @@
 """Tracing: a module and its loss become PyTorch's own joint forward and backward ATen graph.
 
-Every call into PyTorch-private code is here.
+Every call into PyTorch-private code is here and in `modules`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import torch.nn.functional as functional
 from torch import nn
 from torch._functorch.aot_autograd import aot_export_module
 from torch._subclasses.fake_tensor import DataDependentOutputException
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from odl.errors import InputError, option
 from odl.graph import Layout, Role, Value
 from odl.operators.lowering import expression
+from odl.trace.modules import ALIASES, ModulePaths, module_of
 
 LOSSES: dict[str, Callable[..., torch.Tensor]] = {
     "cross_entropy": functional.cross_entropy,
@@ -27,8 +27,6 @@ LOSSES: dict[str, Callable[..., torch.Tensor]] = {
 }
 #: The ATen node that holds the gradient of each loss with respect to the model's output.
 LOSS_GRADIENTS = {"aten._log_softmax_backward_data.default", "aten.mse_loss_backward.default"}
-#: Key in an FX node's `meta` of the path and the type of the module that called its operator.
-_PATH = "odl_module"
 
 
 @dataclass(frozen=True)
@@ -48,13 +46,18 @@ class Traced:
         pending, seen = [node], {node}
         while pending:
             found = pending.pop(0)
-            if _PATH in found.meta:
-                path, kind = found.meta[_PATH]
-                place = f"'{path}' ({kind})" if path else "the model's own forward"
+            module = module_of(found)
+            if module is not None and not module.backward:
+                place = f"'{module.path}' ({module.kind})" if module.path else "the model's own forward"
                 return f"in {place}" if found is node else f"in the gradient of {place}"
             pending += [item for item in found.all_input_nodes if item not in seen]
             seen.update(pending)
         return ""
+
+    def layer(self, node: Any) -> str:
+        """Path of the module that the node's operator, or the one whose gradient it is, was called from."""
+        module = module_of(node)
+        return "" if module is None else module.path
 
 
 def _export(module: nn.Module, inputs: tuple[torch.Tensor, ...], **options: Any) -> tuple[Any, Any]:
@@ -85,38 +88,6 @@ class _AsTuple(nn.Module):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
         return (self.module(x),)
-
-
-class _ModulePaths:
-    """While a module is traced, notes at each FX node which of its submodules the operator was called from."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self._hooks = []
-        self._entered: list[int | None] = []
-        for path, child in module.named_modules():
-            self._hooks.append(child.register_forward_pre_hook(self._enter))
-            self._hooks.append(child.register_forward_hook(self._leave(path), always_call=True))
-
-    def _enter(self, module: nn.Module, inputs: Any) -> None:
-        mode = get_proxy_mode()
-        self._entered.append(None if mode is None else len(mode.tracer.graph.nodes))
-
-    def _leave(self, path: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            mode, first = get_proxy_mode(), self._entered.pop()
-            if mode is None or first is None:
-                return
-            for node in list(mode.tracer.graph.nodes)[first:]:
-                node.meta.setdefault(_PATH, (path, type(module).__name__))  # the innermost leaves first
-
-        return hook
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *unused: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
 
 
 def run_once(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -168,8 +139,9 @@ def trace_training(module: nn.Module, x: torch.Tensor, loss: str, trainable: Ite
     if not any(parameter.requires_grad for parameter in wrapped.parameters()):
         raise InputError("no parameter to train: the selection matches none that affects the loss")
     try:
-        with _ModulePaths(wrapped.module):
+        with ModulePaths(wrapped.module) as paths:
             program, signature = _export(wrapped, (x, target), trace_joint=True, output_loss_index=0)
+        paths.carry_to(program.graph)
     except Exception as error:
         raise InputError(f"PyTorch cannot trace the training step: {_first_line(error)}") from error
     by_name = {node.name: node for node in program.graph.nodes}
@@ -184,7 +156,7 @@ def trace_training(module: nn.Module, x: torch.Tensor, loss: str, trainable: Ite
 
 def _unaliased(node: Any) -> Any:
     """The node whose result another one passes on: the loss may read it before the alias exists."""
-    while str(node.target) in ("aten.detach.default", "aten.alias.default"):
+    while str(node.target) in ALIASES:
         node = node.args[0]
     return node
 
@@ -194,7 +166,7 @@ def trace_inference(module: nn.Module, x: torch.Tensor) -> Traced:
     run_once(module, x)
     wrapped = _AsTuple(copy.deepcopy(module).eval())
     try:
-        with _ModulePaths(wrapped.module), torch.no_grad():
+        with ModulePaths(wrapped.module), torch.no_grad():
             program, signature = _export(wrapped, (x,), trace_joint=False)
     except DataDependentOutputException as error:
         raise InputError("the model's control flow depends on its data, which cannot be compiled") from error

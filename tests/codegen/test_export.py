@@ -49,9 +49,9 @@ def exported(directory: Path, target: str) -> Path:
     return build.save(directory / "net")
 
 
-def made(directory: Path, *flags: str) -> Path:
+def made(directory: Path, *flags: str, debug: str = "") -> Path:
     """The library, by the project's own Makefile."""
-    command = ["make", "-j2", "libnet.a", "CC=gcc", f"CFLAGS=-O0 {' '.join(flags)}"]
+    command = ["make", "-j2", "libnet.a", "CC=gcc", f"CFLAGS=-O0 {' '.join(flags)}", f"DEBUG={debug}"]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and not done.stderr, done.stderr[-2000:]
     return directory / "libnet.a"
@@ -62,8 +62,8 @@ def symbols(library: Path, kind: str) -> set[str]:
     return set(re.findall(rf"^[0-9a-f ]*{kind} (\w+)$", listing, re.MULTILINE))
 
 
-def run_port(directory: Path, *flags: str) -> tuple[list[str], int]:
-    library = made(directory, "-ftrapping-math", *flags)
+def run_port(directory: Path, *flags: str, debug: str = "") -> tuple[list[str], int]:
+    library = made(directory, "-ftrapping-math", *flags, debug=debug)
     program = directory / "build" / "port"
     sources = [str(PORT / "main.c"), str(PORT / "threads.c"), str(library)]
     warnings = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
@@ -100,7 +100,7 @@ def test_the_header_names_just_what_is_needed(target: str, tmp_path: Path) -> No
     directory = exported(tmp_path, target)
     header = (directory / "runtime" / "odl_runtime.h").read_text()
     named = set(re.findall(r"^(?:void|uint32_t|odl_dma_handle) (odl_\w+)\(", header, re.MULTILINE))
-    library = made(directory, "-DNET_MARKS")
+    library = made(directory, debug="MARKS")
     needed = symbols(library, "U") - symbols(library, "T") - LIBRARY
     own = {name for name in needed if name.startswith(("net_", "_GLOBAL_"))}
     assert needed - own <= named <= CONTRACT
@@ -110,7 +110,7 @@ def test_the_header_names_just_what_is_needed(target: str, tmp_path: Path) -> No
 
 def test_marks_are_made_where_they_are_asked_for(tmp_path: Path) -> None:
     directory = exported(tmp_path, "cv32e40p")
-    _, marks = run_port(directory, "-DNET_MARKS")
+    _, marks = run_port(directory, debug="MARKS")
     nodes = {item["name"]: len(item["nodes"]) for item in load_net(directory).manifest["programs"]}
     assert marks >= 3 * (nodes["step"] + nodes["apply"]) + nodes["infer"]
 

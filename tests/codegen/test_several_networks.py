@@ -73,8 +73,7 @@ def compiled(directory: Path, prefix: str) -> list[str]:
     objects = []
     for source in sources:
         name = directory / f"{Path(source).stem}.o"
-        flagged = [flag for flag in flags if not flag.endswith("_OBSERVE")]
-        subprocess.run(["gcc", *flagged, "-c", source, "-o", str(name)], cwd=directory, check=True)
+        subprocess.run(["gcc", *flags, "-c", source, "-o", str(name)], cwd=directory, check=True)
         objects.append(str(name))
     return objects
 
