@@ -62,7 +62,11 @@ def build_context(network: Network, files: Mapping[str, str]) -> BuildContext:
             path for path in files if path.endswith(".c") and "/" not in path and path not in beside
         ),
         kernel_sources=tuple(sorted(path for path in files if path.startswith("kernels/"))),
-        headers=tuple(path for path in (f"{network.prefix}.h", f"{network.prefix}_state.h") if path in files),
+        headers=tuple(
+            path
+            for path in (f"{network.prefix}{end}.h" for end in ("", "_memory", "_state"))
+            if path in files
+        ),
         host=_host_folder(options),
         port="runtime" if exported else "port",
         device=device_context(network),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from odl.codegen.documentation import declared
 from odl.codegen.kernels import KernelSet, environment
 from odl.codegen.layers import named
-from odl.codegen.names import comment_text, float_literal
+from odl.codegen.memory_map import BUFFER_BYTES, Section, kept, sections, table
+from odl.codegen.names import comment_text, float_literal, string_literal
 from odl.codegen.origin import made_by
 from odl.codegen.programs import ShapeSet, kernel_calls, program_text, serving_functions
 from odl.codegen.staged import staged_text
@@ -21,6 +23,7 @@ from odl.plan.program import PlannedProgram
 from odl.plan.staging import AHEAD
 from odl.project.entry_point import ARENA, EntryPoint
 from odl.project.entry_points import ENTRY_POINTS, NUMBERED, enumerators, existing, functions
+from odl.project.entry_points.state import STORAGE_FUNCTIONS
 from odl.project.layout import to_memory
 from odl.project.network import Network
 from odl.project.programs import REFRESH, SKIP, Program
@@ -116,20 +119,40 @@ class NetContext:
     learning_rate_text: str
     scalars: Sequence[ScalarText]
     shapes: Sequence[ShapeText]
+    sections: Sequence[Section]
+    kept_text: str
     programs: Sequence[ProgramText]
     served_by: Mapping[str, str]
     io: Mapping[str, Interface]
     initial: Sequence[InitialTensor]
     largest_input: int
-    statuses: Sequence[Status] = tuple(Status)
+    statuses: Mapping[str, str] = field(
+        default_factory=lambda: {item.name: string_literal(item.text) for item in Status}
+    )
     target_tolerance: str = float_literal(TARGET_TOLERANCE)
+
+    @property
+    def input_text(self) -> str:
+        """What a call's input is, for a comment."""
+        range_ = "finite" if self.largest_input == _LARGEST_FLOAT else "finite, and below 65520 in magnitude"
+        place = ", in L2 where the DMA engine reads them" if self.clustered else ""
+        return f"{self.macros}_INPUT_SIZE floats, {self.input_shape}, {range_}{place}"
 
     @property
     def target_text(self) -> str:
         """What a training step's target is, for a comment."""
         if self.cross_entropy:
-            return f"class probabilities [{self.macros}_BATCH][classes]; a hard label is one 1 among zeros"
-        return f"the wanted output, [{self.macros}_BATCH][{self.macros}_OUTPUT_SIZE / {self.macros}_BATCH]"
+            return (
+                f"class probabilities, {self.output_shape}, none negative, of sum 1 in each sample (to "
+                f"{TARGET_TOLERANCE:g}); "
+                "a hard label is one 1 among zeros"
+            )
+        return f"the wanted output: {self.macros}_TARGET_SIZE floats, {self.output_shape}, finite"
+
+    @property
+    def classes(self) -> int:
+        """Numbers of the output for one sample."""
+        return self.output_size // self.batch
 
     @property
     def macros(self) -> str:
@@ -141,12 +164,18 @@ class NetContext:
         return {item.name: getattr(self, item.name) for item in fields(self)} | {
             "PREFIX": self.macros,
             "format": format_names(),
+            "input_text": self.input_text,
             "target_text": self.target_text,
+            "classes": self.classes,
+            "buffer_bytes": BUFFER_BYTES,
+            "memory_table": table(self.prefix, self.sections),
         }
 
 
-def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialTensor]) -> NetContext:
-    """The context of a network whose kernels are named and whose initial tensors have their places."""
+def net_context(
+    network: Network, kernels: KernelSet, initial: Sequence[InitialTensor], image_bytes: int
+) -> NetContext:
+    """The context of a network whose kernels are named and whose initial tensors have their places in an image."""
     options, schedule = network.options, network.schedule
     calls = kernel_calls(list(schedule.programs.values()))
     shapes = ShapeSet(calls)
@@ -191,6 +220,15 @@ def net_context(network: Network, kernels: KernelSet, initial: Sequence[InitialT
         learning_rate_text=f"{options.optimizer.lr:g}",
         scalars=[_scalar(scalar, network.prefix) for scalar in scalars],
         shapes=shapes.texts(),
+        sections=sections(
+            network.prefix,
+            schedule,
+            shapes.texts(),
+            len(scalars) + len(state.counters),
+            image_bytes,
+            labelled=options.loss == "cross_entropy",
+        ),
+        kept_text=kept(schedule.memory),
         programs=named(serving, network.prefix, taken),
         served_by=served_by,
         io={item.name: _interface(item, planned) for item, planned in schedule.programs.items()},
@@ -216,10 +254,14 @@ def initial_image(network: Network) -> tuple[bytes, list[InitialTensor]]:
 
 @dataclass(frozen=True)
 class EntryPointTexts:
-    """C text of a project's entry points: in the header before and behind the arena, in the source, and in device.c."""
+    """C text of a project's entry points: in the headers, in the source, and in device.c.
+
+    The interface's header has declarations before and behind the arena, that of saved states has `storage`.
+    """
 
     before_arena: Sequence[str]
     behind_arena: Sequence[str]
+    storage: Sequence[str]
     functions: Sequence[str]
     enumerators: Sequence[str]
     status: str
@@ -234,10 +276,14 @@ def entry_point_texts(network: Network, context: NetContext) -> EntryPointTexts:
     def render(text: str) -> str:
         return environment("odl.codegen", "templates").from_string(text).render(names)
 
+    def possible(status: Status) -> bool:
+        return status is not Status.SCALE_FLOOR or context.dynamic_scale
+
     found = existing(options, programs)
     return EntryPointTexts(
-        [render(item.declaration) for item in found if item.header < ARENA],
-        [render(item.declaration) for item in found if item.header > ARENA],
+        [declared(item, render, possible) for item in found if item.header < ARENA],
+        [declared(item, render, possible) for item in found if item.header > ARENA],
+        [declared(item, render, possible) for item in STORAGE_FUNCTIONS],
         [
             render(item.definition if isinstance(item, EntryPoint) else item.text)
             for item in functions(options, programs)

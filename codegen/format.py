@@ -52,8 +52,7 @@ def _units(text: str) -> Iterator[str]:
         if unit.startswith("#"):
             unit = line.strip()
             while unit.endswith("\\"):
-                following = next(source).rstrip()
-                unit += "\n" + (" " * INDENT if following[:1].strip() else "") + following
+                unit += "".join(f"\n{part}" for part in _continued(next(source).rstrip()))
         elif unit.startswith("/*"):
             while "*/" not in unit:
                 unit += "\n" + next(source).strip()
@@ -62,6 +61,19 @@ def _units(text: str) -> Iterator[str]:
                 following = next(source).strip()
                 unit += following if unit.endswith("(") or following.startswith(")") else f" {following}"
         yield unit
+
+
+def _continued(line: str) -> list[str]:
+    """A further line of a directive: not at the left edge, and another one for what goes beyond the last column."""
+    if not line[:1].strip():
+        return [line]
+    line = " " * INDENT + line
+    cut = len(line) if len(line) <= WIDTH else line.rfind(" ", INDENT + 1, WIDTH - 1)
+    return (
+        [line]
+        if cut < INDENT or cut == len(line)
+        else [f"{line[:cut]} \\", " " * INDENT + line[cut:].lstrip()]
+    )
 
 
 def _complete(unit: str) -> bool:

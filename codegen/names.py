@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 
 import numpy as np
 
@@ -15,6 +16,8 @@ _KEYWORDS = """
 _RESERVED = frozenset(f"{_KEYWORDS} core cores counts state main bool true false NULL INFINITY NAN".split())
 #: What generated code names itself, so that a user's name of this form gets an underscore.
 _OWN = re.compile(r"(odl|run)_\w*|\w+_shape_\d+", re.IGNORECASE)
+#: Characters of a string on one line.
+_LONGEST_STRING = 90
 
 
 def identifier(name: str, prefix: str) -> str:
@@ -57,3 +60,13 @@ def float_literal(value: float) -> str:
 def comment_text(text: str) -> str:
     """A user's name as it can stand in a C comment: one line that neither opens nor closes one."""
     return " ".join(text.split()).replace("*/", "* /").replace("/*", "/ *")
+
+
+def string_literal(text: str) -> str:
+    """A C string; a long one in parts, between which a line may break."""
+    parts = textwrap.wrap(text, _LONGEST_STRING, break_on_hyphens=False)
+    return (
+        f'"{parts[0]}"'
+        if len(parts) == 1
+        else "(" + " ".join(f'"{part} "' for part in parts[:-1]) + f' "{parts[-1]}")'
+    )

@@ -26,7 +26,7 @@ def render_project(network: Network) -> dict[str, str]:
     kernels = KernelSet(kernel_calls(list(network.schedule.programs.values())), network.prefix)
     rendered = kernels.render()
     image, initial = initial_image(network)
-    context = net_context(network, kernels, initial)
+    context = net_context(network, kernels, initial, len(image))
     looks = Looks()
     names = {
         **context.names(),
@@ -44,6 +44,7 @@ def render_project(network: Network) -> dict[str, str]:
         f"{network.prefix}.h": format_c(text("net.h.j2")),
         f"{network.prefix}.c": format_c(source),
         f"{network.prefix}_debug.c": format_c(text("debug.c.j2", rows=rows, published=published)),
+        f"{network.prefix}_memory.h": format_c(text("memory.h.j2")),
         f"{network.prefix}_private.h": format_c(text("private.h.j2")),
         f"{network.prefix}_state.h": format_c(text("state.h.j2")),
         f"{network.prefix}_state.c": format_c(text("state.c.j2")),

@@ -12,6 +12,7 @@ from enum import StrEnum
 from odl.graph.ir import Graph, Role
 from odl.options import Options
 from odl.project.programs import Program
+from odl.project.status import Status
 
 #: Where the header declares the arena: entry points that concern it stand behind.
 ARENA = 200
@@ -46,21 +47,34 @@ class CType(StrEnum):
     FLOATS_OUT = "float *"
     BYTES_IN = "const void *"
     BYTES_OUT = "void *"
+    STORAGE_IN = "const struct {{ prefix }}_storage *"
 
     def declare(self, name: str) -> str:
         """A declaration of something of this type."""
         return f"{self}{name}" if self.endswith("*") else f"{self} {name}"
 
 
+class Use(StrEnum):
+    """Who may call a function at what time, for the header."""
+
+    ALONE = (
+        "Not re-entrant: no other thread and no interrupt may use this network meanwhile. It takes as long as its work: "
+        "call it from a task, not from an interrupt."
+    )
+    ANYWHERE = "Safe in any thread and any interrupt, also while another function of this network runs."
+
+
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter. `role`: the value that a caller hands in by it; `optional`: NULL stands for what is usual.
+    """A parameter. `text`: what it is, in which shape, units and range. `role`: the value that a caller hands in by it.
 
-    `inside`: its name in the definition, where that is another than in the header.
+    `optional`: NULL stands for what is usual. `inside`: its name in the definition, where that is another than in
+    the header.
     """
 
     name: str
     type: CType
+    text: str
     role: Role | None = None
     optional: bool = False
     inside: str | None = None
@@ -73,12 +87,35 @@ class Parameter:
         return "weight" if self.optional else f"{{{{ prefix }}}}_{self.name}"
 
 
-X = Parameter("x", CType.FLOATS_IN, Role.INPUT)
-TARGET = Parameter("target", CType.FLOATS_IN, Role.TARGET)
-SAMPLE_WEIGHT = Parameter("sample_weight", CType.FLOATS_IN, Role.SAMPLE_WEIGHT, optional=True)
-LABEL = Parameter("label", CType.COUNTS_IN, Role.TARGET)
-OUTPUT = Parameter("output", CType.FLOATS_OUT)
-LOSS = Parameter("loss", CType.FLOATS_OUT, optional=True)
+X = Parameter("x", CType.FLOATS_IN, "{{ input_text }}.", Role.INPUT)
+TARGET = Parameter("target", CType.FLOATS_IN, "{{ target_text }}.", Role.TARGET)
+SAMPLE_WEIGHT = Parameter(
+    "sample_weight",
+    CType.FLOATS_IN,
+    "{{ PREFIX }}_BATCH finite factors on the samples' losses, or NULL for ones. A batch of n samples only trains "
+    "with their mean where their factors are {{ PREFIX }}_BATCH / n and those of the rest are 0.",
+    Role.SAMPLE_WEIGHT,
+    optional=True,
+)
+LABEL = Parameter(
+    "label",
+    CType.COUNTS_IN,
+    "{{ PREFIX }}_BATCH class numbers, from 0 to {{ classes - 1 }}.",
+    Role.TARGET,
+)
+OUTPUT = Parameter(
+    "output",
+    CType.FLOATS_OUT,
+    "receives {{ PREFIX }}_OUTPUT_SIZE floats, {{ output_shape }}{{ ' (before any softmax)' if cross_entropy }}, "
+    "unless the status says that the call was refused.",
+)
+LOSS = Parameter(
+    "loss",
+    CType.FLOATS_OUT,
+    "receives the sum of the samples' losses times their factors, over {{ PREFIX }}_BATCH, where the step was computed; "
+    "may be NULL.",
+    optional=True,
+)
 
 
 @dataclass(frozen=True)
@@ -103,8 +140,9 @@ class TrainingPasses:
 class EntryPoint:
     """A C function that a project offers, `<prefix>_<name>`.
 
-    `comment` is the header's; `body` the function's statements, None where another file defines it;
-    `preamble` what stands before the function.
+    `comment` says in the header what it does; `statuses` what it can return where that is a status, `result` what
+    else; `order` after what it may be called, and `use` by whom. `body`: the function's statements, None where
+    another file defines it; `preamble` what stands before the function.
     `runs`: the programs that a call runs when nothing overflows. `number`: its number in device.c, which never changes;
     None where it computes nothing, so that the host does it for a device. `needs`: the option, and its value, that a
     project without it was compiled without. `graphs` makes graphs of programs that no other stage knows.
@@ -116,6 +154,10 @@ class EntryPoint:
     body: str | None
     returns: CType = CType.VOID
     parameters: tuple[Parameter, ...] = ()
+    statuses: tuple[Status, ...] = ()
+    result: str = ""
+    order: str = "After {{ prefix }}_init."
+    use: Use = Use.ALONE
     exists: Condition = always
     runs: tuple[Program, ...] = ()
     number: int | None = None
@@ -148,15 +190,6 @@ class EntryPoint:
         if "\n" not in self.body:
             return f"{head} {{ {self.body} }}"
         return f"{head} {{\n{self.body}\n}}"
-
-    @property
-    def declaration(self) -> str:
-        """The function as the header has it, under its comment."""
-        lines = self.comment.splitlines()
-        comment = f"/* {self.comment} */"
-        if len(lines) > 1:
-            comment = "\n".join(("/*", *(f" * {line}" for line in lines), " */"))
-        return f"{comment}\n{self.prototype};"
 
     @property
     def device_call(self) -> str:

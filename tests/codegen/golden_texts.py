@@ -120,8 +120,10 @@ def sections(text: str) -> list[str]:
 
 
 def header_parts(text: str) -> list[str]:
-    """net.h cut where its calls begin."""
-    return re.split(r"(?m)^(?=/\* Sets the weights to those)", text)
+    """net.h cut behind the statuses and what they mean, and where calls that compute end."""
+    return re.split(
+        r"(?m)^(?=/\*\*\n \* @brief (?:Says what a status|Sets the weights|Sets the learning rate))", text
+    )
 
 
 def section(name: str, title: str) -> str:
@@ -150,9 +152,9 @@ def kernel(name: str, beginning: str) -> str:
 
 
 def calls(name: str, *nodes: str, program: str = "one training step") -> str:
-    """What a program does for these nodes."""
+    """The functions by which a program computes these nodes."""
     text = section(name, program)
-    parts = re.split(r"(?m)^(?=    /\* [^\n]*: [A-Z]\w+ )", text)
+    parts = re.split(r"(?m)^(?=/\* [^\n]*: [A-Z]\w+ |static void run_)", text)
     return "".join(part for part in parts if part.lstrip().removeprefix("/* ").split(": ")[0] in nodes)
 
 
@@ -172,7 +174,15 @@ def manifest(name: str) -> dict[str, Any]:
 def _whole(name: str) -> Iterator[tuple[str, Callable[[], str]]]:
     """A whole project: short files as they are, net.c by sections, the manifest with short things on one line."""
     yield "project/files.txt", lambda: digests(project(name))
-    for path in ("Makefile", "example.c", "net_kernels.h", "net_private.h", "net_state.h"):
+    for path in (
+        "Makefile",
+        "example.c",
+        "net_kernels.h",
+        "net_debug.c",
+        "net_memory.h",
+        "net_private.h",
+        "net_state.h",
+    ):
         yield f"project/{path}", lambda path=path: project(name)[path]
     for path in (path for path in project(name) if re.match(r"kernels/net_(cast|channel|cross|sgd)", path)):
         yield f"project/{path}", lambda path=path: project(name)[path]
@@ -182,7 +192,7 @@ def _whole(name: str) -> Iterator[tuple[str, Callable[[], str]]]:
             f"project/net.c/{number}_{part}.c",
             lambda number=number: sections(project(name)["net.c"])[number],
         )
-    for number, part in enumerate(("statuses", "calls")):
+    for number, part in enumerate(("statuses", "texts", "calls", "settings")):
         yield (
             f"project/net.h/{number}_{part}.h",
             lambda number=number: header_parts(project(name)["net.h"])[number],

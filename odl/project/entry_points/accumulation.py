@@ -5,6 +5,7 @@ from collections.abc import Collection
 from odl.options import Options
 from odl.project.entry_point import LOSS, SAMPLE_WEIGHT, TARGET, CType, EntryPoint, StaticFunction, X
 from odl.project.programs import APPLY, STEP
+from odl.project.status import Status
 
 
 def _exists(options: Options, programs: Collection[str]) -> bool:
@@ -31,14 +32,21 @@ static {{ prefix }}_status add_gradients(float *loss) {
 )
 ACCUMULATE = EntryPoint(
     "accumulate",
-    """\
-Forward and backward only: adds the gradients up. Arguments as {{ prefix }}_train_step.
-{{ PREFIX }}_OVERFLOW: what was added up so far is dropped, and {{ prefix }}_apply will skip its update.""",
+    "Computes forward and backward pass, and adds the gradients up. After {{ PREFIX }}_OVERFLOW what was added up so "
+    "far is dropped, and {{ prefix }}_apply will skip its update.",
     """\
 const {{ prefix }}_status status = hand_in(x, target, sample_weight);
 return status == {{ PREFIX }}_OK ? add_gradients(loss) : status;""",
     returns=CType.STATUS,
     parameters=(X, TARGET, SAMPLE_WEIGHT, LOSS),
+    statuses=(
+        Status.OK,
+        Status.OVERFLOW,
+        Status.WRONG_ORDER,
+        Status.BAD_INPUT,
+        Status.BAD_TARGET,
+        Status.BAD_SAMPLE_WEIGHT,
+    ),
     exists=_exists,
     runs=(STEP,),
     number=2,
@@ -61,6 +69,15 @@ if (overflow) {
 }
 return update(steps);""",
     returns=CType.STATUS,
+    statuses=(
+        Status.OK,
+        Status.OVERFLOW,
+        Status.SCALE_FLOOR,
+        Status.UPDATE_OVERFLOW,
+        Status.WRONG_ORDER,
+        Status.BAD_WEIGHTS,
+    ),
+    order="After one call of {{ prefix }}_accumulate or more.",
     exists=_exists,
     runs=(APPLY,),
     number=3,

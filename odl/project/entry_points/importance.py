@@ -12,6 +12,7 @@ from odl.operators.squared_sum import SquaredSum
 from odl.options import Options
 from odl.project.entry_point import LOSS, TARGET, CType, EntryPoint, TrainingPasses, X
 from odl.project.programs import Program
+from odl.project.status import Status
 
 ADD = Program(
     "importance",
@@ -56,8 +57,8 @@ def _graphs(passes: TrainingPasses) -> Mapping[Program, Graph]:
 
 IMPORTANCE = EntryPoint(
     "importance",
-    "Adds the squared gradients of one sample to each parameter's sum, <parameter>.importance in manifest.json.\n"
-    "A sample whose gradients overflow changes no sum. Changes nothing else. loss: receives the loss; may be NULL.",
+    "Adds the squared gradients of one sample to each parameter's sum, <parameter>.importance in manifest.json. A "
+    "sample whose gradients overflow changes no sum. Changes nothing else.",
     """\
 const {{ prefix }}_status status = hand_in(x, target, NULL);
 if (status != {{ PREFIX }}_OK) {
@@ -73,6 +74,14 @@ if (loss != NULL && given.refused == 0) {
 return given.overflow != 0 && !weights_are_sound() ? {{ PREFIX }}_BAD_WEIGHTS : outcome();""",
     returns=CType.STATUS,
     parameters=(X, TARGET, LOSS),
+    statuses=(
+        Status.OK,
+        Status.OVERFLOW,
+        Status.WRONG_ORDER,
+        Status.BAD_INPUT,
+        Status.BAD_TARGET,
+        Status.BAD_WEIGHTS,
+    ),
     exists=_exists,
     runs=(ADD,),
     number=5,
@@ -89,6 +98,7 @@ if ({{ prefix }}_state.loss_scale == 0.0f) {
 odl_parallel(run_reset_importance);
 return {{ PREFIX }}_OK;""",
     returns=CType.STATUS,
+    statuses=(Status.OK,),
     exists=_exists,
     runs=(RESET,),
     number=6,

@@ -2,6 +2,7 @@
 
 from odl.project.entry_point import OUTPUT, CType, EntryPoint, X
 from odl.project.programs import INFER
+from odl.project.status import Status
 
 _BODY = """\
 {% set result = io.infer.result %}
@@ -22,10 +23,11 @@ return given.overflow != 0 && !weights_are_sound() ? {{ PREFIX }}_BAD_WEIGHTS : 
 
 NET_INFER = EntryPoint(
     "infer",
-    'Computes the output{{ " (before any softmax)" if cross_entropy }} of {{ PREFIX }}_BATCH samples.',
+    "Computes the output of {{ PREFIX }}_BATCH samples; changes no weight and no training state.",
     _BODY,
     returns=CType.STATUS,
     parameters=(X, OUTPUT),
+    statuses=(Status.OK, Status.WRONG_ORDER, Status.BAD_INPUT, Status.OVERFLOW, Status.BAD_WEIGHTS),
     runs=(INFER,),
     number=1,
     header=20,

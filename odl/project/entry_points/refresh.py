@@ -2,6 +2,7 @@
 
 from odl.project.entry_point import ARENA, CType, EntryPoint, where
 from odl.project.programs import REFRESH
+from odl.project.status import Status
 
 NET_REFRESH = EntryPoint(
     "refresh",
@@ -13,6 +14,8 @@ if (!weights_are_sound()) {
 odl_parallel(run_{{ served_by.refresh }});
 return {{ PREFIX }}_OK;""",
     returns=CType.STATUS,
+    statuses=(Status.OK, Status.BAD_WEIGHTS),
+    order="After {{ prefix }}_init, and after whoever wrote weights into the arena has finished.",
     exists=where(REFRESH),
     runs=(REFRESH,),
     number=4,

@@ -15,6 +15,7 @@ from odl.project.entry_point import (
     always,
 )
 from odl.project.programs import APPLY, STEP
+from odl.project.status import Status
 
 WEIGHTS_ARE_SOUND = StaticFunction(
     """\
@@ -156,26 +157,29 @@ static {{ prefix }}_status train(float *loss) {
     source=85,
 )
 
-_RESULT = """\
-sample_weight: {{ PREFIX }}_BATCH finite factors on the samples' losses, or NULL for ones.
-A batch of n samples only trains with their mean where their factors are {{ PREFIX }}_BATCH / n
-and those of the rest are 0.
-loss: receives the sum of the samples' losses times their factors, over {{ PREFIX }}_BATCH, where
-the step was computed; may be NULL."""
-_COMMENT = f"""\
-One training step: forward, backward, update.
-target: {{{{ target_text }}}}.
-{_RESULT}"""
+_STATUSES = (
+    Status.OK,
+    Status.OVERFLOW,
+    Status.SCALE_FLOOR,
+    Status.UPDATE_OVERFLOW,
+    Status.WRONG_ORDER,
+    Status.BAD_INPUT,
+    Status.BAD_SAMPLE_WEIGHT,
+    Status.BAD_WEIGHTS,
+)
+_ORDER = "After {{ prefix }}_init{{ '; not while accumulated gradients wait for ' ~ prefix ~ '_apply' if accumulate }}."
 _BODY = """\
 const {{ prefix }}_status status = hand_in(x, target, sample_weight);
 return status == {{ PREFIX }}_OK ? train(loss) : status;"""
 
 TRAIN_STEP = EntryPoint(
     "train_step",
-    _COMMENT,
+    "Computes one training step: forward, backward, update. A step that is refused or overflows changes no weight.",
     _BODY,
     returns=CType.STATUS,
     parameters=(X, TARGET, SAMPLE_WEIGHT, LOSS),
+    statuses=(*_STATUSES, Status.BAD_TARGET),
+    order=_ORDER,
     runs=(STEP, APPLY),
     number=0,
     header=30,
@@ -189,16 +193,16 @@ def _classifies(options: Options, programs: Collection[str]) -> bool:
 
 TRAIN_LABEL = EntryPoint(
     "train_label",
-    f"""\
-The same where the samples' classes are known.
-label: {{{{ PREFIX }}}}_BATCH class numbers, counted from 0.
-{_RESULT}""",
+    "Computes one training step where the samples' classes are known: as {{ prefix }}_train_step with probabilities "
+    "of 0 and 1.",
     """\
 const {{ prefix }}_status status = hand_in(x, NULL, sample_weight);
 given.label = label;
 return status == {{ PREFIX }}_OK ? train(loss) : status;""",
     returns=CType.STATUS,
     parameters=(X, LABEL, SAMPLE_WEIGHT, LOSS),
+    statuses=(*_STATUSES, Status.BAD_LABEL),
+    order=_ORDER,
     exists=_classifies,
     runs=(STEP, APPLY),
     number=7,
