@@ -1,12 +1,13 @@
 /* --- what the caller hands in --- */
 
-static struct {
+NET_SECTION_CALL static struct {
     const float *x, *target, *sample_weight;
     const uint32_t *label; /* where it is not NULL, instead of the target */
     /* A core sets to 1 what it finds. */
     uint32_t bad_input, bad_target, bad_label, bad_sample_weight, refused;
     uint32_t overflow, update_overflow;
-} given ODL_L1;
+} given;
+_Static_assert(sizeof given == NET_SECTION_CALL_BYTES, "as net_memory.h says");
 
 /* The bits of |x|. They have the order of the magnitudes; NaN comes behind infinity. */
 static inline uint32_t magnitude(float x) {

@@ -1,5 +1,6 @@
-    /* 3.input_gradient: LinearInputGradient 1x3 -> 1x144, 432 MACs; part 1 of 2 */
-    {
+/* 3.input_gradient: LinearInputGradient 1x3 -> 1x144, 432 MACs */
+static void net_3_input_gradient(uint32_t core, uint32_t cores) {
+    { /* part 1 of 2 */
         if (core == 0) {
             store(756u, 2344u, 4u); /* loss */
         }
@@ -9,16 +10,14 @@
         net_conv2d_input_gradient_p_f16_t_f16_tile_inputs_4_tile_pixels_1(
             &conv2d_shape_3, output_gradient, n3_weight, NULL, NULL, n3_input_gradient, -INFINITY, INFINITY,
             core, cores);
+        odl_barrier();
     }
-    odl_barrier();
-
-    /* 3.input_gradient: LinearInputGradient 1x3 -> 1x144, 432 MACs; part 2 of 2 */
-    if (core == 0) {
-        fetch_lines(1u, 288u, 296u, 432u, 144u, 288u); /* 3.weight */
-        wait_for(&fetches[1]);
-    }
-    odl_barrier();
-    {
+    { /* part 2 of 2 */
+        if (core == 0) {
+            fetch_lines(1u, 288u, 296u, 432u, 144u, 288u); /* 3.weight */
+            wait_for(&fetches[1]);
+        }
+        odl_barrier();
         if (core == 0) {
             store(0u, 1312u, 144u); /* 3.input_gradient */
         }
@@ -28,13 +27,7 @@
         net_conv2d_input_gradient_p_f16_t_f16_tile_inputs_4_tile_pixels_1(
             &conv2d_shape_3, output_gradient, n3_weight, NULL, NULL, n3_input_gradient, -INFINITY, INFINITY,
             core, cores);
+        odl_barrier();
     }
-#if defined(NET_OBSERVE) || defined(NET_PUBLISH)
-    odl_barrier();
-    if (core == 0) {
-        store(144u, 1456u, 144u); /* 3.input_gradient */
-        wait_for(&stores);
-    }
-#endif
-    NET_DONE(0u, 4u);
+}
 

@@ -3,7 +3,7 @@
 /* Transfers under way, a bit for each handle: into L1 in groups that are waited for together, and out of
    it. */
 #define NET_GROUPS 4
-ODL_L1 static uint32_t fetches[NET_GROUPS], stores, under_way;
+NET_SECTION_TRANSFERS static _Alignas(4) uint32_t fetches[NET_GROUPS], stores, under_way;
 
 static void wait_for(uint32_t *handles) {
     for (odl_dma_handle handle = 0; *handles != 0; handle++) {

@@ -17,9 +17,11 @@ struct net_request {
 };
 
 extern struct net_request net_request;
-extern float net_x[NET_INPUT_SIZE], net_target[NET_TARGET_SIZE], net_sample_weight[NET_BATCH], net_output[NET_OUTPUT_SIZE];
+extern float net_x[NET_INPUT_SIZE], net_output[NET_OUTPUT_SIZE];
+extern float net_target[NET_TARGET_SIZE], net_sample_weight[NET_BATCH];
 struct net_request net_request;
-float net_x[NET_INPUT_SIZE], net_target[NET_TARGET_SIZE], net_sample_weight[NET_BATCH], net_output[NET_OUTPUT_SIZE];
+float net_x[NET_INPUT_SIZE], net_output[NET_OUTPUT_SIZE];
+float net_target[NET_TARGET_SIZE], net_sample_weight[NET_BATCH];
 
 extern uint32_t net_label[NET_BATCH];
 uint32_t net_label[NET_BATCH];

@@ -77,7 +77,7 @@ odl_dma_handle odl_dma_to_l2_2d(void *l2, const void *l1, uint32_t bytes, uint32
 /* Returns when the transfer is complete; the handle is free then. */
 void odl_dma_wait(odl_dma_handle handle);
 
-/* --- measuring: only called where net.c is compiled with -DNET_MARKS --- */
+/* --- measuring: only called by net_debug.c, which takes the place of net.c then --- */
 
 /* Cycles since any fixed moment; may wrap. For your program's use and for odl_mark. */
 uint32_t odl_cycles(void);

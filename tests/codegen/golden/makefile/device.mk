@@ -12,10 +12,10 @@ net.elf: $(DEVICE_OBJECTS) runtime/link.ld
 	$(LLD) $(DEVICE_LINK) $(DEVICE_OBJECTS) -o $@
 
 build/%.o: % $(HEADERS) $(wildcard runtime/*.h)
-	$(CLANG) $(DEVICE) $(CFLAGS) -c $< -o $@
+	$(CLANG) $(DEVICE) $(DEBUG_FLAGS) $(CFLAGS) -c $< -o $@
 
 print-device:
-	@echo $(DEVICE) $(CFLAGS)
+	@echo $(DEVICE) $(DEBUG_FLAGS) $(CFLAGS)
 	@echo $(DEVICE_SOURCES)
 	@echo $(DEVICE_LINK)
 

@@ -19,11 +19,6 @@
 extern "C" {
 #endif
 
-/* Bytes that are read or programmed at once, at most, in a buffer of that size; a multiple of 4. */
-#ifndef NET_STATE_BUFFER_BYTES
-#define NET_STATE_BUFFER_BYTES 256
-#endif
-
 /*
  * A flash, or whatever holds bytes. Addresses are bytes from its beginning; slots are [0, S) and [S, 2 S)
  * with S = slot_blocks * block_bytes, at least net_state_bytes(program_bytes). Callbacks give 0, or anything
@@ -46,26 +41,43 @@ struct net_storage {
     uint32_t slot_blocks;   /* blocks of one slot */
 };
 
-/* Bytes of a slot that a saved state takes, where so many are programmed at once. */
+/**
+ * @brief Says how large a slot must be.
+ *
+ * @pre At any time.
+ * @note Safe in any thread and any interrupt, also while another function of this network runs.
+ * @param[in] program_bytes bytes that the storage programs at once, 1 or more.
+ * @return the bytes of a slot that a saved state takes.
+ */
 uint32_t net_state_bytes(uint32_t program_bytes);
 
-/*
- * Saves the training state. After any status but NET_OK the state saved before is there as it was, and so it
- * is when the power fails on the way; weights and training state never change.
- * Returns NET_OK, NET_NOT_FINITE (a weight or statistic is NaN or infinite; nothing was written),
- * NET_STATE_TOO_SMALL (a slot, or the buffer for program_bytes), NET_STATE_STORAGE (a callback failed, what
- * was written does not read back, or the sizes make no sense).
+/**
+ * @brief Saves the training state. After any status but NET_OK the state saved before is there as it was, and
+ * so it is when the power fails on the way; weights and training state never change.
+ *
+ * @pre After net_init.
+ * @note Not re-entrant: no other thread and no interrupt may use this network meanwhile. It takes as long as
+ *     its work: call it from a task, not from an interrupt.
+ * @param[in] storage the flash, not NULL; it and its context stay the caller's, who keeps them until the call
+ *     returns.
+ * @return NET_OK, or: NET_NOT_FINITE, NET_STATE_TOO_SMALL, NET_STATE_STORAGE.
  */
 net_status net_state_save(const struct net_storage *storage);
 
-/*
- * Takes the newest state back that is whole and of this network; a slot is checked before its first byte is
- * used. With any status but NET_OK and NET_STATE_LOST, weights and training state are as before.
- * Returns NET_OK, or why the newest state cannot be taken: NET_STATE_NONE, NET_STATE_DAMAGED,
- * NET_STATE_FORMAT, NET_STATE_NETWORK, NET_STATE_LOSS, NET_STATE_TRAINED,
- * NET_STATE_OPTIMIZER, NET_STATE_WAITING, NET_STATE_RANGE, NET_NOT_FINITE,
- * NET_STATE_TOO_SMALL, NET_STATE_STORAGE; NET_STATE_LOST when the storage gave other bytes than when it
- * was checked: the network is then as after net_init.
+/**
+ * @brief Takes the newest state back that is whole and of this network; a slot is checked before its first
+ * byte is used. With any status but NET_OK and NET_STATE_LOST, weights and training state are as before;
+ * after the latter, which says that the storage gave other bytes than when it was checked, they are as after
+ * net_init. Not restored: lr; what this build says, or was set since net_init, goes on.
+ *
+ * @pre After net_init.
+ * @note Not re-entrant: no other thread and no interrupt may use this network meanwhile. It takes as long as
+ *     its work: call it from a task, not from an interrupt.
+ * @param[in] storage the flash, not NULL; it and its context stay the caller's, who keeps them until the call
+ *     returns.
+ * @return NET_OK, or: NET_STATE_NONE, NET_STATE_DAMAGED, NET_STATE_FORMAT, NET_STATE_NETWORK, NET_STATE_LOSS,
+ *     NET_STATE_TRAINED, NET_STATE_OPTIMIZER, NET_STATE_WAITING, NET_STATE_RANGE, NET_NOT_FINITE,
+ *     NET_STATE_TOO_SMALL, NET_STATE_STORAGE, NET_STATE_LOST.
  */
 net_status net_state_load(const struct net_storage *storage);
 

@@ -11,25 +11,13 @@
 #include <stdbool.h>
 #include <string.h>
 
-_Alignas(16) uint8_t net_arena[NET_ARENA_BYTES];
+NET_SECTION_ARENA _Alignas(16) uint8_t net_arena[NET_ARENA_BYTES];
 
 /* A tensor at its planned address. */
 #define NET_AT(type, offset) ((type *)(void *)(net_arena + (offset)))
 
-#ifdef NET_OBSERVE
-void (*net_observer)(uint32_t program, uint32_t node);
-#define NET_DONE(program, node)                                                                              \
-    do {                                                                                                     \
-        odl_barrier();                                                                                       \
-        if (core == 0 && net_observer != NULL) {                                                             \
-            net_observer(program, node);                                                                     \
-        }                                                                                                    \
-    } while (0)
-#else
-#define NET_DONE(program, node) odl_barrier()
-#endif
-
-struct net_state net_state;
+NET_SECTION_STATE struct net_state net_state;
+_Static_assert(sizeof net_state == NET_SECTION_STATE_BYTES, "as net_memory.h says");
 
 /* The tensors that the network was compiled with: where they go and where they start in net_initial. */
 extern const uint32_t net_initial[];

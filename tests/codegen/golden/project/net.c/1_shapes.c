@@ -1,6 +1,6 @@
-/* --- shapes, each shared by all calls that have it --- */
+/* --- shapes, each shared by all calls that have it, one close behind the other --- */
 
-static const struct odl_conv2d_shape conv2d_shape_1 = {
+static _Alignas(4) const struct odl_conv2d_shape conv2d_shape_1 NET_SECTION_SHAPES = {
     .batch = 1u,
     .in_h = 1u,
     .in_w = 1u,
@@ -16,21 +16,21 @@ static const struct odl_conv2d_shape conv2d_shape_1 = {
     .pad_left = 0u,
 };
 
-static const struct odl_classes_shape classes_shape_1 = {
+static _Alignas(4) const struct odl_classes_shape classes_shape_1 NET_SECTION_SHAPES = {
     .batch = 1u,
     .classes = 3u,
 };
 
-static const struct odl_channel_shape channel_shape_1 = {
+static _Alignas(4) const struct odl_channel_shape channel_shape_1 NET_SECTION_SHAPES = {
     .pixels = 1u,
     .channels = 3u,
 };
 
-static const struct odl_flat_shape flat_shape_1 = {
+static _Alignas(4) const struct odl_flat_shape flat_shape_1 NET_SECTION_SHAPES = {
     .count = 12u,
 };
 
-static const struct odl_flat_shape flat_shape_2 = {
+static _Alignas(4) const struct odl_flat_shape flat_shape_2 NET_SECTION_SHAPES = {
     .count = 3u,
 };
 
