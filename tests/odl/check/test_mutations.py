@@ -123,9 +123,8 @@ def in_call(
     def mutate(project: Path) -> None:
         file = project / "net.c"
         text = file.read_text()
-        guard = r"(?:if \(counts\) \{)?"
         comment = rf"/\* {re.escape(node)}: (?:(?!\*/).)*\*/"
-        call = re.search(rf"{comment}\s*{guard}\s*(\w+)\(([^;]*)\);", text, re.DOTALL)
+        call = re.search(rf"{comment}.*?\n +(net_\w+)\(([^;{{}}]*)\);", text, re.DOTALL)
         assert call is not None, f"no call of {node}"
         arguments = [argument.strip() for argument in call[2].split(",")]
         statement = after.format(*arguments)
@@ -134,6 +133,22 @@ def in_call(
         changed = f"{call[1]}({', '.join(arguments)});\n{statement}"
         assert changed.rstrip() != text[call.start(1) : call.end()]
         file.write_text(text[: call.start(1)] + changed + text[call.end() :])
+
+    return mutate
+
+
+def in_one_update(node: str, old: str, new: str) -> Callable[[Path], None]:
+    """Another argument for one tensor of the table of updates."""
+
+    def mutate(project: Path) -> None:
+        file = project / "net.c"
+        text = file.read_text()
+        table = text[text.index("} update_tensors[] = {") :].splitlines()
+        row = next(index for index, line in enumerate(table) if f"/* {node}:" in line) - 1
+        begin = text.index("static void net_update_tensors(")
+        call = text[begin:].replace(old, f"(i == {row} ? {new} : {old})", 1)
+        assert call != text[begin:]
+        file.write_text(text[:begin] + call)
 
     return mutate
 
@@ -151,7 +166,7 @@ def other_shape(node: str, field: str, value: int) -> Callable[[Path], None]:
         in_call(node, take_shape)(project)
         file = project / "net.c"
         text = file.read_text()
-        shape = re.search(rf"static const (struct \w+) {names[0]} = \{{([^}}]*)\}};", text)
+        shape = re.search(rf"static [\w() ]*const (struct \w+) {names[0]} \w+ = \{{([^}}]*)\}};", text)
         assert shape is not None
         fields = re.sub(rf"\.{field} = (\d+)u", f".{field} = {value}u", shape[2])
         assert fields != shape[2], f"{field} is {value} already"
@@ -278,7 +293,7 @@ FAULTS = {
     ),
     "momentum kept in one layer only": Fault(
         "train",
-        in_call("last.weight.update", set_argument(6, "0.0f")),
+        in_one_update("last.weight.update", "0.9f", "0.0f"),
         (("last.weight.momentum_buffer", "optimizer"),),
     ),
     "accumulation that sums": Fault(
