@@ -18,10 +18,10 @@ class Status(IntEnum):
         3,
         "an update left the range of its type, and weights are lost: load a state, lower the rate",
     )
-    BAD_INPUT = 4, "x holds NaN, infinity, or a number beyond the type that stores it"
-    BAD_TARGET = 5, "target holds NaN or infinity, or with cross-entropy what are no probabilities of sum 1"
+    BAD_INPUT = 4, "the input holds NaN, infinity, or a number beyond the type that stores it"
+    BAD_TARGET = 5, "the target holds NaN or infinity, or with cross-entropy no probabilities of sum 1"
     BAD_LABEL = 6, "a label is no class number"
-    BAD_SAMPLE_WEIGHT = 7, "sample_weight holds NaN or infinity"
+    BAD_SAMPLE_WEIGHT = 7, "a sample weight is NaN or infinite"
     BAD_WEIGHTS = 8, "a weight or statistic, written from outside, is NaN, infinite or beyond its type"
     WRONG_ORDER = 9, "before init; apply with nothing accumulated; a step while accumulated gradients wait"
     BAD_LEARNING_RATE = 10, "the learning rate is negative, NaN or infinite"

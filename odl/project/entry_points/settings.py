@@ -45,7 +45,7 @@ SKIPPED_STEPS = EntryPoint(
 )
 STEPS = EntryPoint(
     "steps",
-    "Says how many forward and backward passes were computed, those of skipped steps among them.",
+    "Says how many forward and backward passes counted: neither refused nor skipped.",
     "return {{ prefix }}_state.steps;",
     returns=CType.COUNT,
     result="the number since {{ prefix }}_init, modulo 2^32; a loaded state brings its own.",

@@ -28,7 +28,8 @@ static void refuse_beyond(uint32_t largest, uint32_t found, uint32_t *fault) {
 #define NET_INPUT_BLOCK 16u
 
 static uint32_t input_left(uint32_t begin) {
-    return NET_INPUT_SIZE - begin < NET_INPUT_BLOCK ? NET_INPUT_SIZE - begin : NET_INPUT_BLOCK;
+    const uint32_t left = NET_INPUT_SIZE - begin;
+    return left < NET_INPUT_BLOCK ? left : NET_INPUT_BLOCK;
 }
 
 static void fetch_input(float *to, uint32_t begin) {

@@ -42,13 +42,13 @@ typedef enum net_status {
     NET_SCALE_FLOOR = 2,
     /* An update left the range of its type, and weights are lost: load a state, lower the rate. */
     NET_UPDATE_OVERFLOW = 3,
-    /* X holds NaN, infinity, or a number beyond the type that stores it. */
+    /* The input holds NaN, infinity, or a number beyond the type that stores it. */
     NET_BAD_INPUT = 4,
-    /* Target holds NaN or infinity, or with cross-entropy what are no probabilities of sum 1. */
+    /* The target holds NaN or infinity, or with cross-entropy no probabilities of sum 1. */
     NET_BAD_TARGET = 5,
     /* A label is no class number. */
     NET_BAD_LABEL = 6,
-    /* Sample_weight holds NaN or infinity. */
+    /* A sample weight is NaN or infinite. */
     NET_BAD_SAMPLE_WEIGHT = 7,
     /* A weight or statistic, written from outside, is NaN, infinite or beyond its type. */
     NET_BAD_WEIGHTS = 8,

@@ -17,13 +17,13 @@ static inline const char *net_status_text(net_status status) {
     case NET_UPDATE_OVERFLOW:
         return "an update left the range of its type, and weights are lost: load a state, lower the rate";
     case NET_BAD_INPUT:
-        return "x holds NaN, infinity, or a number beyond the type that stores it";
+        return "the input holds NaN, infinity, or a number beyond the type that stores it";
     case NET_BAD_TARGET:
-        return "target holds NaN or infinity, or with cross-entropy what are no probabilities of sum 1";
+        return "the target holds NaN or infinity, or with cross-entropy no probabilities of sum 1";
     case NET_BAD_LABEL:
         return "a label is no class number";
     case NET_BAD_SAMPLE_WEIGHT:
-        return "sample_weight holds NaN or infinity";
+        return "a sample weight is NaN or infinite";
     case NET_BAD_WEIGHTS:
         return "a weight or statistic, written from outside, is NaN, infinite or beyond its type";
     case NET_WRONG_ORDER:

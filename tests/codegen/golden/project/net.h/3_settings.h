@@ -29,7 +29,7 @@ float net_loss_scale(void);
 uint32_t net_skipped_steps(void);
 
 /**
- * @brief Says how many forward and backward passes were computed, those of skipped steps among them.
+ * @brief Says how many forward and backward passes counted: neither refused nor skipped.
  *
  * @pre At any time.
  * @note Safe in any thread and any interrupt, also while another function of this network runs.
