@@ -50,7 +50,7 @@ static void train(uint32_t first, uint32_t steps) {
         }
         memset(target, 0, sizeof target);
         target[step % NET_TARGET_SIZE] = 1.0f;
-        net_train_step(x, target, NULL);
+        net_train_step(x, target, NULL, NULL);
     }
 }
 
