@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernels.kernel_library import SHARED, WIDE, Runner, compiled, render, unity
+from tests.kernels.kernel_library import SHARED, Runner, compiled, render, unity
 
 
 @pytest.fixture(scope="session")
@@ -21,9 +21,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def libraries(folder: Path) -> list[ctypes.CDLL]:
-    """By gcc with the host's half-precision conversions, also with wide vectors, and by clang without them."""
+    """By gcc with the host's half-precision conversions, and by clang without them."""
     text = {"all": unity(render()[1])}
-    files = [compiled(folder, "gcc", options, text) for options in (["-march=native", *SHARED], WIDE)]
+    files = [compiled(folder, "gcc", ["-march=native", *SHARED], text)]
     if shutil.which("clang-22"):
         files.append(compiled(folder, "clang-22", SHARED, text))
     return [ctypes.CDLL(str(file)) for file in files]
