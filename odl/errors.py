@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 #: What surrounds a place with two spellings, and what stands between them; no message has these characters otherwise.
 _BEGIN, _BETWEEN, _END = "\x02", "\x1f", "\x03"
@@ -34,6 +35,12 @@ class OdlError(Exception):
     def on_command_line(self) -> str:
         """The message with options as they are typed on a command line."""
         return on_command_line(self.message)
+
+
+def damaged(directory: Path, reason: str = "") -> InputError:
+    """That a project's files are not those that odl wrote."""
+    why = f" ({reason})" if reason else ""
+    return InputError(f"{directory} is damaged; compile it again with odl compile -o{why}")
 
 
 class CheckFailedError(OdlError):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from odl.errors import InputError
+from odl.errors import InputError, damaged
 from odl.graph.ir import DType, Layout, Role, Value
 from odl.options import Options
 from odl.plan.buffers import UNUSED, MemoryPlan
@@ -245,7 +245,7 @@ def parse_document(document: Mapping[str, Any], directory: Path) -> Manifest:
     try:
         return _manifest(document)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{directory} is damaged; compile it again with odl compile -o") from error
+        raise damaged(directory) from error
 
 
 def is_manifest(found: object) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import cffi
 
-from odl.errors import InputError
+from odl.errors import InputError, damaged
 from odl.project.entry_point import EntryPoint
 from odl.project.status import declaration
 
@@ -60,9 +60,7 @@ def open_library(
     except OSError as error:
         reason = str(error).partition("  Additionally")[0].replace(name, library.name).rstrip(".")
         if "undefined symbol" in reason:
-            raise InputError(
-                f"{library.parent} is damaged; compile it again with odl compile -o ({reason})"
-            ) from error
+            raise damaged(library.parent, reason) from error
         raise InputError(f"{library}: {reason}; delete it, and it is built again") from error
     finally:
         os.unlink(name)

@@ -17,7 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from odl.cache_folder import cache_folder
-from odl.errors import InputError, OdlError, option
+from odl.errors import InputError, OdlError, damaged, option
 from odl.project.manifest import read_manifest
 from odl.targets import HOST
 from odl.targets.common.toolchain import find_toolchain
@@ -187,7 +187,12 @@ def _replace(target: Path, make: Callable[[str], object]) -> None:
 def _run(command: list[str], directory: Path) -> str:
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise OdlError(f"building in {directory} failed: {_first_error(done.stderr)}")
+        reason = _first_error(done.stderr)
+        if (
+            "static assertion failed" in reason
+        ):  # by which generated files say that they do not belong together
+            raise damaged(directory, reason)
+        raise OdlError(f"building in {directory} failed: {reason}")
     return done.stdout
 
 

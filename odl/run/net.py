@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from odl.errors import InputError, option
+from odl.errors import InputError, damaged, option
 from odl.graph.ir import DType, Role, Value
 from odl.graph.operator import Array
 from odl.project.entry_point import LABEL, LOSS, OUTPUT, CType, EntryPoint
@@ -66,7 +66,7 @@ class Net:
         try:
             self._load(library)
         except (AttributeError, KeyError) as error:
-            raise InputError(f"{directory} is damaged; compile it again with odl compile -o") from error
+            raise damaged(directory) from error
 
     def _load(self, library: Path) -> None:
         """Open the library and lay hold of its memories."""
