@@ -125,7 +125,7 @@ class NetContext:
     served_by: Mapping[str, str]
     io: Mapping[str, Interface]
     initial: Sequence[InitialTensor]
-    largest_input: int
+    half_input: bool
     statuses: Mapping[str, str] = field(
         default_factory=lambda: {item.name: string_literal(item.text) for item in Status}
     )
@@ -134,7 +134,7 @@ class NetContext:
     @property
     def input_text(self) -> str:
         """What a call's input is, for a comment."""
-        range_ = "finite" if self.largest_input == _LARGEST_FLOAT else "finite, and below 65520 in magnitude"
+        range_ = "finite, and below 65520 in magnitude" if self.half_input else "finite"
         place = ", in L2 where the DMA engine reads them" if self.clustered else ""
         return f"{self.macros}_INPUT_SIZE floats, {self.input_shape}, {range_}{place}"
 
@@ -233,7 +233,7 @@ def net_context(
         served_by=served_by,
         io={item.name: _interface(item, planned) for item, planned in schedule.programs.items()},
         initial=initial,
-        largest_input=_LARGEST_TO_HALF if network.input_value.dtype is DType.F16 else _LARGEST_FLOAT,
+        half_input=network.input_value.dtype is DType.F16,
     )
 
 
