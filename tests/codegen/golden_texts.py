@@ -48,6 +48,7 @@ SOURCES: Mapping[str, Source] = {
     "linear fp16": Source({"dtype": "fp16"}, linear, (4,)),
     "linear accumulate": Source({"dtype": "mixed", "accumulate": True}, linear, (4,)),
     "linear adam": Source({"dtype": "fp32", "optimizer": odl.Adam(0.001)}, linear, (4,)),
+    "linear importance": Source({"dtype": "mixed", "bn": "frozen", "learn": ("importance",)}, linear, (4,)),
     "linear squared error": Source({"dtype": "fp32", "loss": "mse"}, linear, (4,)),
     "linear cluster": Source({"dtype": "fp16", "target": "cv32e40p"}, linear, (4,)),
     "linear gvsoc": Source({"dtype": "fp16", "target": "gvsoc"}, linear, (4,)),

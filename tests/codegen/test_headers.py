@@ -70,7 +70,7 @@ def test_what_is_left_out_is_found(old: str, new: str) -> None:
 def reachable(source: str, function: str) -> set[str]:
     """Statuses that a function's text names, or that of a function which it calls."""
     source = re.sub(r"__attribute__\(\(\w+\)\) ", "", source)
-    bodies = dict(re.findall(r"^[\w ]+?[ *](\w+)\([^;{]*?\) \{(.*?)^\}", source, re.M | re.S))
+    bodies = dict(re.findall(r"^[\w ]+?[ *](\w+)\([^;{]*?\) \{\n(.*?)^\}", source, re.M | re.S))
     bodies |= {
         name: body for name, body in re.findall(r"^[\w ]+?[ *](\w+)\([^;{]*?\) \{(.*)\}$", source, re.M)
     }

@@ -71,7 +71,7 @@ odl_parallel(run_importance);
 if (loss != NULL && given.refused == 0) {
     *loss = *{{ PREFIX }}_AT(float, {{ io.importance.result.offset }}u);
 }
-return given.overflow != 0 && !weights_are_sound() ? {{ PREFIX }}_BAD_WEIGHTS : outcome();""",
+return explained_outcome();""",
     returns=CType.STATUS,
     parameters=(X, TARGET, LOSS),
     statuses=(
@@ -98,7 +98,7 @@ if ({{ prefix }}_state.loss_scale == 0.0f) {
 odl_parallel(run_reset_importance);
 return {{ PREFIX }}_OK;""",
     returns=CType.STATUS,
-    statuses=(Status.OK,),
+    statuses=(Status.OK, Status.WRONG_ORDER),
     exists=_exists,
     runs=(RESET,),
     number=6,

@@ -19,7 +19,7 @@ for (uint32_t i = 0; i < {{ PREFIX }}_OUTPUT_SIZE; i++) {
     output[i] = odl_load_{{ result.dtype }}(&y_tensor[i]);
     given.overflow |= isfinite(output[i]) ? 0u : 1u;
 }
-return given.overflow != 0 && !weights_are_sound() ? {{ PREFIX }}_BAD_WEIGHTS : outcome();"""
+return explained_outcome();"""
 
 NET_INFER = EntryPoint(
     "infer",

@@ -63,6 +63,11 @@ static {{ prefix }}_status outcome(void) {
         return {{ PREFIX }}_BAD_LABEL;
     }
     return {{ PREFIX }}_BAD_SAMPLE_WEIGHT;
+}
+
+/* The same of a call that changes no weight: an overflow may come from weights that somebody destroyed. */
+static {{ prefix }}_status explained_outcome(void) {
+    return given.overflow != 0 && !weights_are_sound() ? {{ PREFIX }}_BAD_WEIGHTS : outcome();
 }""",
     always,
     source=4,
