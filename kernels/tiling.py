@@ -56,6 +56,18 @@ class Tiling(ABC):
         """The tiles for a number of parts along each axis; `counts` has the elements of each operand by its name."""
 
 
+def outer_runs(shape: Mapping[str, int], field: str, counts: Mapping[str, int], parts: int) -> list[Tile]:
+    """Runs of the outermost index, which `field` counts, where every operand has as many elements for each."""
+    per = {name: count // shape[field] for name, count in counts.items()}
+    return [
+        Tile(
+            {**shape, field: end - begin},
+            {name: Slice(begin * size, (end - begin) * size) for name, size in per.items()},
+        )
+        for begin, end in ranges(shape[field], parts)
+    ]
+
+
 def ranges(total: int, parts: int, unit: int = 1) -> list[tuple[int, int]]:
     """`total` items in `parts` runs of almost equal length whose ends are multiples of `unit`; never an empty run."""
     units = -(-total // unit)

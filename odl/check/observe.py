@@ -5,13 +5,15 @@ from __future__ import annotations
 from odl.check.masks import DeviceActivation, DeviceOutput, DeviceWinners, Observed
 from odl.graph.ir import DType, Role
 from odl.graph.operator import Array
+from odl.operators.broadcast import Arithmetic, Broadcast
 from odl.operators.pooling import MaxPool
+from odl.operators.unary import KINKED
 from odl.project.manifest import NodeEntry
 from odl.project.programs import INFER, STEP
 from odl.run.net import Net
 
 #: What the manifest calls functions whose slope jumps.
-_KINKED = {"LeakyRelu", "Elu", "HardSigmoid", "HardSwish", "Prelu"}
+_KINKED = KINKED | {Broadcast(Arithmetic.PRELU, ()).title}
 
 
 class Observer:

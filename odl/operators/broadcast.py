@@ -7,7 +7,7 @@ Shapes go together as in PyTorch: aligned at their ends, an axis of one element 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -170,16 +170,26 @@ class Broadcast(AnyOrder):
             [0] * len(self.shape) if a is None else strides(a, self.shape),
             strides(b, self.shape, self.seen),
         ]
-        sizes, steps = merged(
-            in_memory_order(layout, self.shape), *(in_memory_order(layout, walk) for walk in walks)
-        )
-        if len(sizes) > len(_AXES):
-            raise InputError(
-                f"{self.title} of {b.shape} repeated to {self.shape} walks through too many axes"
-            )
-        missing = len(_AXES) - len(sizes)
-        fields = {"n": [1] * missing + sizes, "a": [0] * missing + steps[0], "b": [0] * missing + steps[1]}
-        return {f"{name}{axis}": values[axis] for name, values in fields.items() for axis in _AXES}
+        ordered = (in_memory_order(layout, items) for items in (self.shape, *walks))
+        try:
+            return walk_fields(*ordered)
+        except ValueError as error:
+            raise InputError(f"{self.title} of {b.shape} repeated to {self.shape}: {error}") from error
+
+
+def walk_fields(sizes: Sequence[int], a: Sequence[int], b: Sequence[int]) -> dict[str, int]:
+    """The fields of the kernel's struct for sizes in the order of memory and both operands' strides.
+
+    ValueError where the walk has more axes than the kernel.
+    """
+    joined, steps = merged(sizes, a, b)
+    if len(joined) > len(_AXES):
+        raise ValueError(f"it walks through more than {len(_AXES)} axes")
+    missing = len(_AXES) - len(joined)
+    fields = {"n": [1] * missing + joined} | {
+        name: [0] * missing + given for name, given in zip("ab", steps, strict=True)
+    }
+    return {f"{name}{axis}": values[axis] for name, values in fields.items() for axis in _AXES}
 
 
 def _seen_operand(lowering: Lowering, node: Any) -> tuple[str, Shape | None]:
@@ -204,7 +214,7 @@ def _emit(lowering: Lowering, node: Any, function: Arithmetic, a: Any, b: Any) -
         first, second, seen = second, first, first_seen
     if Role.PARAMETER_GRADIENT in roles:
         raise InputError("a parameter is used more than once; give each use a parameter of its own")
-    role = Role.GRADIENT if Role.GRADIENT in roles else Role.ACTIVATION
+    role = lowering.role_from(first, second)
     shapes = {lowering.values[name].shape for name in (first, second)}
     if (
         function is Arithmetic.ADD
@@ -260,11 +270,8 @@ def lower_product(lowering: Lowering, node: Any) -> None:
 
 def emit_expanded(lowering: Lowering, node: Any, operand: Expanded, factor: float = 1.0) -> str:
     """The repeated tensor, times a number."""
-    role = lowering.values[operand.name].role
-    role = role if role is Role.GRADIENT else Role.ACTIVATION
-    return lowering.emit(
-        node, Broadcast(Arithmetic.EXPAND, operand.shape, scale=factor), {"b": operand.name}, role
-    )
+    operator = Broadcast(Arithmetic.EXPAND, operand.shape, scale=factor)
+    return lowering.emit(node, operator, {"b": operand.name}, lowering.role_from(operand.name))
 
 
 @lowers("aten.expand.default")

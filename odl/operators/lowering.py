@@ -200,7 +200,11 @@ class Lowering:
 
     def made_of(self, *nodes: Any) -> Role:
         """The role of what is computed from these: a gradient where one of them is, else an activation."""
-        roles = {self.values[self.name(node)].role for node in nodes}
+        return self.role_from(*(self.name(node) for node in nodes))
+
+    def role_from(self, *names: str) -> Role:
+        """The same of what is computed from values."""
+        roles = {self.values[name].role for name in names}
         return Role.GRADIENT if Role.GRADIENT in roles else Role.ACTIVATION
 
     def where(self, node: Any) -> str:

@@ -16,13 +16,12 @@ from odl.errors import InputError
 from odl.graph import Array, InPlace, Layout, Role, Shape, Value
 from odl.kernels.call import KernelCall
 from odl.kernels.signature import Kernel, Operand, Scalar, ShapeStruct, Specialisation, written
-from odl.kernels.tiling import Slice as Part
-from odl.kernels.tiling import Tile, Tiling, ranges
+from odl.kernels.tiling import Tile, Tiling, outer_runs
 from odl.operators.base import AnyOrder, KernelRequest, Operator
-from odl.operators.broadcast import BROADCAST, Arithmetic
+from odl.operators.broadcast import BROADCAST, Arithmetic, walk_fields
 from odl.operators.lowering import Lowering, Reads, arguments, arguments_of, lowers, lowers_expression
 from odl.operators.shape import Reshape
-from odl.operators.strides import in_memory_order, merged
+from odl.operators.strides import in_memory_order, strides
 
 _JOINED = "abcd"
 
@@ -39,14 +38,7 @@ class OuterTiling(Tiling):
         self, shape: Mapping[str, int], counts: Mapping[str, int], parts: tuple[int, int]
     ) -> list[Tile]:
         """Runs of indices."""
-        per = {name: count // shape["outer"] for name, count in counts.items()}
-        return [
-            Tile(
-                {**shape, "outer": end - begin},
-                {name: Part(begin * size, (end - begin) * size) for name, size in per.items()},
-            )
-            for begin, end in ranges(shape["outer"], parts[0])
-        ]
+        return outer_runs(shape, "outer", counts, parts[0])
 
 
 CONCATENATE = Kernel(
@@ -202,12 +194,10 @@ class _Moved(Operator):
 
 def _walk(sizes: Sequence[int], steps: Sequence[int]) -> dict[str, int]:
     """The fields of the kernel's struct for a walk through memory, outermost axis first."""
-    joined, (walked,) = merged(sizes, steps)
-    if len(joined) > 4:
-        raise InputError(f"moving {tuple(sizes)} elements in another order walks through more than four axes")
-    missing = [1] * (4 - len(joined))
-    fields = {"n": missing + joined, "a": [0] * 4, "b": [0 for _ in missing] + walked}
-    return {f"{name}{axis}": values[axis] for name, values in fields.items() for axis in range(4)}
+    try:
+        return walk_fields(sizes, [0] * len(sizes), steps)
+    except ValueError as error:
+        raise InputError(f"moving {tuple(sizes)} elements into another order: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -259,10 +249,7 @@ class Permute(_Moved, AnyOrder):
     @override
     def sizes(self, request: KernelRequest) -> Mapping[str, int]:
         x, y = request.present("x"), request.present("y")
-        steps, step = dict[int, int](), 1
-        for axis in reversed(x.layout.permutation(len(x.shape))):
-            steps[axis] = step
-            step *= x.shape[axis]
+        steps = strides(x, x.shape)
         walk = [steps[axis] for axis in self.axes]
         return _walk(in_memory_order(y.layout, y.shape), in_memory_order(y.layout, walk))
 
@@ -293,10 +280,6 @@ class ChannelShuffle(_Moved):
         return _walk((x.count // channels, run, self.groups), (channels, 1, run))
 
 
-def _role(lowering: Lowering, name: str) -> Role:
-    return Role.GRADIENT if lowering.values[name].role is Role.GRADIENT else Role.ACTIVATION
-
-
 def _axis(lowering: Lowering, node: Any, x: Any, axis: int) -> int:
     """An axis that is not the batch's."""
     axis %= len(lowering.shape(x))
@@ -313,7 +296,7 @@ def lower_concatenation(lowering: Lowering, node: Any) -> None:
     tensors, axis = arguments(node.args, None, 0)
     axis = _axis(lowering, node, node, axis)
     names = [lowering.name(item) for item in tensors]
-    role = Role.GRADIENT if any(_role(lowering, name) is Role.GRADIENT for name in names) else Role.ACTIVATION
+    role = lowering.role_from(*names)
     if "stack" in str(node.target):
         shape = lowering.shape(node)
         single = Reshape((*shape[:axis], 1, *shape[axis + 1 :]))
@@ -333,7 +316,7 @@ def _cut(lowering: Lowering, node: Any, x: Any, axis: int, first: int, end: int,
     if (first, end, step) == (0, size, 1):
         return name
     operator = Slice(axis, first, len(range(first, end, step)), step)
-    return lowering.add(node, operator, {"x": name}, _role(lowering, name))["y"]
+    return lowering.add(node, operator, {"x": name}, lowering.role_from(name))["y"]
 
 
 @lowers("aten.slice.Tensor")
@@ -352,7 +335,7 @@ def lower_select(lowering: Lowering, node: Any) -> None:
     axis = _axis(lowering, node, x, axis)
     index %= lowering.shape(x)[axis]
     cut = _cut(lowering, node, x, axis, index, index + 1)
-    lowering.emit(node, Reshape(lowering.shape(node)), {"x": cut}, _role(lowering, cut))
+    lowering.emit(node, Reshape(lowering.shape(node)), {"x": cut}, lowering.role_from(cut))
 
 
 @lowers("aten.split.Tensor", "aten.split_with_sizes.default", "aten.unbind.int")
@@ -372,7 +355,9 @@ def lower_split(lowering: Lowering, node: Any) -> None:
         first += piece
     if unbinds:
         shape = tuple(item for place, item in enumerate(lowering.shape(x)) if place != axis)
-        pieces = [lowering.add(node, Reshape(shape), {"x": cut}, _role(lowering, cut))["y"] for cut in pieces]
+        pieces = [
+            lowering.add(node, Reshape(shape), {"x": cut}, lowering.role_from(cut))["y"] for cut in pieces
+        ]
     lowering.set(node, tuple(pieces))
 
 
@@ -405,7 +390,7 @@ def lower_permute(lowering: Lowering, node: Any) -> None:
         raise InputError(f"{lowering.where(node)}: reordering parameter '{name}' is not supported here")
     if axes[0] != 0:
         raise InputError(f"{lowering.where(node)}: moving the batch axis is not supported; keep it in front")
-    lowering.emit(node, Permute(tuple(axes)), {"x": name}, _role(lowering, name))
+    lowering.emit(node, Permute(tuple(axes)), {"x": name}, lowering.role_from(name))
 
 
 @lowers("aten.channel_shuffle.default")

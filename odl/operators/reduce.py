@@ -13,7 +13,7 @@ from typing_extensions import override
 from odl.errors import InputError
 from odl.graph import Array, Layout, Role, Shape, Value
 from odl.kernels.signature import Kernel, Operand, Scalar, ShapeStruct, written
-from odl.kernels.tiling import Slice, Tile, Tiling, ranges
+from odl.kernels.tiling import Slice, Tile, Tiling, outer_runs, ranges
 from odl.operators.base import AnyOrder, KernelRequest
 from odl.operators.channel_sum import ChannelSum
 from odl.operators.global_pooling import GlobalAveragePool
@@ -36,14 +36,7 @@ class ReduceTiling(Tiling):
     ) -> list[Tile]:
         """Runs of indices."""
         if shape["k0"] > 1:
-            per = {name: count // shape["k0"] for name, count in counts.items()}
-            return [
-                Tile(
-                    {**shape, "k0": end - begin},
-                    {name: Slice(begin * size, (end - begin) * size) for name, size in per.items()},
-                )
-                for begin, end in ranges(shape["k0"], parts[0])
-            ]
+            return outer_runs(shape, "k0", counts, parts[0])
         inner = shape["k2"]
         return [
             Tile(
@@ -135,9 +128,7 @@ def _axes(rank: int, axes: Sequence[int] | None) -> tuple[int, ...]:
 
 
 def _emit(lowering: Lowering, node: Any, x: Any, axes: tuple[int, ...], divisor: float) -> None:
-    name = lowering.name(x)
-    role = lowering.values[name].role
-    role = role if role is Role.GRADIENT else Role.ACTIVATION
+    name, role = lowering.name(x), lowering.made_of(x)
     if 0 in axes and role is Role.ACTIVATION:
         raise InputError(
             f"{lowering.where(node)}: a sum of activations over the batch is not supported; sum over other axes"

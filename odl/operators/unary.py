@@ -55,13 +55,15 @@ class Function(StrEnum):
 class Facts:
     """A function's value in NumPy, and its slope by its input x or (`by_output`) by its output y.
 
-    `scalars` are the numbers that it is given besides x, in the order of both callables' parameters.
+    `scalars` are the numbers that it is given besides x, in the order of both callables' parameters. `kinked`: whether a
+    check of gradients has to know on which side of a jump of the slope the device was.
     """
 
     value: Callable[..., Array]
     slope: Callable[..., Array] | None = None
     by_output: bool = False
     scalars: tuple[str, ...] = ()
+    kinked: bool = False
 
 
 def _sigmoid(x: Array) -> Array:
@@ -107,17 +109,22 @@ FACTS: Mapping[Function, Facts] = {
     Function.HARD_SWISH: Facts(
         lambda x: x * np.clip(x + 3, 0, 6) / 6,
         lambda x: np.where(x <= -3, 0, np.where(x < 3, x / 3 + 0.5, 1)),
+        kinked=True,
     ),
     Function.HARD_SIGMOID: Facts(
-        lambda x: np.clip(x + 3, 0, 6) / 6, lambda y: np.where((y > 0) & (y < 1), 1 / 6, 0), by_output=True
+        lambda x: np.clip(x + 3, 0, 6) / 6,
+        lambda y: np.where((y > 0) & (y < 1), 1 / 6, 0),
+        by_output=True,
+        kinked=True,
     ),
     Function.LEAKY_RELU: Facts(
         lambda x, slope: np.where(x > 0, x, slope * x),
         lambda y, slope: np.where(y > 0, 1, slope),
         by_output=True,
         scalars=("slope",),
+        kinked=True,
     ),
-    Function.ELU: Facts(_elu, _elu_slope, by_output=True, scalars=("slope", "scale", "rate")),
+    Function.ELU: Facts(_elu, _elu_slope, by_output=True, scalars=("slope", "scale", "rate"), kinked=True),
     Function.SOFTPLUS: Facts(
         _softplus,
         lambda x, rate, limit: np.where(rate * x > limit, 1, _sigmoid(rate * x)),
@@ -176,6 +183,10 @@ class Unary(_Function):
     @override
     def reference(self, *, x: Array) -> dict[str, Array]:
         return {"y": self.facts.value(x, *self.given).astype(x.dtype)}
+
+
+#: What the manifest calls the functions whose slope jumps.
+KINKED = frozenset(Unary(function).title for function, facts in FACTS.items() if facts.kinked)
 
 
 @dataclass(frozen=True)
