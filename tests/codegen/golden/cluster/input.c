@@ -9,32 +9,10 @@ NET_SECTION_CALL static struct {
 } given;
 _Static_assert(sizeof given == NET_SECTION_CALL_BYTES, "as net_memory.h says");
 
-/* The bits of |x|. They have the order of the magnitudes; NaN comes behind infinity. */
-static inline uint32_t magnitude(float x) {
-    uint32_t bits;
-    __builtin_memcpy(&bits, &x, sizeof bits);
-    return bits & 0x7fffffffu;
-}
-
-/* Notes a fault where the largest magnitude that was found is larger than what can be stored. */
-static void refuse_beyond(uint32_t largest, uint32_t found, uint32_t *fault) {
-    if (found > largest) {
-        *fault = 1;
-        given.refused = 1; /* every core writes the same */
-    }
-}
-
-/* Elements of the input that are converted at a time. */
-#define NET_INPUT_BLOCK 16u
-
-static uint32_t input_left(uint32_t begin) {
-    const uint32_t left = NET_INPUT_SIZE - begin;
-    return left < NET_INPUT_BLOCK ? left : NET_INPUT_BLOCK;
-}
-
-static void fetch_input(float *to, uint32_t begin) {
-    begin_transfer();
-    fetches[0] |= 1u << odl_dma_to_l1(to, given.x + begin, input_left(begin) * (uint32_t)sizeof *to);
+/* Notes a fault of what was handed in; every core that finds it writes the same. */
+static void refuse(uint32_t *fault) {
+    *fault = 1;
+    given.refused = 1;
 }
 
 /* Stored numbers of 4 bytes in sum, or one number: in the signs, carries out of exponents of ones, NaN's and
@@ -48,6 +26,19 @@ static inline uint32_t exponents_of_ones(const odl_f16 *numbers, uint32_t bytes)
         __builtin_memcpy(&word, numbers, sizeof *numbers);
     }
     return (word & exponents) + one;
+}
+
+/* Elements of the input that are converted at a time. */
+#define NET_INPUT_BLOCK 16u
+
+static uint32_t input_left(uint32_t begin) {
+    const uint32_t left = NET_INPUT_SIZE - begin;
+    return left < NET_INPUT_BLOCK ? left : NET_INPUT_BLOCK;
+}
+
+static void fetch_input(float *to, uint32_t begin) {
+    begin_transfer();
+    fetches[0] |= 1u << odl_dma_to_l1(to, given.x + begin, input_left(begin) * (uint32_t)sizeof *to);
 }
 
 /* The input, into the arena by way of L1, which holds nothing else yet; the next block comes while one is
@@ -89,7 +80,9 @@ static void set_input(odl_f16 *x, uint32_t core, uint32_t cores) {
             stores |= 1u << odl_dma_to_l2(x + begin, to, count * (uint32_t)sizeof *to);
         }
     }
-    refuse_beyond(0u, found & 0x80008000u, &given.bad_input);
+    if ((found & 0x80008000u) != 0) {
+        refuse(&given.bad_input);
+    }
     if (core == 0) {
         wait_for(&stores);
     }
@@ -106,7 +99,7 @@ static void set_probabilities(float *target, const float *from) {
         target[c] = from[c];
     }
     if (!sound || !(fabsf(sum - 1.0f) <= 0.001f)) {
-        given.bad_target = given.refused = 1;
+        refuse(&given.bad_target);
     }
 }
 
@@ -117,7 +110,7 @@ static void set_label(float *target, uint32_t label) {
         target[c] = c == label ? 1.0f : 0.0f;
     }
     if (label >= classes) {
-        given.bad_label = given.refused = 1;
+        refuse(&given.bad_label);
     }
 }
 
@@ -137,7 +130,9 @@ static void set_targets(uint32_t core, uint32_t cores) {
     }
     for (uint32_t n = begin; n < end; n++) {
         weights[n] = given.sample_weight == NULL ? 1.0f : given.sample_weight[n];
-        refuse_beyond(0x7f7fffffu, magnitude(weights[n]), &given.bad_sample_weight);
+        if (!isfinite(weights[n])) {
+            refuse(&given.bad_sample_weight);
+        }
     }
 }
 

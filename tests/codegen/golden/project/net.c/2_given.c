@@ -9,25 +9,24 @@ NET_SECTION_CALL static struct {
 } given;
 _Static_assert(sizeof given == NET_SECTION_CALL_BYTES, "as net_memory.h says");
 
-/* The bits of |x|. They have the order of the magnitudes; NaN comes behind infinity. */
-static inline uint32_t magnitude(float x) {
-    uint32_t bits;
-    __builtin_memcpy(&bits, &x, sizeof bits);
-    return bits & 0x7fffffffu;
+/* Notes a fault of what was handed in; every core that finds it writes the same. */
+static void refuse(uint32_t *fault) {
+    *fault = 1;
+    given.refused = 1;
 }
 
-static inline uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
-
-/* Notes a fault where the largest magnitude that was found is larger than what can be stored. */
-static void refuse_beyond(uint32_t largest, uint32_t found, uint32_t *fault) {
-    if (found > largest) {
-        *fault = 1;
-        given.refused = 1; /* every core writes the same */
+/* Stored numbers of 4 bytes in sum, or one number: in the signs, carries out of exponents of ones, NaN's and
+   infinity's. */
+static inline uint32_t exponents_of_ones(const odl_f16 *numbers, uint32_t bytes) {
+    const uint32_t exponents = 0x7c007c00u, one = 0x04000400u;
+    uint32_t word = 0;
+    if (bytes == sizeof word) {
+        __builtin_memcpy(&word, __builtin_assume_aligned(numbers, 4), sizeof word);
+    } else {
+        __builtin_memcpy(&word, numbers, sizeof *numbers);
     }
+    return (word & exponents) + one;
 }
-
-/* The bits of the largest number that the input is stored with. */
-#define NET_LARGEST_INPUT 0x477fefffu
 
 /* A core's share of the input, into the arena. */
 static void set_input(odl_f16 *x, uint32_t core, uint32_t cores) {
@@ -35,9 +34,11 @@ static void set_input(odl_f16 *x, uint32_t core, uint32_t cores) {
     uint32_t found = 0;
     for (uint32_t i = odl_share_begin(NET_INPUT_SIZE, core, cores); i < end; i++) {
         odl_store_f16(&x[i], given.x[i]);
-        found = larger(found, magnitude(given.x[i]));
+        found |= exponents_of_ones(&x[i], (uint32_t)sizeof *x);
     }
-    refuse_beyond(NET_LARGEST_INPUT, found, &given.bad_input);
+    if ((found & 0x80008000u) != 0) {
+        refuse(&given.bad_input);
+    }
 }
 
 /* One sample's target probabilities. */
@@ -51,7 +52,7 @@ static void set_probabilities(float *target, const float *from) {
         target[c] = from[c];
     }
     if (!sound || !(fabsf(sum - 1.0f) <= 0.001f)) {
-        given.bad_target = given.refused = 1;
+        refuse(&given.bad_target);
     }
 }
 
@@ -62,7 +63,7 @@ static void set_label(float *target, uint32_t label) {
         target[c] = c == label ? 1.0f : 0.0f;
     }
     if (label >= classes) {
-        given.bad_label = given.refused = 1;
+        refuse(&given.bad_label);
     }
 }
 
@@ -82,7 +83,9 @@ static void set_targets(uint32_t core, uint32_t cores) {
     }
     for (uint32_t n = begin; n < end; n++) {
         weights[n] = given.sample_weight == NULL ? 1.0f : given.sample_weight[n];
-        refuse_beyond(0x7f7fffffu, magnitude(weights[n]), &given.bad_sample_weight);
+        if (!isfinite(weights[n])) {
+            refuse(&given.bad_sample_weight);
+        }
     }
 }
 

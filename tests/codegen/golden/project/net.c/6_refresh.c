@@ -55,3 +55,8 @@ static net_status outcome(void) {
     return NET_BAD_SAMPLE_WEIGHT;
 }
 
+/* The same of a call that changes no weight: an overflow may come from weights that somebody destroyed. */
+static net_status explained_outcome(void) {
+    return given.overflow != 0 && !weights_are_sound() ? NET_BAD_WEIGHTS : outcome();
+}
+

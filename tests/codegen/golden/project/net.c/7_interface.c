@@ -25,7 +25,7 @@ net_status net_infer(const float *x, float *output) {
         output[i] = odl_load_f16(&y_tensor[i]);
         given.overflow |= isfinite(output[i]) ? 0u : 1u;
     }
-    return given.overflow != 0 && !weights_are_sound() ? NET_BAD_WEIGHTS : outcome();
+    return explained_outcome();
 }
 
 net_status net_refresh(void) {
