@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from odl import state as state
     from odl.build import Build as Build
     from odl.build import compile as compile
+    from odl.learners.importance import Importance as Importance
     from odl.optimizers.adam import Adam as Adam
     from odl.optimizers.sgd import SGD as SGD
     from odl.options import Options as Options
@@ -30,18 +31,22 @@ _MODULES = ("state",)
 
 
 def __getattr__(name: str) -> Any:
-    """What is imported when it is first asked for: `_LAZY`, `_MODULES`, optimizers by their classes' names, `__all__`."""
+    """What is imported when it is first asked for: `_LAZY`, `_MODULES`, `__all__`,
+    optimizers and learning primitives by their classes' names."""
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     if name in _MODULES:
         return importlib.import_module(f"odl.{name}")
     if name != "__all__" and name.startswith("_"):
         raise AttributeError(f"module 'odl' has no attribute '{name}'")
-    optimizers = importlib.import_module("odl.optimizers").CLASSES
+    found = {
+        **importlib.import_module("odl.optimizers").CLASSES,
+        **importlib.import_module("odl.learners").CLASSES,
+    }
     if name == "__all__":
-        return sorted((*_ERRORS, *_LAZY, *_MODULES, *optimizers))
-    if name in optimizers:
-        return optimizers[name]
+        return sorted((*_ERRORS, *_LAZY, *_MODULES, *found))
+    if name in found:
+        return found[name]
     raise AttributeError(f"module 'odl' has no attribute '{name}'")
 
 

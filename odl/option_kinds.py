@@ -40,18 +40,6 @@ def one_of(*choices: str) -> Kind[str]:
     return Kind(read)
 
 
-def some_of(*choices: str) -> Kind[tuple[str, ...]]:
-    """Any of some words, each once: a sequence, or a text that separates them by commas."""
-
-    def read(value: object) -> tuple[str, ...]:
-        words = [word for word in value.split(",") if word] if isinstance(value, str) else value
-        if isinstance(words, list | tuple) and all(word in choices for word in words):
-            return tuple(dict.fromkeys(words))
-        raise ValueError(f"must be some of {', '.join(choices)}")
-
-    return Kind(read, write=list)
-
-
 def number(low: float, high: float) -> Kind[float]:
     """A number with limits, both allowed."""
 

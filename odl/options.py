@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from odl.errors import InputError, option
+from odl.learners import LEARN, LEARNERS, Learner
 from odl.optimizers import CLASSES, Optimizer, from_manifest
 from odl.optimizers.sgd import SGD
-from odl.option_kinds import FLAG, PRECISION, PREFIX, SIZE, TEXT, WHOLE, Kind, number, one_of, some_of
+from odl.option_kinds import FLAG, PRECISION, PREFIX, SIZE, TEXT, WHOLE, Kind, number, one_of
 from odl.precision import Precision
 from odl.targets import HOST, TARGETS, Target
 
@@ -37,6 +38,9 @@ _ISAS = "; ".join(
     for target in TARGETS.values()
     if target.isas
 )
+
+
+Primitive = TypeVar("Primitive", bound=Learner)
 
 
 @dataclass(frozen=True)
@@ -132,10 +136,10 @@ class Options:
         "Initial loss scale; 1 in fp32, 128 in fp16, in mixed 1024 or what the gradients need.",
     )
     optimizer: Optimizer = option_field(SGD(), OPTIMIZER, f"{_OPTIMIZERS}.")
-    learn: tuple[str, ...] = option_field(
+    learn: tuple[Learner, ...] = option_field(
         (),
-        some_of("importance"),
-        "What else the project learns: importance (sums of squared gradients).",
+        LEARN,
+        f"What else the project does: {'; '.join(f'{name} ({kind.text})' for name, kind in LEARNERS.items())}.",
         later=True,
     )
     prefix: str | None = option_field(
@@ -204,6 +208,10 @@ class Options:
     def description(self) -> Target:
         """The target's description, with the instruction set that was chosen."""
         return TARGETS[self.target].with_isa(self.isa)
+
+    def learner(self, kind: type[Primitive]) -> Primitive | None:
+        """The learning primitive of that kind, where the project has it."""
+        return next((item for item in self.learn if isinstance(item, kind)), None)
 
     @property
     def on_device(self) -> bool:

@@ -12,6 +12,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from odl.errors import InputError, option
+from odl.learners import SETTINGS, Learner, with_settings
 from odl.optimizers import CHOICES, OPTIMIZERS, field_help, make_optimizer
 from odl.options import DEFAULTS, FACTS
 from odl.targets import TARGETS
@@ -92,8 +94,10 @@ def _parameters(
         if name == "optimizer":
             found += _optimizer_parameters(panel)
             continue
+        if name == "learn":
+            found += _learn_parameters(panel)
+            continue
         facts, default = FACTS[name], defaults[name]
-        default = ",".join(default) if isinstance(default, tuple) else default
         found.append(_parameter(name, facts.kind.typed, default, facts.help, panel))
     return found
 
@@ -103,6 +107,21 @@ def _optimizer_parameters(panel: str | None) -> list[inspect.Parameter]:
     which = _parameter("optimizer", str, DEFAULTS["optimizer"].name, f"{', '.join(CHOICES)}.", panel)
     fields = _OPTIMIZER_FIELDS.items()
     return [which, *(_parameter(name, typed, None, field_help(name), panel) for name, typed in fields)]
+
+
+def _learn_parameters(panel: str | None) -> list[inspect.Parameter]:
+    """The option `learn` as several: the primitives' names, and the settings of each."""
+    settings = [
+        _parameter(
+            name,
+            item.metadata["kind"].typed,
+            None,
+            f"{item.metadata['help']} ({item.default} if not given).",
+            panel,
+        )
+        for name, (_, item) in SETTINGS.items()
+    ]
+    return [_parameter("learn", str, "", FACTS["learn"].help, panel), *settings]
 
 
 def _parameter(name: str, typed: Any, default: object, text: str, panel: str | None) -> inspect.Parameter:
@@ -120,6 +139,16 @@ def _given(names: tuple[str, ...], arguments: dict[str, Any]) -> Given:
         if name == "optimizer":
             fields = {item: arguments.pop(item) for item in _OPTIMIZER_FIELDS}
             found[name] = make_optimizer(arguments.pop(name), fields)
+        elif name == "learn":
+            settings = {item: arguments.pop(item) for item in SETTINGS}
+            found[name] = _learners(arguments.pop(name), settings)
         else:
             found[name] = arguments.pop(name)
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _learners(text: str, settings: Mapping[str, Any]) -> tuple[Learner, ...]:
+    try:
+        return with_settings(text, settings)
+    except ValueError as error:
+        raise InputError(f"{option('learn', text)}: {error}") from None

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from odl.errors import InputError, option
 from odl.graph.ir import DType, Graph, Node, Role
+from odl.learners.importance import Importance
 from odl.operators.optimizer import Clear
 from odl.operators.squared_sum import SquaredSum
 from odl.options import Options
@@ -24,13 +25,13 @@ RESET = Program("reset_importance", "sums of squared gradients start anew")
 
 
 def _exists(options: Options, programs: Collection[str]) -> bool:
-    return "importance" in options.learn
+    return options.learner(Importance) is not None
 
 
 def _graphs(passes: TrainingPasses) -> Mapping[Program, Graph]:
     """A training step whose gradients are squared and summed when all exist, and the clearing of the sums."""
     step, options = passes.step, passes.options
-    if "importance" not in options.learn:
+    if options.learner(Importance) is None:
         return {}
     batch = next(value for value in step.values.values() if value.role is Role.INPUT).shape[0]
     if batch != 1 or options.bn == "train":

@@ -35,7 +35,7 @@ def trained(net: odl.Net, steps: int = 3, seed: int = 0) -> odl.Net:
         net.train_step(x, y)
     if net.project.options.accumulate:
         net.accumulate(*samples(net.batch, seed * 1000 + steps))
-    if "importance" in net.project.options.learn:
+    if net.project.options.learn:
         net.call("importance", *samples(net.batch, seed))
     return net
 
