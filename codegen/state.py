@@ -10,10 +10,10 @@ from odl.graph.ir import Value
 from odl.project import state_format
 from odl.project.network import Network
 from odl.project.state import (
-    COUNTERS,
     Counter,
     SavedTensor,
     changeable,
+    counters,
     saved_offsets,
     saved_tensors,
     saved_words,
@@ -68,7 +68,7 @@ def state_text(network: Network) -> StateText:
     offsets, words = saved_offsets(schedule, options), saved_words(options)
     records = [record_bytes(item.value.dtype.bytes, item.value.count) for item in tensors]
     return StateText(
-        COUNTERS,
+        counters(options),
         [_tensor(item, offsets[item.value.name]) for item in tensors],
         [WordText(item.id, item.name, item.to_bits(item.initial)) for item in words],
         sum(item.waits for item in tensors),

@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 from odl.graph.ir import DType, Role
 from odl.project.programs import Program
 
-C_TYPES = {DType.F16: "odl_f16", DType.F32: "odl_f32", DType.U8: "uint8_t"}
+C_TYPES = {
+    DType.F16: "odl_f16",
+    DType.F32: "odl_f32",
+    DType.U8: "uint8_t",
+    DType.I8: "int8_t",
+    DType.U32: "uint32_t",
+    DType.I32: "int32_t",
+}
 
 
 @dataclass(frozen=True)

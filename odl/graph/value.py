@@ -14,11 +14,14 @@ class DType(StrEnum):
     F16 = "f16"
     F32 = "f32"
     U8 = "u8"
+    I8 = "i8"
+    U32 = "u32"
+    I32 = "i32"
 
     @property
     def bytes(self) -> int:
         """Bytes of one element."""
-        return {"f16": 2, "f32": 4, "u8": 1}[self.value]
+        return int(self.value[1:]) // 8
 
 
 class Purpose(StrEnum):
@@ -66,7 +69,7 @@ class Role(StrEnum):
     GRADIENT = "gradient", _Facts(Purpose.GRADIENTS, half=True)
     PARAMETER_GRADIENT = "parameter_gradient", _Facts(Purpose.GRADIENTS)
     OPTIMIZER = "optimizer", _Facts(Purpose.OPTIMIZER, persistent=True)
-    RECORD = "record", _Facts(Purpose.RECORDS, persistent=True, dtypes=(DType.F32,))
+    RECORD = "record", _Facts(Purpose.RECORDS, persistent=True, dtypes=tuple(DType))
     LOSS = "loss", _Facts(Purpose.ACTIVATIONS, to_caller=True, dtypes=(DType.F32,))
 
     purpose: Purpose

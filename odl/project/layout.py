@@ -8,7 +8,14 @@ from odl.graph.ir import DType, Value
 from odl.graph.operator import Array
 
 #: NumPy's name of each type.
-NUMPY = {DType.F16: np.float16, DType.F32: np.float32, DType.U8: np.uint8}
+NUMPY = {
+    DType.F16: np.float16,
+    DType.F32: np.float32,
+    DType.U8: np.uint8,
+    DType.I8: np.int8,
+    DType.U32: np.uint32,
+    DType.I32: np.int32,
+}
 
 
 def to_memory(value: Value, array: Array) -> bytes:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from odl.errors import InputError
 from odl.graph.ir import Graph, Role, Value
+from odl.learners import Learner
 from odl.optimizers.base import Optimizer, Restored, RunTimeScalar
 from odl.options import Options
 from odl.plan.program import Schedule
@@ -23,21 +24,32 @@ from odl.project.state_format import NO_ID, WORD, WORDS_ID, Meaning, identifier
 
 @dataclass(frozen=True)
 class Counter:
-    """A word of the training state that counts, from zero. `restored`: into which networks a saved one is taken."""
+    """A word of the training state that counts, from zero. `restored`: into which networks a saved one is taken.
+
+    `learner`: the learning primitive that it belongs to, whose settings the networks have to share; None: every network's.
+    """
 
     name: str
     comment: str
     restored: Restored = Restored.ALWAYS
+    learner: type[Learner] | None = None
 
 
-#: The counters, in the order of `struct <prefix>_state`, where they stand behind the run-time scalars.
-COUNTERS = (
+#: All counters, in the order of `struct <prefix>_state`, where they stand behind the run-time scalars.
+_COUNTERS = (
     Counter("steps", "since the start of the training"),
     Counter("accumulated", "steps whose gradients are waiting"),
     Counter("good_steps", "since the loss scale last changed", Restored.SAME_NUMBERS),
     Counter("skipped_steps", ""),
     Counter("overflow", "whether a step since the last update overflowed"),
 )
+
+
+def counters(options: Options) -> tuple[Counter, ...]:
+    """The counters of a network."""
+    return tuple(
+        item for item in _COUNTERS if item.learner is None or options.learner(item.learner) is not None
+    )
 
 
 #: Roles of tensors without which a training cannot go on. What else is saved only adds up over calls.
@@ -125,12 +137,14 @@ def saved_words(options: Options) -> tuple[SavedWord, ...]:
         for item in scalars
         if item.restored is not Restored.NEVER
     ]
-    found += [SavedWord(_word_id(item, options), item.name, 0, counts=True) for item in COUNTERS]
+    found += [SavedWord(_word_id(item, options), item.name, 0, counts=True) for item in counters(options)]
     return tuple(sorted(found, key=lambda item: item.id))
 
 
 def _word_id(item: RunTimeScalar | Counter, options: Options) -> int:
     numbers = _numbers(options) if item.restored is Restored.SAME_NUMBERS else ""
+    if isinstance(item, Counter) and item.learner is not None:
+        numbers += str(options.learner(item.learner))
     return identifier("word", item.name, numbers)
 
 
@@ -208,7 +222,7 @@ def _settings(operator: object) -> dict[str, object]:
 
 def struct_bytes(options: Options) -> int:
     """Bytes of `struct <prefix>_state`: run-time scalars, then counters."""
-    return WORD * (len(options.optimizer.scalars(options.initial_loss_scale)) + len(COUNTERS))
+    return WORD * (len(options.optimizer.scalars(options.initial_loss_scale)) + len(counters(options)))
 
 
 def changeable(options: Options) -> tuple[str, ...]:

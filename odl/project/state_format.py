@@ -56,7 +56,14 @@ HEADER_BYTES = WORD * len(Header)
 RECORD_BYTES = WORD * len(RecordHeader)
 
 #: What a record's `dtype` says: a tensor's type of elements, or pairs of a word's id and its 32 bits.
-DTYPES: Mapping[DType, int] = {DType.F32: 1, DType.F16: 2, DType.U8: 3}
+DTYPES: Mapping[DType, int] = {
+    DType.F32: 1,
+    DType.F16: 2,
+    DType.U8: 3,
+    DType.I8: 5,
+    DType.U32: 6,
+    DType.I32: 7,
+}
 PAIRS = 4
 
 

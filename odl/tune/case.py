@@ -19,7 +19,14 @@ from odl.tune.key import case_key, headers_digest, variant_key
 #: Bytes before, between and behind operands that no kernel may touch.
 GUARD_BYTES = 16
 #: What NumPy calls the types of a device's memory.
-_NUMPY = {DType.F16: "<f2", DType.F32: "<f4", DType.U8: "u1"}
+_NUMPY = {
+    DType.F16: "<f2",
+    DType.F32: "<f4",
+    DType.U8: "u1",
+    DType.I8: "i1",
+    DType.U32: "<u4",
+    DType.I32: "<i4",
+}
 
 
 @dataclass(frozen=True)
