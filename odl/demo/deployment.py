@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import odl
 from odl import zoo
 from odl.data import Dataset, SplitName, load
-from odl.learning.loops import DSCNN, RESNET8, Recipe, adapt, adapt_pytorch, correct, net_correct, pretrain
+from odl.learn.loops import DSCNN, RESNET8, Recipe, adapt, adapt_pytorch, correct, net_correct, pretrain
 
 #: Called as progress(stage, done, total) while a stage runs.
 Progress = Callable[[str, int, int], None]

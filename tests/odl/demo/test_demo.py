@@ -15,7 +15,7 @@ from rich.console import Console
 from odl.demo import __main__ as demo
 from odl.demo.deployment import SCENARIOS, Outcome, Scenario, run, standard_error
 from odl.errors import InputError
-from odl.learning.loops import RESNET8
+from odl.learn.loops import RESNET8
 
 GOOD = Outcome(
     scenario=SCENARIOS[0],

@@ -131,7 +131,7 @@ def _train(
     x, y = torch.tensor(train.x), torch.tensor(train.y)
     losses: list[float] = []
     module.train()
-    with _one_thread():
+    with one_thread():
         for chosen, rate in zip(map(torch.from_numpy, batches), rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -191,7 +191,7 @@ def net_correct(net: Net, data: Dataset) -> NDArray[np.bool_]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Runs the body with one PyTorch thread: sums, and with them the weights, depend on that number."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

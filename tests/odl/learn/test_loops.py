@@ -9,7 +9,7 @@ from torch import nn
 
 from odl import data
 from odl.errors import InputError
-from odl.learning import loops
+from odl.learn import loops
 from tests.odl.data.datasets import small
 
 

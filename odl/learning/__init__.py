@@ -1,1 +1,0 @@
-"""Learning loops: pretraining before deployment, and adaptation on the device and its PyTorch reference."""
