@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from odl.cli import bench, doctor, models, run, stack, state, tune, verify
+from odl.cli import bench, doctor, learn, models, run, stack, state, tune, verify
 from odl.cli import compile as compile_command
 from odl.errors import InputError, OdlError
 
@@ -36,6 +36,7 @@ app.command("bench")(bench.bench)
 app.command("stack")(stack.stack)
 app.command("tune")(tune.tune)
 app.command("doctor")(doctor.doctor)
+app.add_typer(learn.learn, name="learn")
 app.add_typer(state.state, name="state")
 
 
