@@ -94,6 +94,34 @@ def continual(
     _report(folder)
 
 
+@learn.command("unlearn")
+def unlearn(
+    output: Output,
+    scenario: Scenario = "forget-word",
+    methods: Methods = "original,simnpo,ssd",
+    seeds: Seeds = 2,
+    references: Annotated[
+        int,
+        typer.Option(
+            help="Retrained networks that methods are measured by; one tells no noise floor.", min=2
+        ),
+    ] = 3,
+    engines: Engines = "fast",
+    split: Split = "test",
+    dtype: DType = "mixed",
+) -> None:
+    """Compare methods that forget, beside networks that never saw what was forgotten."""
+    from odl.learn.forgetting import run_forgetting
+    from odl.learn.methods import forgetting_method
+    from odl.learn.scenarios import forgetting_scenario
+
+    chosen = {text: forgetting_method(text) for text in _texts("--methods", methods)}
+    made, part = forgetting_scenario(scenario), _split(split)
+    folder, todo = _begin("unlearn", output, scenario, part, dtype, list(chosen), engines, seeds)
+    run_forgetting(made, chosen, todo, folder, part, dtype, references, _lines())
+    _report(folder)
+
+
 @learn.command("report")
 def report(folder: Annotated[Path, typer.Argument(help="Folder that odl learn wrote.")]) -> None:
     """Write the report of the results that are there, also of a run that is not finished."""
@@ -152,7 +180,7 @@ def _lines() -> Callable[[str, int, int], None]:
         nonlocal last
         if stage != last:
             last = stage
-            print_line(console, f"[{done}/{total}] {stage}")
+            print_line(console, f"{stage} ...")
 
     return show
 

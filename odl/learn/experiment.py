@@ -22,6 +22,11 @@ def cells(methods: Sequence[str], engines: Sequence[str], seeds: int) -> list[Ce
     return [Cell(method, engine, seed) for seed in range(seeds) for engine in engines for method in methods]
 
 
+def missing(todo: Sequence[Cell], folder: Folder) -> list[Cell]:
+    """Those without a result."""
+    return [cell for cell in todo if folder.read(cell) is None]
+
+
 def run_continual(
     scenario: ContinualScenario,
     methods: dict[str, ContinualMethod],
@@ -32,7 +37,7 @@ def run_continual(
     progress: Progress,
 ) -> None:
     """Fill the folder with what is missing of `todo`; `methods` are by the text of a cell."""
-    open_cells = [cell for cell in todo if folder.read(cell) is None]
+    open_cells = missing(todo, folder)
     done = len(todo) - len(open_cells)
     for seed in dict.fromkeys(cell.seed for cell in open_cells):
         task = scenario.prepare(seed, split, progress)
@@ -40,11 +45,12 @@ def run_continual(
         for cell in open_cells:
             if cell.seed != seed:
                 continue
-            progress(f"{cell.method} on {cell.engine}, seed {seed}", done, len(todo))
+            progress(
+                f"run {done + 1} of {len(todo)}: {cell.method} on {cell.engine}, seed {seed}", done, len(todo)
+            )
             engine = engines.setdefault(cell.engine, Engine(cell.engine, task.module, task.network, dtype))
             folder.write(cell, continual_result(methods[cell.method], task, engine, seed, lambda *_: None))
             done += 1
-    progress("finished", len(todo), len(todo))
 
 
 def continual_result(

@@ -8,7 +8,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -19,7 +19,8 @@ from odl.cache_folder import cache_folder, replacing
 from odl.data import Dataset
 from odl.errors import InputError
 from odl.learn.loops import Progress, Recipe, pretrain
-from odl.learn.trainer import Floats, NetTrainer, TorchTrainer, Trainer, load, weights_of
+from odl.learn.trainer import Floats, Trainer, load, weights_of
+from odl.learn.trainers import NetTrainer, TorchTrainer
 from odl.targets import TARGETS
 from odl.zoo import count_macs, get
 from odl.zoo.layers import he_initialise
@@ -88,7 +89,12 @@ class Network:
 
     def folded(self, classes: int) -> nn.Module:
         """The folded structure, with weights of no meaning."""
-        return odl.compile(self.fresh(classes, 0), self.example(), bn="fold").module.eval()
+        return copy.deepcopy(_folded(self, classes))
+
+
+@cache
+def _folded(network: Network, classes: int) -> nn.Module:
+    return odl.compile(network.fresh(classes, 0), network.example(), bn="fold").module.eval()
 
 
 class Engine:

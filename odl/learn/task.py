@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from odl.data import Dataset, SplitName
 from odl.learn.loops import Recipe
 from odl.learn.network import Network, Size
-from odl.learn.trainer import Floats, Targets
+from odl.learn.trainer import Floats
 
 #: Called as progress(stage, done, total) while something takes its time.
 Progress = Callable[[str, int, int], None]
@@ -94,8 +95,8 @@ class ForgettingScenario(ABC):
     title: ClassVar[str]
 
     @abstractmethod
-    def prepare(self, seed: int, split: SplitName, progress: Progress) -> ForgettingTask:
-        """The task of a seed, judged on `split`."""
+    def prepare(self, split: SplitName, progress: Progress) -> ForgettingTask:
+        """The task, judged on `split`. Seeds share it, and with it the retrained networks."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ class MicroBatch:
     """Samples of one update, and where they lie in their data set."""
 
     x: Floats
-    y: Targets
-    indices: np.ndarray
+    y: NDArray[np.int64]
+    indices: NDArray[np.int64]
 
 
 def in_order(data: Dataset, size: int) -> Iterator[MicroBatch]:

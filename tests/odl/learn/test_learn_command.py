@@ -36,12 +36,14 @@ def test_a_comparison_and_its_report(
     arguments = ("learn", "continual", "--methods", "naive,slda", "--on", "pytorch", "-o", tmp_path)
     code, out, err = odl(capfd, *arguments)
     assert (
-        code == 0 and re.search(r"slda.*pytorch.* 2 .* ± ", out) and "[0/4] naive on pytorch, seed 0" in err
+        code == 0
+        and re.search(r"slda.*pytorch.* 2 .* ± ", out)
+        and "run 1 of 4: naive on pytorch, seed 0 ..." in err
     )
     rows = json.loads((tmp_path / "report.json").read_text())["rows"]
     assert [row["method"] for row in rows] == ["naive", "slda"]
     again, report = odl(capfd, *arguments), odl(capfd, "learn", "report", tmp_path)
-    assert again[:2] == (0, out) and "naive on" not in again[2] and report[:2] == (0, out)
+    assert again[:2] == (0, out) and "run" not in again[2] and report[:2] == (0, out)
 
 
 @pytest.mark.parametrize(

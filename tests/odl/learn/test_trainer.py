@@ -9,7 +9,8 @@ from torch import nn
 
 from odl.errors import InputError
 from odl.learn.network import Engine, grown, with_classes
-from odl.learn.trainer import TorchTrainer, Trainer, load, weights_of
+from odl.learn.trainer import Trainer, load, weights_of
+from odl.learn.trainers import TorchTrainer
 from tests.odl.learn.tiny import NETWORK, folded, stripes
 
 pytestmark = pytest.mark.usefixtures("private_cache")

@@ -12,7 +12,15 @@ from torch import nn
 from odl.data import Dataset, SplitName
 from odl.learn.loops import Recipe
 from odl.learn.network import Network, grown
-from odl.learn.task import ContinualScenario, ContinualTask, Progress, Stage
+from odl.learn.scenarios.forget_class import without_class
+from odl.learn.task import (
+    ContinualScenario,
+    ContinualTask,
+    ForgettingScenario,
+    ForgettingTask,
+    Progress,
+    Stage,
+)
 
 CLASSES = ("flat", "rows", "columns", "checks")
 
@@ -41,7 +49,7 @@ def module() -> nn.Module:
 
 
 NETWORK = Network("tiny", module, (1, 8, 8))
-RECIPE = Recipe(0.05, 8, 8, pretrain_epochs=3)
+RECIPE = Recipe(0.05, 8, 8, pretrain_epochs=6)
 
 
 def folded() -> nn.Module:
@@ -63,3 +71,12 @@ class TwoAndTwo(ContinualScenario):
         first = stages[0].train
         start = NETWORK.trained(Dataset("first", first.x, first.y, CLASSES[:2]), RECIPE, seed)
         return ContinualTask(NETWORK, grown(start, 4), stages)
+
+
+@dataclass(frozen=True)
+class ForgetChecks(ForgettingScenario):
+    name: ClassVar[str] = "forget-checks"
+    title: ClassVar[str] = "forget one of four kinds of stripes"
+
+    def prepare(self, split: SplitName, progress: Progress) -> ForgettingTask:
+        return without_class(NETWORK, RECIPE, stripes(600, 0, 0.9), stripes(200, 1, 1.3), "checks")
