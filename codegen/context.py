@@ -17,12 +17,22 @@ from odl.codegen.staged import staged_text
 from odl.codegen.state import StateText, format_names, state_text
 from odl.codegen.texts import C_TYPES, ProgramText, ShapeText
 from odl.graph.ir import DType, Graph, Role, Value
+from odl.learners import Learner
 from odl.optimizers.base import RunTimeScalar
 from odl.plan.incoming import Incoming, incoming
 from odl.plan.program import PlannedProgram
 from odl.plan.staging import AHEAD
 from odl.project.entry_point import ARENA, EntryPoint
-from odl.project.entry_points import ENTRY_POINTS, NUMBERED, enumerators, existing, functions
+from odl.project.entry_points import (
+    ENTRY_POINTS,
+    NUMBERED,
+    device_variables,
+    enumerators,
+    existing,
+    functions,
+)
+from odl.project.entry_points.learn import keeps_samples
+from odl.project.entry_points.log import LOG
 from odl.project.entry_points.state import STORAGE_FUNCTIONS
 from odl.project.layout import to_memory
 from odl.project.network import Network
@@ -48,6 +58,13 @@ class Address:
 
 
 @dataclass(frozen=True)
+class Record(Address):
+    """The same of what a learning primitive keeps, with its bytes."""
+
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Interface:
     """What a program takes in and gives: addresses of the values that it has, None for others."""
 
@@ -69,6 +86,15 @@ class InitialTensor:
     bytes: int
     source: int
     largest: int
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A tensor's bytes in the arena."""
+
+    name: str
+    offset: int
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -126,6 +152,9 @@ class NetContext:
     io: Mapping[str, Interface]
     initial: Sequence[InitialTensor]
     half_input: bool
+    learners: Mapping[str, Learner]
+    records: Mapping[str, Record]
+    rewound: Sequence[Stretch]
     statuses: Mapping[str, str] = field(
         default_factory=lambda: {item.name: string_literal(item.text) for item in Status}
     )
@@ -167,6 +196,7 @@ class NetContext:
             "input_text": self.input_text,
             "target_text": self.target_text,
             "classes": self.classes,
+            "keeps_samples": "log" in self.learners or "replay" in self.learners,
             "buffer_bytes": BUFFER_BYTES,
             "memory_table": table(self.prefix, self.sections),
         }
@@ -189,6 +219,8 @@ def net_context(
     scalars = options.optimizer.scalars(options.initial_loss_scale)
     local = schedule.local
     state = state_text(network)
+    log = schedule.programs.get(LOG)
+    own_records = () if log is None else log.graph.values
     return NetContext(
         prefix=network.prefix,
         made_by=comment_text(made_by(network)),
@@ -226,7 +258,8 @@ def net_context(
             shapes.texts(),
             len(scalars) + len(state.counters),
             image_bytes,
-            labelled=options.loss == "cross_entropy",
+            pointers=(options.loss == "cross_entropy") + keeps_samples(options) + (log is not None),
+            words=int(log is not None),
         ),
         kept_text=kept(schedule.memory),
         programs=named(serving, network.prefix, taken),
@@ -234,6 +267,17 @@ def net_context(
         io={item.name: _interface(item, planned) for item, planned in schedule.programs.items()},
         initial=initial,
         half_input=network.input_value.dtype is DType.F16,
+        learners={item.name: item for item in options.learn},
+        records={
+            value.name: Record(offset, value.dtype, value.size_bytes)
+            for value, offset in schedule.persistent
+            if value.role is Role.RECORD
+        },
+        rewound=[
+            Stretch(comment_text(value.name), offset, value.size_bytes)
+            for value, offset in sorted(schedule.persistent, key=lambda item: item[0].name)
+            if value.role.saved and value.name not in own_records
+        ],
     )
 
 
@@ -266,6 +310,7 @@ class EntryPointTexts:
     enumerators: Sequence[str]
     status: str
     cases: Mapping[str, str]
+    variables: Sequence[str]
 
 
 def entry_point_texts(network: Network, context: NetContext) -> EntryPointTexts:
@@ -291,6 +336,7 @@ def entry_point_texts(network: Network, context: NetContext) -> EntryPointTexts:
         enumerators(found),
         render(declaration()),
         {item.name.upper(): render(item.device_call) for item in NUMBERED.values() if item in found},
+        [render(text) for text in device_variables(found)],
     )
 
 

@@ -44,13 +44,16 @@ def sections(
     shapes: Sequence[ShapeText],
     state_words: int,
     image_bytes: int,
-    labelled: bool,
+    pointers: int,
+    words: int,
 ) -> list[Section]:
     """The sections of a network, the largest concern first.
 
-    `state_words`: words of the training state besides tensors; `labelled`: whether a call can be given class numbers.
+    `state_words`: words of the training state besides tensors; `pointers` and `words`: those that a call notes besides
+    what every call notes.
     """
-    pointers = _CALL_POINTERS + labelled
+    pointers += _CALL_POINTERS
+    words += _CALL_WORDS
     shape_bytes = sum(WORD * len(shape.fields) for shape in shapes)
     local = schedule.local
     found = [
@@ -100,11 +103,11 @@ def sections(
         Section(
             "CALL",
             "given",
-            WORD * (pointers + _CALL_WORDS),
+            WORD * (pointers + words),
             _ANY if local is None else local.memory,
             "what a call was given and found",
             "" if local is None else "ODL_L1",
-            wide_bytes=2 * WORD * (pointers + (_CALL_WORDS + 1) // 2),
+            wide_bytes=2 * WORD * (pointers + (words + 1) // 2),
         ),
         Section(
             "BUFFER",

@@ -14,6 +14,7 @@ from odl.codegen.format import format_c
 from odl.codegen.kernels import KernelSet, environment
 from odl.codegen.origin import licence, licensed
 from odl.codegen.programs import kernel_calls
+from odl.learners.log import Log
 from odl.project.describe import describe
 from odl.project.directory import check_output, replace_project
 from odl.project.network import Network
@@ -58,6 +59,8 @@ def render_project(network: Network) -> dict[str, str]:
     }
     files |= {f"kernels/{kernel.name}.c": format_c(kernel.text) for kernel in rendered}
     files |= {f"examples/firmware{end}": format_c(text(f"firmware{end}.j2")) for end in (".c", ".cpp")}
+    if options.learner(Log) is not None:
+        files["examples/learner.c"] = format_c(text("learner.c.j2"))
     if options.on_device:
         files["device.c"] = format_c(text("device.c.j2"))
     files |= copied_files(network, files)

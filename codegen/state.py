@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -57,6 +58,7 @@ class StateText:
     meaning: Mapping[str, int]
     changeable: Sequence[str]
     crc_table: Sequence[str]
+    round_constants: Sequence[str]
     bytes: int
 
 
@@ -76,6 +78,7 @@ def state_text(network: Network) -> StateText:
         {part.upper(): number for part, number in asdict(network.meaning).items()},
         changeable(options),
         [f"0x{entry:08x}u" for entry in _crc_table()],
+        [f"0x{entry:08x}u" for entry in _round_constants()],
         total_bytes(sum(records) + record_bytes(2 * WORD, len(words))),
     )
 
@@ -126,6 +129,17 @@ def _crc_table() -> Iterator[int]:
         for _ in range(4):
             register = register >> 1 ^ (0xEDB88320 if register & 1 else 0)
         yield register
+
+
+def _round_constants() -> Iterator[int]:
+    """SHA-256's constants (FIPS 180-4, section 4.2.2): 32 bits behind the point of the first 64 primes' cube roots."""
+    primes = (number for number in itertools.count(2) if all(number % factor for factor in range(2, number)))
+    for prime in itertools.islice(primes, 64):
+        scaled, root = prime << 96, 0
+        for bit in reversed(range(36)):
+            if (root | 1 << bit) ** 3 <= scaled:
+                root |= 1 << bit
+        yield root & 0xFFFFFFFF
 
 
 def _c(truth: bool) -> str:

@@ -31,7 +31,7 @@ from odl.plan.report import schedule_text
 from odl.plan.schedule import make_schedule
 from odl.precision import Precision
 from odl.project.entry_point import TrainingPasses
-from odl.project.entry_points import extra_graphs
+from odl.project.entry_points import extra_graphs, kept_values
 from odl.project.network import Network
 from odl.project.programs import APPLY, INFER, REFRESH, SKIP, STEP
 from odl.project.state import meaning
@@ -114,7 +114,10 @@ def compile_network(
     }
     graphs = {
         program: replace(graph, name=program.name) for program, graph in made.items() if graph is not None
-    } | extra_graphs(TrainingPasses(small_operands_kept(step), infer, options))
+    }
+    graphs |= extra_graphs(
+        TrainingPasses(small_operands_kept(step), infer, options, kept_values(graphs.values()))
+    )
     for graph in graphs.values():
         graph.check("optimizer updates")
     stages["3-training"] = "".join(graph.dump() for graph in graphs.values())

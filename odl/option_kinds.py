@@ -40,6 +40,17 @@ def one_of(*choices: str) -> Kind[str]:
     return Kind(read)
 
 
+def whole(low: int, high: int) -> Kind[int]:
+    """A whole number with limits, both allowed."""
+
+    def read(value: object) -> int:
+        if not isinstance(value, bool) and isinstance(value, numbers.Integral) and low <= int(value) <= high:
+            return int(value)
+        raise ValueError(f"must be a whole number between {low} and {high}")
+
+    return Kind(read, int)
+
+
 def number(low: float, high: float) -> Kind[float]:
     """A number with limits, both allowed."""
 

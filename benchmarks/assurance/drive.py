@@ -106,7 +106,8 @@ def exercise(net: Net, seed: int) -> None:
 def _refused(net: Net, x: Any, y: Any) -> None:
     """Calls with one number that the C must refuse, past the checks of Python."""
     for entry_point in net._entry_points.values():
-        roles = [parameter.role for parameter in entry_point.parameters if parameter.role]
+        names = {parameter.role: parameter.name for parameter in entry_point.parameters if parameter.role}
+        roles = list(names)
         good = {Role.INPUT: x, Role.TARGET: y, Role.SAMPLE_WEIGHT: np.ones(net.batch, np.float32)}
         readers = dict(net._arrays.readers)
         if LABEL in entry_point.parameters:
@@ -116,7 +117,7 @@ def _refused(net: Net, x: Any, y: Any) -> None:
                 given = {item: np.array(readers[item](good[item])) for item in roles}
                 given[role].reshape(-1)[-1] = bad if given[role].dtype.kind == "f" else net.output.count + 7
                 with contextlib.suppress(odl.OdlError):
-                    net._call(entry_point, given)
+                    net._call(entry_point, {names[role]: array for role, array in given.items()})
 
 
 def states(folder: Path) -> None:

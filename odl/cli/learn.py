@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from odl.cli.consoles import print_line, table_console
-from odl.errors import InputError
+from odl.errors import CheckFailedError, InputError
 
 if TYPE_CHECKING:
     from odl.data import SplitName
@@ -128,6 +128,37 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder that odl learn wr
     from odl.learn.results import Folder
 
     _report(Folder(folder))
+
+
+@learn.command("certify")
+def certify(
+    log: Annotated[Path, typer.Argument(help="A saved state with a log, or a dump of the device's storage.")],
+    without: Annotated[str, typer.Option(help="Ids of the samples to forget, with commas between.")],
+    project: Annotated[
+        Path | None, typer.Option(help="The device's project; if not given, the folder that the log is in.")
+    ] = None,
+    digest: Annotated[
+        str | None, typer.Option(help="The digest that the device claims; exit code 1 where it is another.")
+    ] = None,
+) -> None:
+    """Compute the digest that a device has when it has forgotten samples."""
+    from odl.learn.certify import certify as certified
+
+    try:
+        ids = [int(text) for text in _texts("--without", without)]
+    except ValueError:
+        raise InputError(f"--without {without}: must be whole numbers with commas between") from None
+    found = certified(project or log.parent, log.read_bytes(), ids)
+    console = Console()
+    print_line(console, f"as saved: {found.given.hex()}")
+    print_line(
+        console, f"without {', '.join(map(str, ids))}: {found.without.hex()} (after {found.steps} steps)"
+    )
+    if digest is None:
+        return
+    if digest.strip().lower() != found.without.hex():
+        raise CheckFailedError(f"the device claims {digest}, which is another state")
+    print_line(console, "the device's claim is right")
 
 
 def _begin(

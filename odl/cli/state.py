@@ -111,7 +111,8 @@ def _summary(slot: Slot) -> str:
     return (
         f"at byte {slot.offset:,}: generation {slot.blob.generation}, {slot.size:,} bytes, "
         f"{len(tensors)} tensors of {sum(item.count for item in tensors):,} elements; network {meaning.network:08x}, "
-        f"loss {meaning.loss:08x}, trained {meaning.trained:08x}, optimizer {meaning.optimizer:08x}"
+        f"loss {meaning.loss:08x}, trained {meaning.trained:08x}, optimizer {meaning.optimizer:08x}; "
+        f"digest {slot.blob.digest.hex()}"
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from odl.graph.ir import Graph, Role
+from odl.graph.ir import Graph, Role, Value
 from odl.options import Options
 from odl.project.programs import Program
 from odl.project.status import Status
@@ -45,6 +45,7 @@ class CType(StrEnum):
     FLOATS_IN = "const float *"
     COUNTS_IN = "const uint32_t *"
     FLOATS_OUT = "float *"
+    HASH_OUT = "uint8_t *"
     BYTES_IN = "const void *"
     BYTES_OUT = "void *"
     STORAGE_IN = "const struct {{ prefix }}_storage *"
@@ -69,7 +70,7 @@ class Parameter:
     """A parameter. `text`: what it is, in which shape, units and range. `role`: the value that a caller hands in by it.
 
     `optional`: NULL stands for what is usual. `inside`: its name in the definition, where that is another than in
-    the header.
+    the header. `extent`: how many elements device.c's variable for it has, in C, where it has not one without that.
     """
 
     name: str
@@ -78,6 +79,13 @@ class Parameter:
     role: Role | None = None
     optional: bool = False
     inside: str | None = None
+    extent: str | None = None
+
+    @property
+    def device_variable(self) -> str:
+        """The declaration of the variable of device.c that holds it, or what it points to."""
+        element = self.type.removeprefix("const ").removesuffix(" *")
+        return f"{element} {{{{ prefix }}}}_{self.name}" + (f"[{self.extent}]" if self.extent else "")
 
     @property
     def on_device(self) -> str:
@@ -129,11 +137,15 @@ class StaticFunction:
 
 @dataclass(frozen=True)
 class TrainingPasses:
-    """What graphs of extra programs are made from: a step's forward and backward pass before updates join it."""
+    """What graphs of extra programs are made from: a step's forward and backward pass before updates join it.
+
+    `kept`: what outlives a call, of the training and of the extra programs that were made before.
+    """
 
     step: Graph
     infer: Graph
     options: Options
+    kept: tuple[Value, ...] = ()
 
 
 @dataclass(frozen=True)

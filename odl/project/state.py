@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from odl.errors import InputError
 from odl.graph.ir import Graph, Role, Value
 from odl.learners import Learner
+from odl.learners.log import Log
+from odl.learners.replay import Replay
 from odl.optimizers.base import Optimizer, Restored, RunTimeScalar
 from odl.options import Options
 from odl.plan.program import Schedule
@@ -42,6 +44,9 @@ _COUNTERS = (
     Counter("good_steps", "since the loss scale last changed", Restored.SAME_NUMBERS),
     Counter("skipped_steps", ""),
     Counter("overflow", "whether a step since the last update overflowed"),
+    Counter("log_count", "steps in the log", learner=Log),
+    Counter("replay_count", "samples in the replay buffer", learner=Replay),
+    Counter("replay_draws", "random numbers drawn", learner=Replay),
 )
 
 
@@ -126,6 +131,9 @@ def saved_tensors(values: Iterable[Value], options: Options) -> tuple[SavedTenso
 def _tensor_id(value: Value, options: Options) -> int:
     """Gradients that wait are of one kind of numbers and of one loss scale; all else is itself in every network."""
     numbers = _numbers(options) if value.role is Role.PARAMETER_GRADIENT else ""
+    for learner in options.learn:
+        if value.role is Role.RECORD and value.name.startswith(f"{learner.name}."):
+            numbers = _of_learner(learner, options)
     return identifier("tensor", value.role, value.name, *value.shape, numbers)
 
 
@@ -144,7 +152,8 @@ def saved_words(options: Options) -> tuple[SavedWord, ...]:
 def _word_id(item: RunTimeScalar | Counter, options: Options) -> int:
     numbers = _numbers(options) if item.restored is Restored.SAME_NUMBERS else ""
     if isinstance(item, Counter) and item.learner is not None:
-        numbers += str(options.learner(item.learner))
+        learner = options.learner(item.learner)
+        numbers += "" if learner is None else _of_learner(learner, options)
     return identifier("word", item.name, numbers)
 
 
@@ -152,6 +161,12 @@ def _numbers(options: Options) -> str:
     """What a loss scale is good for: the formats of numbers, and where it does not adapt itself, its value."""
     fixed = "" if options.loss_scale_adapts else f"{options.initial_loss_scale:g}"
     return f"{options.dtype} {fixed}"
+
+
+def _of_learner(learner: Learner, options: Options) -> str:
+    """What a primitive's records are good for: its settings, and the arithmetic in which they were made."""
+    isa = options.description.instruction_set
+    return f"{learner} {options.dtype} {isa.lanes_f16} {isa.lanes_f32}"
 
 
 def _distinct(tensors: list[SavedTensor]) -> Iterator[SavedTensor]:

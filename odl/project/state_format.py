@@ -7,6 +7,7 @@ docs/state.md describes it.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from collections.abc import Mapping
@@ -100,6 +101,15 @@ DIFFERENCES: Mapping[Header, str] = {
     Header.TRAINED: "a training of other parameters or statistics",
     Header.OPTIMIZER: "another optimizer, or one with other constants",
 }
+
+
+#: Bytes of a digest.
+DIGEST_BYTES = 32
+
+
+def digest(meaning: bytes, records: bytes) -> bytes:
+    """The SHA-256 of a training state: of the header's words from `network` to `optimizer`, then of the records."""
+    return hashlib.sha256(meaning + records).digest()
 
 
 def record_bytes(width: int, count: int) -> int:

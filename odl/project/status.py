@@ -23,8 +23,16 @@ class Status(IntEnum):
     BAD_LABEL = 6, "a label is no class number"
     BAD_SAMPLE_WEIGHT = 7, "a sample weight is NaN or infinite"
     BAD_WEIGHTS = 8, "a weight or statistic, written from outside, is NaN, infinite or beyond its type"
-    WRONG_ORDER = 9, "before init; apply with nothing accumulated; a step while accumulated gradients wait"
+    WRONG_ORDER = (
+        9,
+        "before init; apply with nothing accumulated; a step while accumulated gradients wait, or while the log has steps",
+    )
     BAD_LEARNING_RATE = 10, "the learning rate is negative, NaN or infinite"
+    LOG_FULL = 11, "the log has no room: drop its oldest steps, which can then not be forgotten"
+    NOT_IN_LOG = (
+        12,
+        "a sample is not in the log: it was never learned, was forgotten, or its step was dropped",
+    )
     NOT_FINITE = 16, "a weight, a statistic or optimizer state is NaN or infinite"
     STATE_NONE = 32, "there is no saved state"
     STATE_DAMAGED = 33, "the saved state is damaged, truncated or was never finished"

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from odl.errors import InputError, OdlError, option
 from odl.options import Options
-from odl.project.entry_point import LOSS, OUTPUT, SAMPLE_WEIGHT, EntryPoint
+from odl.project.entry_point import LOSS, OUTPUT, SAMPLE_WEIGHT, CType, EntryPoint
 from odl.project.entry_points import NUMBERED
 from odl.project.manifest import TensorEntry, read_manifest
 from odl.run.canary import Canary, Words, compare
@@ -125,10 +125,12 @@ class DeviceNet(Net):
         outputs: dict[str, Any] = {}
         weighted, loss = False, self._ffi.NULL
         for parameter, argument in zip(entry_point.parameters, arguments, strict=True):
-            if parameter is OUTPUT:
+            if parameter is OUTPUT or parameter.type is CType.HASH_OUT:
                 outputs[self._symbol(parameter.name)] = argument
             elif parameter is LOSS:
                 loss = argument
+            elif isinstance(argument, int):
+                loads[self._symbol(parameter.name)] = argument.to_bytes(4, "little")
             elif argument != self._ffi.NULL:
                 loads[self._symbol(parameter.name)] = bytes(self._ffi.buffer(argument))
                 weighted = weighted or parameter is SAMPLE_WEIGHT

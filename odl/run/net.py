@@ -12,19 +12,21 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from typing_extensions import override
 
 from odl.errors import InputError, damaged, option
 from odl.graph.ir import DType, Role, Value
 from odl.graph.operator import Array
-from odl.project.entry_point import LABEL, LOSS, OUTPUT, CType, EntryPoint
+from odl.project.entry_point import LABEL, LOSS, OUTPUT, CType, EntryPoint, X
 from odl.project.entry_points import NUMBERED, existing
 from odl.project.layout import from_memory, to_memory
 from odl.project.manifest import Manifest, TensorEntry, parse_document, read_document
 from odl.project.state import struct_bytes
-from odl.project.state_format import stated_bytes
+from odl.project.state_format import DIGEST_BYTES, stated_bytes
 from odl.project.status import Status
 from odl.run.arrays import CallArrays, storable
 from odl.run.binding import open_library
+from odl.run.learning import LearningCalls
 from odl.run.library import ProjectBuild, build_library
 from odl.run.state_dict import ModuleState
 
@@ -32,7 +34,7 @@ from odl.run.state_dict import ModuleState
 _ARGUMENTS = {Role.INPUT: "x", Role.TARGET: "y", Role.SAMPLE_WEIGHT: "weight"}
 
 
-class Net:
+class Net(LearningCalls):
     """A loaded network with its own memory: train, infer, read and write its state.
 
     Arrays are PyTorch's shapes: x [N,C,H,W] (or one sample without N when the batch is 1); targets are class
@@ -128,9 +130,7 @@ class Net:
         """Outputs for x [M, …], M any multiple of the batch; float32 [M, …]."""
         entry_point = self._entry_points["infer"]
         parts = [np.empty((0, *self.output.shape[1:]), dtype=np.float32)]
-        parts += [
-            cast(Array, self._call(entry_point, {Role.INPUT: batch})) for batch in self._arrays.batches(x)
-        ]
+        parts += [cast(Array, self._call(entry_point, {X.name: batch})) for batch in self._arrays.batches(x)]
         return np.concatenate(parts)
 
     def call(self, name: str, x: Any = None, y: Any = None, weight: Any = None) -> float | Array | None:
@@ -153,9 +153,12 @@ class Net:
         readers = self._arrays.readers
         if LABEL in entry_point.parameters:
             readers = {**readers, Role.TARGET: self._arrays.labels}
-        given = {role: readers[role](value) for role, value in handed_in.items() if value is not None}
-        return self._call(entry_point, given)
+        given: dict[str, Array | int] = {
+            taken[role].name: readers[role](value) for role, value in handed_in.items() if value is not None
+        }
+        return cast("float | Array | None", self._call(entry_point, given))
 
+    @override
     def _entry_point(self, name: str) -> EntryPoint:
         callable_ones = {item.name: item for item in NUMBERED.values()}
         if name in callable_ones and name in self._entry_points:
@@ -167,21 +170,32 @@ class Net:
         own = ", ".join(item for item in callable_ones if item in self._entry_points)
         raise InputError(f"the network has no entry point '{name}' to call; it has {own}")
 
-    def _call(self, entry_point: EntryPoint, given: Mapping[Role, Array]) -> float | Array | None:
-        """Call with arrays in memory order; InputError where the C refuses them."""
-        arguments, output = [], None
+    @override
+    def _call(
+        self, entry_point: EntryPoint, given: Mapping[str, Array | int]
+    ) -> float | Array | bytes | None:
+        """Call with arrays in memory order by their parameters' names; InputError where the C refuses them."""
+        assert given.keys() <= {parameter.name for parameter in entry_point.parameters}, given.keys()
+        arguments: list[Any] = []
+        output, digest = None, None
         loss = self._ffi.new("float *", math.nan)
         for parameter in entry_point.parameters:
+            value = given.get(parameter.name)
             if parameter is OUTPUT:
                 output = self._ffi.new("float[]", self.output.count)
                 arguments.append(output)
             elif parameter is LOSS:
                 arguments.append(loss)
-            elif parameter.role is not None and parameter.role in given:
-                arguments.append(self._numbers(given[parameter.role], parameter.type))
+            elif parameter.type is CType.HASH_OUT:
+                digest = self._ffi.new("uint8_t[]", DIGEST_BYTES)
+                arguments.append(digest)
+            elif isinstance(value, int):
+                arguments.append(value)
             else:
-                arguments.append(self._ffi.NULL)
-        self._take(getattr(self._lib, entry_point.name)(*arguments))
+                arguments.append(self._ffi.NULL if value is None else self._numbers(value, parameter.type))
+        self._take(getattr(self._lib, entry_point.name)(*arguments) or 0)
+        if digest is not None:
+            return bytes(self._ffi.buffer(digest))
         if output is None:
             return float(loss[0]) if LOSS in entry_point.parameters else None
         return from_memory(replace(self.output, dtype=DType.F32), bytes(self._ffi.buffer(output)))
@@ -192,6 +206,7 @@ class Net:
         if self.status.raised:
             raise InputError(self.status.text)
 
+    @override
     def _numbers(self, array: Array, kind: CType) -> Any:
         """An array as C takes it by a parameter of that type."""
         name, dtype = ("uint32_t[]", np.uint32) if kind is CType.COUNTS_IN else ("float[]", np.float32)
@@ -227,8 +242,14 @@ class Net:
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take parameters and statistics from a PyTorch state_dict; if one misfits, InputError and no change.
 
-        What the model never uses may be missing.
+        What the model never uses may be missing. A log with steps in it is in the way: no step of it could be computed
+        again.
         """
+        if self.log_count:
+            raise InputError(
+                "weights cannot be loaded while the log has steps, which would not lead to them: call drop_log() until "
+                "log_count is 0"
+            )
         self._state.write(self, state)
         if "refresh" in self._entry_points:
             self._take(self._host.refresh())

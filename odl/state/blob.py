@@ -21,6 +21,7 @@ from odl.project.state_format import (
     Header,
     Meaning,
     crc32,
+    digest,
     pack,
     round_up,
     stated_bytes,
@@ -52,14 +53,23 @@ class Blob:
     generation: int = 0
     unit: int = WORD
 
-    def to_bytes(self) -> bytes:
-        """The bytes that a device writes for it."""
+    @property
+    def digest(self) -> bytes:
+        """What the device's `<prefix>_digest` gives of it."""
+        return digest(pack(*astuple(self.meaning)), self._body())
+
+    def _body(self) -> bytes:
+        """The records, in their order."""
         parts = {
             item.id: _record(item.id, DTYPES[item.dtype], item.count, item.data) for item in self.records
         }
         pairs = [number for pair in sorted(self.words.items()) for number in pair]
         parts[WORDS_ID] = _record(WORDS_ID, PAIRS, len(self.words), pack(*pairs))
-        body = b"".join(part for _, part in sorted(parts.items()))
+        return b"".join(part for _, part in sorted(parts.items()))
+
+    def to_bytes(self) -> bytes:
+        """The bytes that a device writes for it."""
+        body = self._body()
         size = total_bytes(len(body), self.unit)
         header = pack(
             MAGIC, VERSION, size, self.unit, self.generation, *astuple(self.meaning), len(self.records) + 1

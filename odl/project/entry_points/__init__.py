@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from odl.graph.ir import Graph
+from odl.graph.ir import Graph, Value
 from odl.options import Options
 from odl.project.entry_point import ALWAYS_NUMBERED, EntryPoint, StaticFunction, TrainingPasses
 from odl.project.programs import Program
@@ -56,8 +56,23 @@ def extra_graphs(passes: TrainingPasses) -> dict[Program, Graph]:
     for item in ENTRY_POINTS.values():
         if item.graphs is not None:
             made = item.graphs(passes)
+            passes = replace(passes, kept=(*passes.kept, *kept_values(made.values())))
             graphs |= {program: replace(graph, name=program.name) for program, graph in made.items()}
     return graphs
+
+
+def kept_values(graphs: Iterable[Graph]) -> tuple[Value, ...]:
+    """The values of graphs that outlive a call and that nothing makes again."""
+    found = {name: value for graph in graphs for name, value in graph.values.items() if value.role.saved}
+    return tuple(found.values())
+
+
+def device_variables(found: Collection[EntryPoint]) -> list[str]:
+    """The variables of device.c that only some projects have, as declarations without the semicolon."""
+    parameters = (
+        item for entry_point in found if entry_point.number is not None for item in entry_point.parameters
+    )
+    return list(dict.fromkeys(item.device_variable for item in parameters if item.extent is not None))
 
 
 def enumerators(found: Collection[EntryPoint]) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from odl.options import Options
 from odl.project.entry_point import LOSS, SAMPLE_WEIGHT, TARGET, CType, EntryPoint, StaticFunction, X
+from odl.project.entry_points.training import UNLOGGED
 from odl.project.programs import APPLY, STEP
 from odl.project.status import Status
 
@@ -34,7 +35,8 @@ ACCUMULATE = EntryPoint(
     "accumulate",
     "Computes forward and backward pass, and adds the gradients up. After {{ PREFIX }}_OVERFLOW what was added up so "
     "far is dropped, and {{ prefix }}_apply will skip its update.",
-    """\
+    UNLOGGED
+    + """\
 const {{ prefix }}_status status = hand_in(x, target, sample_weight);
 return status == {{ PREFIX }}_OK ? add_gradients(loss) : status;""",
     returns=CType.STATUS,

@@ -12,6 +12,7 @@ from odl.operators.optimizer import Clear
 from odl.operators.squared_sum import SquaredSum
 from odl.options import Options
 from odl.project.entry_point import LOSS, TARGET, CType, EntryPoint, TrainingPasses, X
+from odl.project.entry_points.training import UNLOGGED
 from odl.project.programs import Program
 from odl.project.status import Status
 
@@ -60,7 +61,8 @@ IMPORTANCE = EntryPoint(
     "importance",
     "Adds the squared gradients of one sample to each parameter's sum, <parameter>.importance in manifest.json. A "
     "sample whose gradients overflow changes no sum. Changes nothing else.",
-    """\
+    UNLOGGED
+    + """\
 const {{ prefix }}_status status = hand_in(x, target, NULL);
 if (status != {{ PREFIX }}_OK) {
     return status;

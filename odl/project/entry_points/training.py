@@ -172,10 +172,24 @@ _STATUSES = (
     Status.BAD_SAMPLE_WEIGHT,
     Status.BAD_WEIGHTS,
 )
-_ORDER = "After {{ prefix }}_init{{ '; not while accumulated gradients wait for ' ~ prefix ~ '_apply' if accumulate }}."
-_BODY = """\
+_ORDER = (
+    "After {{ prefix }}_init{{ '; not while accumulated gradients wait for ' ~ prefix ~ '_apply' if accumulate }}"
+    "{{ '; not while the log has steps' if 'log' in learners }}."
+)
+#: What a call that changes the training state without the log's knowledge begins with.
+UNLOGGED = """\
+{% if "log" in learners %}
+if ({{ prefix }}_state.log_count != 0) {
+    return {{ PREFIX }}_WRONG_ORDER; /* a step that is not in the log could not be computed again */
+}
+{% endif %}
+"""
+_BODY = (
+    UNLOGGED
+    + """\
 const {{ prefix }}_status status = hand_in(x, target, sample_weight);
 return status == {{ PREFIX }}_OK ? train(loss) : status;"""
+)
 
 TRAIN_STEP = EntryPoint(
     "train_step",
@@ -200,7 +214,8 @@ TRAIN_LABEL = EntryPoint(
     "train_label",
     "Computes one training step where the samples' classes are known: as {{ prefix }}_train_step with probabilities "
     "of 0 and 1.",
-    """\
+    UNLOGGED
+    + """\
 const {{ prefix }}_status status = hand_in(x, NULL, sample_weight);
 given.label = label;
 return status == {{ PREFIX }}_OK ? train(loss) : status;""",

@@ -43,8 +43,8 @@ class Handed:
         """The status of the call, which Python raises where the caller is at fault."""
         given = {Role.INPUT: self.x, Role.TARGET: self.target, Role.SAMPLE_WEIGHT: self.sample_weight}
         point = net._entry_points[self.call]
-        taken = {item.role for item in point.parameters}
-        arrays = {role: array for role, array in given.items() if array is not None and role in taken}
+        taken = {item.role: item.name for item in point.parameters}
+        arrays = {taken[role]: array for role, array in given.items() if array is not None and role in taken}
         return outcome(net, lambda: net._call(point, arrays))
 
 
