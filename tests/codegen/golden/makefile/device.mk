@@ -19,6 +19,6 @@ print-device:
 	@echo $(DEVICE_SOURCES)
 	@echo $(DEVICE_LINK)
 
-	rm -f example examples/firmware examples/firmware_cpp libnet_host.a net_exact.so net_fast.so net.elf
+	rm -f example $(EXAMPLES) examples/firmware_cpp libnet_host.a net_exact.so net_fast.so net.elf
 
 .PHONY: run examples libraries print-exact print-fast device print-device clean

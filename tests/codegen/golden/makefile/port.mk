@@ -14,4 +14,4 @@ libnet.a: $(patsubst %,build/%.o,$(EXPORTED))
 build/%.o: % $(HEADERS) runtime/odl_runtime.h
 	$(CC) $(EXPORT) $(DEBUG_FLAGS) $(CFLAGS) -c $< -o $@
 
-	rm -f example examples/firmware examples/firmware_cpp libnet_host.a net_exact.so net_fast.so libnet.a
+	rm -f example $(EXAMPLES) examples/firmware_cpp libnet_host.a net_exact.so net_fast.so libnet.a

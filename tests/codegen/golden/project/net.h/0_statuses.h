@@ -52,10 +52,15 @@ typedef enum net_status {
     NET_BAD_SAMPLE_WEIGHT = 7,
     /* A weight or statistic, written from outside, is NaN, infinite or beyond its type. */
     NET_BAD_WEIGHTS = 8,
-    /* Before init; apply with nothing accumulated; a step while accumulated gradients wait. */
+    /* Before init; apply with nothing accumulated; a step while accumulated gradients wait, or while the log
+       has steps. */
     NET_WRONG_ORDER = 9,
     /* The learning rate is negative, NaN or infinite. */
     NET_BAD_LEARNING_RATE = 10,
+    /* The log has no room: drop its oldest steps, which can then not be forgotten. */
+    NET_LOG_FULL = 11,
+    /* A sample is not in the log: it was never learned, was forgotten, or its step was dropped. */
+    NET_NOT_IN_LOG = 12,
     /* A weight, a statistic or optimizer state is NaN or infinite. */
     NET_NOT_FINITE = 16,
     /* There is no saved state. */

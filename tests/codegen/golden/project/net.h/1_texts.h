@@ -27,9 +27,14 @@ static inline const char *net_status_text(net_status status) {
     case NET_BAD_WEIGHTS:
         return "a weight or statistic, written from outside, is NaN, infinite or beyond its type";
     case NET_WRONG_ORDER:
-        return "before init; apply with nothing accumulated; a step while accumulated gradients wait";
+        return ("before init; apply with nothing accumulated; a step while accumulated gradients wait, or "
+                "while the log has steps");
     case NET_BAD_LEARNING_RATE:
         return "the learning rate is negative, NaN or infinite";
+    case NET_LOG_FULL:
+        return "the log has no room: drop its oldest steps, which can then not be forgotten";
+    case NET_NOT_IN_LOG:
+        return "a sample is not in the log: it was never learned, was forgotten, or its step was dropped";
     case NET_NOT_FINITE:
         return "a weight, a statistic or optimizer state is NaN or infinite";
     case NET_STATE_NONE:
