@@ -221,7 +221,7 @@ def _report(folder: Folder) -> None:
     from odl.learn.summary import columns
 
     settings, rows = write_report(folder)
-    shown = columns(settings.kind, rows)
+    shown = [figure for figure in columns(settings.kind, rows) if figure.brief]
     table = Table(title=escape(f"{settings.scenario}, {settings.split} split, mean ± deviation over seeds"))
     table.add_column("method", overflow="fold")
     table.add_column("on", no_wrap=True)
@@ -233,4 +233,8 @@ def _report(folder: Folder) -> None:
         table.add_row(escape(row.method), row.engine, str(len(row.seeds)), *cells)
     console = table_console(stderr=False)
     console.print(table)
+    if settings.kind == "unlearn":
+        print_line(
+            console, f"noise floor of a gap: {rows[0].figures['noise'].mean:.2f}, of retrained networks"
+        )
     print_line(console, f"{folder.path / 'report.html'}: the same with plots; report.json: the figures")

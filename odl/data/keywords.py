@@ -133,7 +133,14 @@ def load(domain: str, split: str, seed: int = 0, *, progress: Progress | None = 
     if (domain, split) not in SPLITS:
         known = ", ".join(f"{d} {s}" for d, s in SPLITS)
         raise InputError(f"the keyword set has no domain {domain!r} with split {split!r}; there are: {known}")
-    sound, size = DOMAINS[domain], SPLITS[domain, split]
+    return load_domain(DOMAINS[domain], split, SPLITS[domain, split], seed, progress=progress)
+
+
+def load_domain(
+    sound: Domain, split: str, size: Split, seed: int = 0, *, progress: Progress | None = None
+) -> Dataset:
+    """As :func:`load`, of a domain and a size of one's own."""
+    domain = sound.name
     parameters = {
         "format": _FORMAT,
         "domain": asdict(sound),

@@ -13,12 +13,13 @@ from odl.learn.results import Result
 
 @dataclass(frozen=True)
 class Figure:
-    """What a column of the report holds."""
+    """What a column of the report holds; `brief`: a terminal's table has it too."""
 
     key: str
     title: str
     meaning: str
     digits: int = 1
+    brief: bool = True
 
 
 CONTINUAL = (
@@ -36,14 +37,24 @@ FORGETTING = (
     Figure("ta", "TA %", "accuracy on unseen samples"),
     Figure("mia", "MIA %", "share of the forgotten samples that an attack takes for non-members"),
     Figure("gap", "gap", "mean distance of these four to retrained networks", 2),
-    Figure("noise", "noise floor", "the same distance of one retrained network to the others", 2),
+    Figure(
+        "noise", "noise floor", "the same distance of one retrained network to the others", 2, brief=False
+    ),
     Figure(
         "relearn", "relearning", "steps to relearn over a retrained network's, the least over all attacks", 2
     ),
-    Figure("barrier", "barrier", "how far the loss rises on the straight way to the original", 2),
-    Figure("distance", "distance", "length of the way to the original, over the original's length", 3),
+    Figure(
+        "barrier", "barrier", "how far the loss rises on the straight way to the original", 2, brief=False
+    ),
+    Figure(
+        "distance",
+        "distance",
+        "length of the way to the original, over the original's length",
+        3,
+        brief=False,
+    ),
     Figure("bytes", "bytes", "bytes on a device beyond plain training", 0),
-    Figure("passes", "passes", "samples inferred or trained on to forget", 0),
+    Figure("passes", "passes", "samples inferred or trained on to forget", 0, brief=False),
     Figure("mega_macs", "MMACs", "multiply-accumulates to forget", 0),
 )
 FIGURES = {"continual": CONTINUAL, "unlearn": FORGETTING}

@@ -8,19 +8,22 @@ from typing import ClassVar
 import numpy as np
 from typing_extensions import override
 
+from odl.data import Dataset
 from odl.learn.method import ForgettingMethod, data_bytes, losses
 from odl.learn.network import Size
 from odl.learn.steps import dot, moved
 from odl.learn.task import ForgettingTask, drawn
-from odl.learn.trainer import Trainer
+from odl.learn.trainer import Floats, Trainer
 
 
 @dataclass(frozen=True)
 class SSD(ForgettingMethod):
     """Weights that matter more to the forgotten than to the retained samples become smaller. Nothing is trained.
 
-    Two departures from the paper: importances are of single samples, as a device computes them, and I_D is of retained
-    samples only; α is the ratio's `percentile` over all weights, since its scale differs then.
+    Departures from the paper: importances are of single samples, as a device computes them; I_D is of retained samples
+    only; α is the ratio's `percentile` over all weights, since its scale differs then. The loss is against equal shares for
+    all classes: samples that a network is sure of give hardly any gradient by their labels, and nothing would be
+    forgotten. So no label is needed.
     """
 
     name: ClassVar[str] = "ssd"
@@ -31,8 +34,8 @@ class SSD(ForgettingMethod):
 
     @override
     def forget(self, trainer: Trainer, task: ForgettingTask, generator: np.random.Generator) -> None:
-        retained = trainer.importance(task.retained.x, task.retained.y)
-        forgotten = trainer.importance(task.forget.x, task.forget.y)
+        retained = self.importance(trainer, task.retained)
+        forgotten = self.importance(trainer, task.forget)
         smallest = np.float32(1e-30)
         ratio = {name: own / np.maximum(retained[name], smallest) for name, own in forgotten.items()}
         limit = np.percentile(np.concatenate([part.ravel() for part in ratio.values()]), self.percentile)
@@ -41,6 +44,12 @@ class SSD(ForgettingMethod):
             factor = np.minimum(self.dampening / np.maximum(ratio[name], smallest), 1)
             weights[name] = np.where(ratio[name] > limit, own * factor, own).astype(np.float32)
         trainer.set_weights(weights)
+
+    @staticmethod
+    def importance(trainer: Trainer, data: Dataset) -> dict[str, Floats]:
+        """Squared gradients of single samples' cross-entropy against equal shares for all classes."""
+        classes = len(data.classes)
+        return trainer.importance(data.x, np.full((len(data), classes), 1 / classes, np.float32))
 
     @override
     def stored_bytes(self, task: ForgettingTask, size: Size) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import ClassVar
@@ -11,6 +11,7 @@ import numpy as np
 from typing_extensions import override
 
 from odl.data import Dataset, SplitName, load
+from odl.data.keywords import DOMAINS, Split, load_domain
 from odl.learn.loops import Recipe
 from odl.learn.network import Network, grown
 from odl.learn.task import ContinualScenario, ContinualTask, Progress, Stage
@@ -48,6 +49,48 @@ class NewWords(ContinualScenario):
             lambda done, total, _: progress("pretraining on the first words", done, total),
         )
         return ContinualTask(network, grown(pretrained, len(train.classes)), tuple(stages))
+
+
+#: Each adds one trouble to the one before: a cover, noise, a room.
+_COVER = replace(DOMAINS["clean"], name="cover", cover_hz=600.0)
+_NOISE = replace(_COVER, name="noise", signal_to_noise_db=(15.0, 35.0), gain_db=(-12.0, 0.0))
+_ROOM = replace(
+    _NOISE, name="room", reverberation_seconds=(0.1, 0.3), reverberation_level=(0.05, 0.2), shift_seconds=0.1
+)
+SURROUNDINGS = (DOMAINS["clean"], _COVER, _NOISE, _ROOM)
+
+
+@dataclass(frozen=True)
+class NewSurroundings(ContinualScenario):
+    """All twelve words: in a quiet room, then behind a cover, then in noise, then with reverberation."""
+
+    name: ClassVar[str] = "new-surroundings"
+    title: ClassVar[str] = "domain-incremental keywords: clean, then cover, noise, reverberation"
+    speakers: int = 120
+    tested: int = 40
+
+    @override
+    def prepare(self, seed: int, split: SplitName, progress: Progress) -> ContinualTask:
+        stages = []
+        for domain in SURROUNDINGS:
+            data = [
+                load_domain(
+                    domain,
+                    part,
+                    Split(speakers=count, takes=1, renderings=1),
+                    progress=partial(progress, f"data: keywords, {domain.name}, {part}"),
+                )
+                for part, count in (("train", self.speakers), (split, self.tested))
+            ]
+            stages.append(Stage(domain.name, *data))
+        network, first = Network.of_zoo("dscnn"), stages[0].train
+        module = network.trained(
+            first,
+            PRETRAINING,
+            seed,
+            lambda done, total, _: progress("pretraining on clean speech", done, total),
+        )
+        return ContinualTask(network, module, tuple(stages))
 
 
 def _words(data: Dataset, low: int, high: int) -> Dataset:

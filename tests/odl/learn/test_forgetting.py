@@ -17,6 +17,7 @@ from odl.errors import CheckFailedError
 from odl.learn.experiment import cells
 from odl.learn.forgetting import References, check_memorised, forgetting_result, run_forgetting
 from odl.learn.methods import forgetting_method, forgetting_methods
+from odl.learn.methods.ssd import SSD
 from odl.learn.metrics.landscape import barrier, distance
 from odl.learn.metrics.membership import non_members
 from odl.learn.metrics.relearning import ATTACKS, SHOWN, relearn, resistance
@@ -160,9 +161,9 @@ def test_salun_leaves_masked_weights_alone(task: ForgettingTask, original: nn.Mo
 
 def test_ssd_dampens_by_the_formula(task: ForgettingTask, original: nn.Module) -> None:
     trainer = Engine("pytorch", original, NETWORK).trainer(weights_of(original))
-    retained = trainer.importance(task.retained.x, task.retained.y)
-    forgotten = trainer.importance(task.forget.x, task.forget.y)
-    forgetting_method("ssd:percentile=80").forget(trainer, task, np.random.default_rng(0))
+    method = SSD(percentile=80)
+    retained, forgotten = (method.importance(trainer, data) for data in (task.retained, task.forget))
+    method.forget(trainer, task, np.random.default_rng(0))
     changed = 0
     for name, own in weights_of(original).items():
         now = trainer.weights()[name]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from odl.cli import main
-from tests.odl.learn.tiny import TwoAndTwo
+from odl.errors import CheckFailedError
+from tests.odl.learn.tiny import ForgetChecks, TwoAndTwo
 
 pytestmark = pytest.mark.usefixtures("private_cache")
 
@@ -68,3 +69,51 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 def test_a_folder_without_results_is_refused(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, _, err = odl(capfd, "learn", "report", tmp_path)
     assert code == 2 and err == f"odl: {tmp_path} holds no results of odl learn\n"
+
+
+def test_forgetting_from_the_command_line(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("odl.learn.scenarios.forgetting_scenario", lambda text: ForgetChecks())
+    arguments = (
+        "learn",
+        "unlearn",
+        "--methods",
+        "original,ssd",
+        "--on",
+        "pytorch",
+        "--seeds",
+        "1",
+        "--references",
+        "2",
+    )
+    code, out, err = odl(capfd, *arguments, "-o", tmp_path)
+    assert code == 0 and "run 2 of 2: ssd on pytorch, seed 0 ..." in err and "noise floor of a gap: " in out
+    assert {row["method"] for row in json.loads((tmp_path / "report.json").read_text())["rows"]} == {
+        "original",
+        "ssd",
+    }
+    monkeypatch.setattr("odl.learn.forgetting.check_memorised", _nothing)
+    code, out, err = odl(capfd, *arguments, "-o", tmp_path / "other")
+    assert code == 1 and not out and err.splitlines()[-1] == "odl: nothing is memorised"
+    assert not list((tmp_path / "other" / "results").iterdir())
+
+
+def _nothing(*_: object) -> None:
+    raise CheckFailedError("nothing is memorised")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--scenario", "new-words"], "there is no scenario of forgetting 'new-words'; there are "),
+        (["--methods", "er"], "there is no method that forgets 'er'; there are "),
+        (["--references", "1"], "Invalid value for '--references'"),
+    ],
+)
+def test_what_cannot_be_forgotten_is_one_line(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    code, out, err = odl(capfd, "learn", "unlearn", "-o", tmp_path / "out", *arguments)
+    assert code == 2 and not out and err.startswith(f"odl: {words}") and err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
