@@ -18,6 +18,7 @@ from odl.codegen.state import StateText, format_names, state_text
 from odl.codegen.texts import C_TYPES, ProgramText, ShapeText
 from odl.graph.ir import DType, Graph, Role, Value
 from odl.learners import Learner
+from odl.learners.dampening import Dampening
 from odl.optimizers.base import RunTimeScalar
 from odl.plan.incoming import Incoming, incoming
 from odl.plan.program import PlannedProgram
@@ -259,7 +260,7 @@ def net_context(
             len(scalars) + len(state.counters),
             image_bytes,
             pointers=(options.loss == "cross_entropy") + keeps_samples(options) + (log is not None),
-            words=int(log is not None),
+            words=(log is not None) + 4 * (options.learner(Dampening) is not None),
         ),
         kept_text=kept(schedule.memory),
         programs=named(serving, network.prefix, taken),

@@ -38,7 +38,11 @@ def _parts(
 
 
 def _direction(parameter: Parameter) -> str:
-    return "out" if parameter.type in (CType.FLOATS_OUT, CType.BYTES_OUT) else "in"
+    return (
+        "out"
+        if parameter.type in (CType.FLOATS_OUT, CType.BYTES_OUT, CType.HASH_OUT, CType.COUNT_OUT)
+        else "in"
+    )
 
 
 def _wrapped(text: str) -> list[str]:

@@ -57,3 +57,21 @@ def test_a_missing_path_is_seen():
     }
     assert not exists("odl/graph/nothing.py") and exists("odl/graph/")
     assert exists("targets/<name>/__init__.py") and not exists("targets/<name>/nothing.py")
+
+
+def _examples() -> list[tuple[str, str]]:
+    """Python of the pages that is whole: it imports what it uses."""
+    found = []
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        for number, text in enumerate(
+            re.findall(r"(?ms)^```python\n(.*?)^```", page.read_text(encoding="utf-8"))
+        ):
+            if text.startswith("import "):
+                found.append((f"{page.name} {number}", text))
+    return found
+
+
+@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in _examples()])
+def test_python_in_the_pages_runs(text: str) -> None:
+    assert "odl" in text
+    exec(compile(text, "page", "exec"), {})

@@ -45,6 +45,7 @@ class CType(StrEnum):
     FLOATS_IN = "const float *"
     COUNTS_IN = "const uint32_t *"
     FLOATS_OUT = "float *"
+    COUNT_OUT = "uint32_t *"
     HASH_OUT = "uint8_t *"
     BYTES_IN = "const void *"
     BYTES_OUT = "void *"

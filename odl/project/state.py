@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from odl.errors import InputError
 from odl.graph.ir import Graph, Role, Value
 from odl.learners import Learner
+from odl.learners.dampening import Dampening
+from odl.learners.importance import Importance
 from odl.learners.log import Log
 from odl.learners.replay import Replay
 from odl.optimizers.base import Optimizer, Restored, RunTimeScalar
@@ -45,6 +47,8 @@ _COUNTERS = (
     Counter("skipped_steps", ""),
     Counter("overflow", "whether a step since the last update overflowed"),
     Counter("log_count", "steps in the log", learner=Log),
+    Counter("importance_count", "samples in the sums of squared gradients", learner=Importance),
+    Counter("reference_count", "samples in the reference", learner=Dampening),
     Counter("replay_count", "samples in the replay buffer", learner=Replay),
     Counter("replay_draws", "random numbers drawn", learner=Replay),
 )

@@ -33,6 +33,7 @@ class Status(IntEnum):
         12,
         "a sample is not in the log: it was never learned, was forgotten, or its step was dropped",
     )
+    BAD_SETTING = 13, "a setting of the call is beyond its range"
     NOT_FINITE = 16, "a weight, a statistic or optimizer state is NaN or infinite"
     STATE_NONE = 32, "there is no saved state"
     STATE_DAMAGED = 33, "the saved state is damaged, truncated or was never finished"

@@ -125,12 +125,13 @@ class DeviceNet(Net):
         outputs: dict[str, Any] = {}
         weighted, loss = False, self._ffi.NULL
         for parameter, argument in zip(entry_point.parameters, arguments, strict=True):
-            if parameter is OUTPUT or parameter.type is CType.HASH_OUT:
+            if parameter is OUTPUT or parameter.type in (CType.HASH_OUT, CType.COUNT_OUT):
                 outputs[self._symbol(parameter.name)] = argument
             elif parameter is LOSS:
                 loss = argument
-            elif isinstance(argument, int):
-                loads[self._symbol(parameter.name)] = argument.to_bytes(4, "little")
+            elif isinstance(argument, int | float):
+                form = "<f" if parameter.type is CType.FLOAT else "<I"
+                loads[self._symbol(parameter.name)] = struct.pack(form, argument)
             elif argument != self._ffi.NULL:
                 loads[self._symbol(parameter.name)] = bytes(self._ffi.buffer(argument))
                 weighted = weighted or parameter is SAMPLE_WEIGHT

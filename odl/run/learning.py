@@ -15,6 +15,7 @@ from odl.errors import InputError
 from odl.graph.operator import Array
 from odl.learners.log import Log
 from odl.project.entry_point import LABEL, CType, EntryPoint, X
+from odl.project.entry_points.dampening import PERCENTILE, STRENGTH
 from odl.project.entry_points.learn import ID
 from odl.project.entry_points.log import COUNT, IDS
 from odl.project.manifest import Manifest
@@ -33,7 +34,7 @@ class LearningCalls(ABC):
         """The entry point of that name; InputError says what the network would have to be compiled with."""
 
     @abstractmethod
-    def _call(self, entry_point: EntryPoint, given: Mapping[str, Array | int]) -> object:
+    def _call(self, entry_point: EntryPoint, given: Mapping[str, Array | float]) -> object:
         """Call with arrays in memory order by their parameters' names."""
 
     @abstractmethod
@@ -46,7 +47,7 @@ class LearningCalls(ABC):
         Needs a network compiled with learn=odl.Log(…) or odl.Replay(…). InputError where the log is full.
         """
         entry_point = self._entry_point("learn")
-        given: dict[str, Array | int] = {
+        given: dict[str, Array | float] = {
             X.name: self._arrays.one_batch(x),
             LABEL.name: self._arrays.labels(y),
             ID.name: _count("id", id),
@@ -65,7 +66,7 @@ class LearningCalls(ABC):
         self._entry_point("forget")
         listed = self._listed(ids)
         in_c = self._numbers(cast(Array, listed[IDS.name]), IDS.type)
-        return int(self._host.forget_steps(in_c, listed[COUNT.name]))
+        return int(self._host.forget_steps(in_c, int(listed[COUNT.name])))
 
     @property
     def log_count(self) -> int:
@@ -77,13 +78,25 @@ class LearningCalls(ABC):
         self._entry_point("forget")
         self._host.drop_log()
 
-    def _listed(self, ids: Sequence[int]) -> dict[str, Array | int]:
+    def _listed(self, ids: Sequence[int]) -> dict[str, Array | float]:
         found = np.array([_count("id", item) for item in dict.fromkeys(ids)], dtype=np.uint32)
         log = self.project.options.learner(Log)
         assert log is not None
         if len(found) > log.samples:
             raise InputError(f"{len(found)} ids are given; the log has room for {log.samples} samples")
         return {IDS.name: found, COUNT.name: len(found)}
+
+    def keep_importance(self) -> None:
+        """Make the mean importance so far the reference of `dampen`; the sums start anew."""
+        self._call(self._entry_point("keep_importance"), {})
+
+    def dampen(self, percentile: float = 99.0, strength: float = 1.0) -> int:
+        """Selective synaptic dampening by the importance since `keep_importance`; how many weights became smaller.
+
+        InputError where either importance is of no sample, or a setting beyond its range.
+        """
+        given = {PERCENTILE.name: float(percentile), STRENGTH.name: float(strength)}
+        return cast(int, self._call(self._entry_point("dampen"), given))
 
     def digest(self) -> bytes:
         """SHA-256 of all training state: two networks have the same where every bit of it is the same."""

@@ -153,7 +153,7 @@ class Net(LearningCalls):
         readers = self._arrays.readers
         if LABEL in entry_point.parameters:
             readers = {**readers, Role.TARGET: self._arrays.labels}
-        given: dict[str, Array | int] = {
+        given: dict[str, Array | float] = {
             taken[role].name: readers[role](value) for role, value in handed_in.items() if value is not None
         }
         return cast("float | Array | None", self._call(entry_point, given))
@@ -172,12 +172,12 @@ class Net(LearningCalls):
 
     @override
     def _call(
-        self, entry_point: EntryPoint, given: Mapping[str, Array | int]
-    ) -> float | Array | bytes | None:
+        self, entry_point: EntryPoint, given: Mapping[str, Array | float]
+    ) -> float | Array | bytes | int | None:
         """Call with arrays in memory order by their parameters' names; InputError where the C refuses them."""
         assert given.keys() <= {parameter.name for parameter in entry_point.parameters}, given.keys()
         arguments: list[Any] = []
-        output, digest = None, None
+        output, digest, count = None, None, None
         loss = self._ffi.new("float *", math.nan)
         for parameter in entry_point.parameters:
             value = given.get(parameter.name)
@@ -189,13 +189,18 @@ class Net(LearningCalls):
             elif parameter.type is CType.HASH_OUT:
                 digest = self._ffi.new("uint8_t[]", DIGEST_BYTES)
                 arguments.append(digest)
-            elif isinstance(value, int):
+            elif parameter.type is CType.COUNT_OUT:
+                count = self._ffi.new("uint32_t[]", 1)
+                arguments.append(count)
+            elif isinstance(value, int | float):
                 arguments.append(value)
             else:
                 arguments.append(self._ffi.NULL if value is None else self._numbers(value, parameter.type))
         self._take(getattr(self._lib, entry_point.name)(*arguments) or 0)
         if digest is not None:
             return bytes(self._ffi.buffer(digest))
+        if count is not None:
+            return int(count[0])
         if output is None:
             return float(loss[0]) if LOSS in entry_point.parameters else None
         return from_memory(replace(self.output, dtype=DType.F32), bytes(self._ffi.buffer(output)))

@@ -98,3 +98,16 @@ def test_firmware_proves_what_it_forgot(target: dict[str, Any], tmp_path: Path) 
     saved, loaded, forgotten, steps, *found = struct.unpack("<4I32B", result.dumps["net_request"])
     assert (saved, loaded, forgotten, steps) == (0, 0, 0, 3)
     assert bytes(found).hex() == digest
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=str)
+def test_dampening_has_the_hosts_bits(target: dict[str, Any]) -> None:
+    build = compiled((odl.Importance(), odl.Dampening()), **target)
+    device, host = build.load(), build.load("exact")
+    for net in (device, host):
+        for index in range(4):
+            if index == 2:
+                net.keep_importance()
+            net.call("importance", X[index : index + 1], Y[index : index + 1])
+    assert device.dampen(80.0, 0.5) == host.dampen(80.0, 0.5) > 0
+    assert device.save() == host.save() and device.digest() == host.digest()

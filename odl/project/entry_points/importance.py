@@ -74,7 +74,9 @@ odl_parallel(run_importance);
 if (loss != NULL && given.refused == 0) {
     *loss = *{{ PREFIX }}_AT(float, {{ io.importance.result.offset }}u);
 }
-return explained_outcome();""",
+const {{ prefix }}_status found = explained_outcome();
+{{ prefix }}_state.importance_count += found == {{ PREFIX }}_OK ? 1u : 0u;
+return found;""",
     returns=CType.STATUS,
     parameters=(X, TARGET, LOSS),
     statuses=(
@@ -99,6 +101,7 @@ if ({{ prefix }}_state.loss_scale == 0.0f) {
     return {{ PREFIX }}_WRONG_ORDER;
 }
 odl_parallel(run_reset_importance);
+{{ prefix }}_state.importance_count = 0;
 return {{ PREFIX }}_OK;""",
     returns=CType.STATUS,
     statuses=(Status.OK, Status.WRONG_ORDER),
