@@ -61,6 +61,8 @@ typedef enum net_status {
     NET_LOG_FULL = 11,
     /* A sample is not in the log: it was never learned, was forgotten, or its step was dropped. */
     NET_NOT_IN_LOG = 12,
+    /* A setting of the call is beyond its range. */
+    NET_BAD_SETTING = 13,
     /* A weight, a statistic or optimizer state is NaN or infinite. */
     NET_NOT_FINITE = 16,
     /* There is no saved state. */

@@ -35,6 +35,8 @@ static inline const char *net_status_text(net_status status) {
         return "the log has no room: drop its oldest steps, which can then not be forgotten";
     case NET_NOT_IN_LOG:
         return "a sample is not in the log: it was never learned, was forgotten, or its step was dropped";
+    case NET_BAD_SETTING:
+        return "a setting of the call is beyond its range";
     case NET_NOT_FINITE:
         return "a weight, a statistic or optimizer state is NaN or infinite";
     case NET_STATE_NONE:
