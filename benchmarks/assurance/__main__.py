@@ -3,6 +3,7 @@
     python -m benchmarks.assurance                  everything, figures printed
     python -m benchmarks.assurance --write          the same, into docs/assurance.md and docs/assurance.json
     python -m benchmarks.assurance --only misra     one part; several --only for several
+    python -m benchmarks.assurance --representative DS-CNN in every way, and of the rest of the zoo and its options some
     python -m benchmarks.assurance --quick          a small sample of each
 
 What `--only` leaves out stays in the documents as it is. Exit code 1 where anything is wrong, 3 where a tool is missing.
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.assurance import report
 from benchmarks.assurance.parts import PARTS
-from benchmarks.assurance.projects import Scope
+from benchmarks.assurance.projects import Extent, Scope
 from odl.errors import OdlError
 from odl.zoo import MODELS
 
@@ -31,13 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--model", choices=MODELS, metavar="NAME", help="the projects of one zoo network alone"
     )
-    parser.add_argument("--quick", action="store_true")
+    extent = parser.add_mutually_exclusive_group()
+    for name in (Extent.REPRESENTATIVE, Extent.QUICK):
+        extent.add_argument(f"--{name}", dest="extent", action="store_const", const=name, default=Extent.ALL)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--projects", type=Path, metavar="FOLDER", help="keep the projects there")
     given = parser.parse_args(arguments)
-    if given.write and given.quick:
-        parser.error("--write takes a part whole, not --quick")
-    scope = Scope(given.quick, given.model)
+    scope = Scope(given.extent, given.model)
+    if given.write and scope.quick:
+        parser.error("--write takes more than --quick looks at")
     try:
         with tempfile.TemporaryDirectory(prefix="odl-assurance-") as scratch:
             folder = given.projects or Path(scratch)

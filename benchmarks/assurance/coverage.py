@@ -1,8 +1,8 @@
-"""Branch coverage and MC/DC of the generated C, as clang counts them, over the kernels' tests and networks at random.
+"""Branch coverage and MC/DC of the generated C, as clang counts them, over tests, and over networks at random.
 
 A branch is one outcome of a condition that the C has: its true or its false side (clang's source-based coverage; MC/DC as
-in DO-178C, of decisions with several conditions). Most C is written from a template for many types, tiles and networks: as
-with templates of C++, a branch of the same function and line of text is one, whichever specialisation takes it.
+in DO-178C, of decisions with several conditions). Most C is written from a template for many types, tiles, layers and
+networks: as with templates of C++, a branch of one function and statement is one, whichever specialisation takes it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,37 +22,51 @@ from typing import Any
 from benchmarks.assurance.findings import Finding
 from benchmarks.assurance.tools import CLANG, GCC, LLVM_COV, LLVM_PROFDATA, run
 from odl.errors import CheckFailedError
+from odl.project.entry_points import ENTRY_POINTS
 
 CHECKER = "coverage"
 ROOT = Path(__file__).resolve().parents[2]
 _COUNTING = "-fcoverage-mapping -fcoverage-mcdc"
 #: C that is compiled along and is not generated.
 _FOREIGN = frozenset({"odl_runtime.h", "power_cuts.c"})
-#: Tests that call kernels in libraries, which the counting compiler makes; without those that compile for a sanitizer.
-_TESTS = tuple(
-    f"tests/kernels/test_{name}.py" for name in ("conv_kernels", "other_kernels", "elementary_functions")
+#: Tests that call the C on this machine, which the counting compiler makes.
+_TESTS = (
+    *(f"tests/kernels/test_{name}.py" for name in ("conv_kernels", "other_kernels", "elementary_functions")),
+    *(f"tests/odl/run/test_{name}.py" for name in ("net", "status", "incomplete_batch")),
+    *(f"tests/odl/state/test_{name}.py" for name in ("saved_states", "storages")),
+    "tests/odl/project/test_importance.py",
 )
-_WITHOUT = "not sanitized and not fault"
-#: What those tests compile: all kernels in one file.
+#: Without those that compile for a sanitizer or a device, or change the C.
+_WITHOUT = "not sanitized and not fault and not cv32e40p and not qemu and not verified"
+#: What tests of kernels compile: all kernels in one file.
 _ALL_KERNELS = "all.c"
-#: How many terms a kernel sums in fp16 at once: an option, for which tests take a small number too.
-_CHUNK = re.compile(r"\b8u")
+#: What the specialisations of one line of a kernel's template differ in: types, the terms that are summed in fp16 at
+#: once (an option, for which tests take a small number too), and sizes of register tiles.
+_SPECIALISED = (
+    (re.compile(r"_f(16|32)\b"), "_T"),
+    (re.compile(r"\b8u"), "64u"),
+    (re.compile(r"\b\d+(?=u \* ODL_LANES|u <= end)|(?<=store_)\d+|(?<=>= )\d+(?=u$)"), "N"),
+)
 #: The size of a register tile in the name of a function that is written for several.
-_TILE = re.compile(r"\d+x(\d+|partial)$")
+_TILE = re.compile(r"\d+x(\d+|partial)$|(?<=^store_)\d+$|(?<=^product_)\d+$|(?<=^tile_)\d+$")
+#: How a line ends whose statement goes on.
+_CONTINUED = re.compile(r"^\s*[^#\s].*[^;{}:/\s]$")
+#: The function of any layer of a network: all are of one template.
+_LAYER = "net_<layer>"
 #: How llvm-cov names the region where a macro is used.
 _EXPANSION = 1
-_PROFILE = re.compile(r"(-\d+)?\.profraw$")
 
 
 @dataclass(frozen=True)
 class Place:
-    """A condition (or decision) of the generated C: in which function, and where in its line of text."""
+    """A condition (or decision) of the generated C: the statement up to its end, wherever the statement is wrapped."""
 
     file: str
     """The kernel's template, header or file of a network."""
     function: str
-    text: str
-    column: int
+    statement: str
+    """Without blanks."""
+    text: str = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -80,11 +94,11 @@ class Coverage:
         for place, taken in self.outcomes.items():
             for side, was in zip(("true", "false"), taken, strict=True):
                 if not was:
-                    yield Finding(CHECKER, f"never {side}", place.file, place.text, place.function)
+                    yield Finding(CHECKER, f"never {side}", place.file, place.text, function=place.function)
 
 
 def measure(folder: Path, networks: int, tests: bool = True, jobs: int = 4) -> Coverage:
-    """Drive that many random networks in `folder` and, with `tests`, the kernels' tests and states; say what was reached.
+    """Drive that many random networks in `folder` and, with `tests`, the tests and states; say what was reached.
 
     MissingToolError without LLVM, CheckFailedError where a network or a test fails.
     """
@@ -123,31 +137,48 @@ def measure(folder: Path, networks: int, tests: bool = True, jobs: int = 4) -> C
         )
         others = []
         if tests:
-            others.append(pool.submit(call, "the tests of kernels", "pytest", *options, *_TESTS))
+            others.append(pool.submit(call, "the tests", "pytest", *options, *_TESTS))
             others.append(
                 pool.submit(call, "saving", "benchmarks.assurance.drive", str(folder / "states"), "states")
             )
         list(pool.map(drive, range(networks)))
         for other in others:
             other.result()
-    return merged(_exported(profile) for profile in sorted(folder.rglob("*.profraw")))
+    return merged(_exported(profile) for profile in sorted((folder / "counted").glob("*.profraw")))
 
 
 def _compiler(folder: Path) -> Path:
-    """A folder with a `gcc` that is clang and counts branches, into files beside its libraries."""
-    place = folder / "bin"
-    place.mkdir()
+    """A folder with a `gcc` that is clang and counts branches.
+
+    A library or program, wherever it is made and however short it lives, has a copy in `counted`, and its counts in a
+    profile beside it, to which every process adds that runs it. So has a project in `sources`. Networks with another prefix
+    than `net`, whose lines of text are others, are not counted.
+    """
+    place, counted, sources = (folder / name for name in ("bin", "counted", "sources"))
+    for item in (place, counted, sources):
+        item.mkdir()
     script = place / "gcc"
     script.write_text(
         f"""#!/bin/sh
-case "$*" in *-version*) exec {GCC.path} "$@" ;; esac
+case " $* " in *-version*|*" -E "*) exec {GCC.path} "$@" ;; esac
+options="{_COUNTING} -fprofile-instr-generate -D_GNU_SOURCE"
+if [ -e manifest.json ]; then
+    [ -e net.c ] || exec {GCC.path} "$@"
+    if [ ! -e "{sources}$PWD" ]; then
+        mkdir -p "{sources}$(dirname "$PWD")"
+        cp -r . "{sources}/$$" && mv -T "{sources}/$$" "{sources}$PWD" 2>/dev/null || rm -rf "{sources}/$$"
+    fi
+    options="$options -fcoverage-compilation-dir={sources}$PWD"
+fi
 output=a.out before=
 for argument in "$@"; do
+    [ "$argument" = -c ] && exec {CLANG.path} $options "$@" -O0 -w -pthread
     [ "$before" = -o ] && output=$argument
     before=$argument
 done
-case "$output" in /*) ;; *) output="$PWD/$output" ;; esac
-exec {CLANG.path} {_COUNTING} -fprofile-instr-generate="$output-%p.profraw" -D_GNU_SOURCE "$@" -O0 -w -pthread
+name=$(mktemp -u "{counted}/XXXXXXXXXX")
+echo "__attribute__((visibility(\\"hidden\\"))) const char __llvm_profile_filename[] = \\"$name-%m.profraw\\";" > "$name.c"
+{CLANG.path} $options "$@" "$name.c" -O0 -w -pthread && cp "$output" "$name"
 """,
         encoding="utf-8",
     )
@@ -156,14 +187,10 @@ exec {CLANG.path} {_COUNTING} -fprofile-instr-generate="$output-%p.profraw" -D_G
 
 
 def _exported(profile: Path) -> dict[str, Any]:
-    """What clang counted of one library: that of a network beside its project, that of a test beside the library."""
-    directory, data = profile.with_suffix(""), profile.with_suffix(".profdata")
-    if directory.is_dir():
-        library = next(directory.glob("*_exact.so"))
-    else:
-        library = profile.with_name(_PROFILE.sub("", profile.name))
+    """What clang counted of one library or program, which is beside its profile."""
+    data, binary = profile.with_suffix(".profdata"), profile.with_name(profile.name.partition("-")[0])
     run([LLVM_PROFDATA.path, "merge", str(profile), "-o", str(data)], profile.parent)
-    command = [LLVM_COV.path, "export", str(library), f"--instr-profile={data}"]
+    command = [LLVM_COV.path, "export", str(binary), f"--instr-profile={data}"]
     found: dict[str, Any] = json.loads(run(command, profile.parent).stdout)
     return found
 
@@ -197,21 +224,45 @@ def _places(
     kernel = next((kernel for kernel in kernels if name == kernel or name.startswith(f"{kernel}_")), "")
     uses = {region[6]: region for region in record["regions"] if region[7] == _EXPANSION}
     for item in items:
-        number, line, column = item[6], item[0], item[1]
+        number, (line, _, last_line, end) = item[6], item[:4]
         while number in uses and _text(record, number, line).startswith("#define"):
-            number, line, column = uses[number][5], uses[number][0], uses[number][1]
-        path, text = Path(record["filenames"][number]), _text(record, number, line)
+            number, (line, _, last_line, end) = uses[number][5], uses[number][:4]
+        path = Path(record["filenames"][number])
         if path.name in _FOREIGN or path.name.endswith("_debug.c") or name.startswith("test_"):
             continue
+        text = _statement(path, line, last_line, end)
         if path.parent.name == "isa":
             file, function = f"isa/{path.name}", name
         elif path.parent.name == "kernels" or path.name == _ALL_KERNELS:
             template = _template(path.stem if path.parent.name == "kernels" else kernel)
             file, function = f"kernels/{template}", _TILE.sub("", name.removeprefix(kernel).lstrip("_"))
+            text = _general(text)
         else:
             file, function = path.name, name
-        column -= len(_lines(path)[line - 1]) - len(_lines(path)[line - 1].lstrip())
-        yield Place(file, function, _CHUNK.sub("64u", text), column), item[at : at + 2]
+            if (
+                name.startswith("net_")
+                and path.name == "net.c"
+                and name.removeprefix("net_") not in ENTRY_POINTS
+            ):
+                function = _LAYER
+        yield Place(file, function, re.sub(r"\s", "", text), text), item[at : at + 2]
+
+
+def _statement(path: Path, line: int, last: int, end: int) -> str:
+    """From the beginning of the statement that has the line to column `end` of the last one."""
+    lines = _lines(path)
+    first = line
+    while first > 1 and _CONTINUED.search(lines[first - 2].rstrip(" \\")):
+        first -= 1
+    parts = [*lines[first - 1 : last - 1], lines[last - 1][: end - 1]]
+    return " ".join(part.rstrip(" \\").strip() for part in parts)
+
+
+def _general(text: str) -> str:
+    """A statement of a kernel as all specialisations of its template have it."""
+    for pattern, instead in _SPECIALISED:
+        text = pattern.sub(instead, text)
+    return text
 
 
 def _text(record: dict[str, Any], number: int, line: int) -> str:

@@ -4,7 +4,7 @@
     python -m benchmarks.assurance.drive FOLDER states
 
 Called by coverage.py, for each network in a process of its own, with a compiler that counts branches. The network becomes a
-project in FOLDER, with its profile beside it. `states` saves and loads in a simulated flash, as `make power-cuts` does.
+project in FOLDER. `states` saves and loads in a simulated flash, as `make power-cuts` does.
 """
 
 from __future__ import annotations
@@ -141,7 +141,6 @@ def main() -> None:
     if made is None:
         return
     directory, drawn = made
-    os.environ["LLVM_PROFILE_FILE"] = str(directory.with_suffix(".profraw"))
     os.environ["ODL_THREADS"] = str(drawn.cores)
     exercise(Net(directory), seed)
 

@@ -17,13 +17,17 @@ DEVIATIONS = Path(__file__).parent / "deviations.toml"
 
 @dataclass(frozen=True)
 class Finding:
-    """One place that a checker objects to. `text` is the source line, which outlives a line's number."""
+    """One place that a checker objects to. `text` is the source line, which outlives a line's number.
+
+    `function` is empty where the checker does not tell.
+    """
 
     checker: str
     rule: str
     file: str
     text: str
     message: str = ""
+    function: str = ""
 
     @property
     def part(self) -> str:
@@ -32,12 +36,16 @@ class Finding:
         return folder if slash else "network"
 
     def __str__(self) -> str:
-        return f"{self.checker} {self.rule}: {self.file}: {self.text or self.message}"
+        place = f"{self.file}, {self.function}" if self.function else self.file
+        return f"{self.checker} {self.rule}: {place}: {self.text or self.message}"
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """A construct that may stand. It covers findings of a rule in some parts of a project whose line has a pattern."""
+    """A construct that may stand.
+
+    It covers findings of a rule in some parts of a project, where line and function have their patterns.
+    """
 
     number: int
     checker: str
@@ -45,10 +53,11 @@ class Deviation:
     parts: tuple[str, ...]
     line: str
     reason: str
+    function: str = ""
 
     @cached_property
-    def _pattern(self) -> re.Pattern[str]:
-        return re.compile(self.line)
+    def _patterns(self) -> tuple[re.Pattern[str], re.Pattern[str]]:
+        return re.compile(self.line), re.compile(self.function)
 
     def covers(self, finding: Finding) -> bool:
         """Whether the finding is of this kind."""
@@ -56,7 +65,10 @@ class Deviation:
             finding.checker == self.checker
             and finding.rule in self.rules
             and finding.part in self.parts
-            and self._pattern.search(finding.text) is not None
+            and all(
+                pattern.search(text) is not None
+                for pattern, text in zip(self._patterns, (finding.text, finding.function), strict=True)
+            )
         )
 
 
@@ -94,8 +106,9 @@ def read_deviations(file: Path = DEVIATIONS) -> tuple[Deviation, ...]:
                 tuple(entry["parts"]),
                 entry.get("line", ""),
                 entry["reason"].strip(),
+                entry.get("function", ""),
             )
-            re.compile(item.line)
+            item._patterns  # noqa: B018 - said now where one is wrong
         except (KeyError, TypeError, re.error) as error:
             raise InputError(f"{file}: deviation {number} is wrong: {error}") from error
         if item.number != number or not item.reason or not item.rules or not item.parts:

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.assurance import analyzers, coverage, cycles, misra, stacks
 from benchmarks.assurance.findings import Finding, judge, read_deviations
-from benchmarks.assurance.projects import Compilation, Scope, Subject, Unseen
+from benchmarks.assurance.projects import SMALL, Compilation, Scope, Subject, Unseen, listed
 from benchmarks.assurance.tools import CLANG, CLANG_TIDY, CPPCHECK, GCC, LLVM_COV, Tool
 from odl.targets.common.toolchain import find_toolchain
 
@@ -19,14 +19,10 @@ from odl.targets.common.toolchain import find_toolchain
 WANTED_COVERAGE = 0.99
 NETWORKS, QUICK_NETWORKS = 24, 1
 QUICK_INPUTS = 3
-SMALL = Subject(
-    "small cv32e40p mixed",
-    f"{Path(__file__).with_name('small.py')}:factory",
-    {"target": "cv32e40p", "dtype": "mixed"},
-)
+_SMALL = Subject("small cv32e40p mixed", SMALL, {"target": "cv32e40p", "dtype": "mixed"})
 _DSCNN = Subject("dscnn cv32e40p mixed", "dscnn", {"target": "cv32e40p", "dtype": "mixed"})
 #: What is trained on the RTL, with how many random samples; and the stacks that are measured there.
-INPUTS = ((SMALL, 200), (_DSCNN, 8))
+INPUTS = ((_SMALL, 200), (_DSCNN, 8))
 MEASURED_STACKS = frozenset({"autoencoder cv32e40p mixed", "dscnn cv32e40p mixed", "dscnn cv32e40p fp32"})
 
 Say = Callable[[str], None]
@@ -61,7 +57,8 @@ def check_analyzer(folder: Path, scope: Scope, say: Say) -> Part:
 def check_stack(folder: Path, scope: Scope, say: Say) -> Part:
     """Bounds of stacks, and what cores used."""
     found = []
-    for subject in scope.subjects():
+    subjects = tuple(scope.subjects())
+    for subject in subjects:
         say(f"stack of {subject.name}")
         run = subject.name in MEASURED_STACKS
         found.append(stacks.measure(subject.name, subject.project(folder), run))
@@ -69,7 +66,7 @@ def check_stack(folder: Path, scope: Scope, say: Say) -> Part:
     core = max(max(item.proven.cores) for item in device)
     host = max(max(item.proven.entry_points.values()) for item in found if item not in device)
     figures = {
-        "projects with a bound": f"{len(found)} ({scope})",
+        "projects with a bound": f"{len(found)} ({listed(subjects)})",
         "largest bound of a core of the cluster, and what it has": f"{core:,} of {device[0].proven.reserved:,} bytes",
         "largest bound of an entry point on the host": f"{host:,} bytes",
     }
@@ -112,7 +109,7 @@ def check_coverage(folder: Path, scope: Scope, say: Say) -> Part:
 def check_cycles(folder: Path, scope: Scope, say: Say) -> Part:
     """The spread of cycles over random inputs."""
     figures, data = {}, []
-    for subject, inputs in ((SMALL, QUICK_INPUTS),) if scope.quick else INPUTS:
+    for subject, inputs in ((_SMALL, QUICK_INPUTS),) if scope.quick else INPUTS:
         name = subject.name
         say(f"cycles of {name}")
         found = cycles.measure(name, subject.project(folder), inputs)
@@ -166,7 +163,7 @@ def _judged(
     deviations = read_deviations()
     verdict = judge(findings, deviations, checker, whole=scope.whole)
     figures = {
-        "projects": f"{len(looked_at)} ({scope})",
+        "projects": f"{len(looked_at)} ({listed(looked_at)})",
         "different files": str(files),
         "findings outside the deviations": str(len(verdict.open)),
         "deviations used": ", ".join(

@@ -1,11 +1,13 @@
-"""The projects that are looked at: the zoo in every precision on the host and on the cluster, and DS-CNN with options."""
+"""The projects that are looked at: the zoo in every precision on the host and on the cluster, and others with options."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,6 +36,18 @@ _VARIATIONS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+#: Options of a small network, which trains in seconds everywhere, by a word for them.
+_SMALL: Mapping[str, Mapping[str, Any]] = {
+    "adamw, accumulating": {"dtype": "fp16", "optimizer": odl.AdamW(), "accumulate": True},
+    "rmsprop, decay, bias": {"dtype": "fp32", "optimizer": odl.RMSprop(weight_decay=0.01), "update": "bias"},
+    "momentum, last layer": {"dtype": "fp16", "optimizer": odl.SGD(momentum=0.9), "update": "last:1"},
+    "squared error": {"dtype": "fp32", "loss": "mse", "accumulate": True},
+    "importance": {"dtype": "mixed", "learn": ("importance",)},
+}
+#: The small network.
+SMALL = f"{Path(__file__).with_name('small.py')}:factory"
+
+
 @dataclass(frozen=True)
 class Subject:
     """A model and the options that it is compiled with; `name` is the folder of its project."""
@@ -52,42 +66,72 @@ class Subject:
             build = odl.compile(
                 made.module,
                 made.example(batch),
-                loss=made.loss,
-                name=made.name,
-                spec=made.spec,
-                **self.options,
+                **{"loss": made.loss, "name": made.name, "spec": made.spec, **self.options},
             )
             build.save(directory)
         return directory
 
 
+class Extent(StrEnum):
+    """How many projects are looked at: all; of the zoo DS-CNN in every way and others once each; or a few."""
+
+    ALL = "all"
+    REPRESENTATIVE = "representative"
+    QUICK = "quick"
+
+
 @dataclass(frozen=True)
 class Scope:
-    """Which projects are looked at: those of one model where there is one; `quick` is for a small sample of everything."""
+    """Which projects are looked at: those of one model where there is one."""
 
-    quick: bool = False
+    extent: Extent = Extent.ALL
     model: str | None = None
 
     @property
-    def whole(self) -> bool:
-        """Whether it is all of them."""
-        return not self.quick and self.model is None
+    def quick(self) -> bool:
+        """Whether it is a small sample of everything."""
+        return self.extent is Extent.QUICK
 
-    def __str__(self) -> str:
-        return self.model or ("a sample" if self.quick else "all")
+    @property
+    def whole(self) -> bool:
+        """Whether there is no project that may need a deviation which those that are looked at do not."""
+        return self.extent is Extent.ALL and self.model is None
 
     def subjects(self) -> Iterator[Subject]:
-        """The projects; of a sample the autoencoder in mixed precision alone, on both targets."""
-        models = ("autoencoder",) if self.quick else tuple(MODELS)
+        """The projects; of the quick sample the autoencoder in mixed precision alone, on both targets."""
         for target in TARGETS:
-            for model in models if self.model is None else (self.model,):
-                for dtype in ("mixed",) if self.quick else PRECISIONS:
-                    options = {"target": target, "dtype": dtype, **_TO_FIT.get((model, target), {})}
-                    yield Subject(f"{model} {target} {dtype}", model, options)
+            for model in MODELS:
+                if self.model in (None, model):
+                    yield from self._of_zoo(target, model)
             if not self.quick and self.model in (None, "dscnn"):
                 for name, variation in _VARIATIONS.items():
                     options = {"target": target, "dtype": "mixed", **variation}
                     yield Subject(f"dscnn {target} mixed {name}", "dscnn", options)
+            if not self.quick and self.model is None:
+                for name, variation in _SMALL.items():
+                    options = {"target": target, **variation}
+                    yield Subject(f"small {target} {variation['dtype']} {name}", SMALL, options)
+
+    def _of_zoo(self, target: str, model: str) -> Iterator[Subject]:
+        for dtype in PRECISIONS:
+            once = {"autoencoder": "cv32e40p", "resnet8": "host"}.get(model) == target and dtype == "mixed"
+            if {
+                Extent.ALL: True,
+                Extent.REPRESENTATIVE: once or model == "dscnn",
+                Extent.QUICK: dtype == "mixed" and model in ("autoencoder", self.model),
+            }[self.extent]:
+                options = {"target": target, "dtype": dtype, **_TO_FIT.get((model, target), {})}
+                yield Subject(f"{model} {target} {dtype}", model, options)
+
+
+def listed(subjects: Iterable[Subject]) -> str:
+    """Their names, those of one model and target together."""
+    split = [(name.partition(" "), name) for name in (item.name for item in subjects)]
+    groups = groupby(sorted(split), lambda item: (item[0][0], item[0][2].partition(" ")[0]))
+    return "; ".join(
+        f"{model} {target}: {', '.join(rest[2].removeprefix(target).strip() for rest, _ in found)}"
+        for (model, target), found in groups
+    )
 
 
 @dataclass(frozen=True)

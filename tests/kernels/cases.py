@@ -168,6 +168,7 @@ NUMBERS = {
     "fp32": Numbers("f32", "f32", "f32", 0),
     "fp16": Numbers("f16", "f16", "f16", 0),
     "mixed": Numbers("f16", "f32", "f32", 8),
+    "mixed16": Numbers("f16", "f32", "f16", 8),  # whose gradients nothing sums up
 }
 
 

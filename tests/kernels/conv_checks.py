@@ -43,7 +43,7 @@ class Operands:
         return self.tensor(*size, dtype=dtype) if self.random.random() < 0.6 else None
 
     def limits(self) -> dict[str, float]:
-        low, high = [(-np.inf, np.inf), (0.0, np.inf), (0.0, 1.5)][self.random.integers(3)]
+        low, high = [(-np.inf, np.inf), (0.0, np.inf), (0.0, 1.5), (-0.5, np.inf)][self.random.integers(4)]
         return {"low": low, "high": high}
 
     def output(self, *size: int, dtype: Any = None) -> Array:

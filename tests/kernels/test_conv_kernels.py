@@ -6,7 +6,7 @@ import ctypes
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -31,7 +31,7 @@ DIALECTS = {
 
 def functions_of(dialect: str) -> dict[str, Function]:
     tiles, chunk, _, _ = DIALECTS[dialect]
-    numbers = NUMBERS | {"mixed": replace(NUMBERS["mixed"], chunk=chunk)}
+    numbers = {name: replace(item, chunk=item.chunk and chunk) for name, item in NUMBERS.items()}
     if dialect == "fast":
         del numbers["fp16"]  # chunks make no difference in fp32
     return convolutions(numbers, tiles)
@@ -161,6 +161,64 @@ def test_kernels(built, dialect: str, numbers: str) -> None:
 def test_many_shapes(built, dialect: str, numbers: str) -> None:
     """The shapes that all branches of the kernels need, which the assurance pack counts."""
     check(built, dialect, numbers, 400)
+
+
+def sides(stride: int) -> list[tuple[int, int, int]]:
+    """Inputs, outputs and padding before them, along one side: every way of a window of 3 to reach over borders."""
+    return [
+        (size, (before + size + after - 3) // stride + 1, before)
+        for size, before, after in product(range(1, 8), range(3), range(4))
+        if before + size + after >= 3
+    ]
+
+
+def borders(stride: int) -> Iterator[Shape]:
+    """Depthwise convolutions with these sides, each several times: beside others, with other channels and batches."""
+    every = sides(stride)
+    for number in range(4 * len(every)):
+        across = (7 * number + number // len(every)) % len(every)
+        (in_h, out_h, top), (in_w, out_w, left) = every[number % len(every)], every[across]
+        channels = (4, 9, 17)[number % 3]
+        rest = (channels, 3, 3, stride, stride, top, left)
+        yield Shape(1 + number % 2, in_h, in_w, channels, out_h, out_w, *rest)
+
+
+def unusual() -> Iterator[Shape]:
+    """What looks like the usual window, but for one thing."""
+    usual = Shape(2, 6, 7, 17, 6, 7, 17, 3, 3, 1, 1, 1, 1)
+    yield replace(usual, kernel_w=2)
+    yield replace(usual, kernel_h=2)
+    yield replace(usual, stride_h=2, out_h=3)
+    yield replace(usual, stride_w=2, out_w=4)
+    yield replace(usual, stride_h=2, stride_w=2, out_h=3, out_w=4, kernel_w=2)
+    yield replace(usual, pad_top=3)
+    yield replace(usual, pad_left=3)
+    yield replace(usual, out_h=3)
+    yield replace(usual, out_w=3)
+    yield replace(usual, stride_h=2, stride_w=2, out_h=2, out_w=2)
+    yield replace(usual, kernel_w=7, in_w=2, out_w=2, pad_left=5)  # taps that meet no column
+    for stride in (1, 2):  # only the last column reaches into the padding, and a row is shorter than a chunk
+        yield replace(
+            usual,
+            in_h=20,
+            out_h=20 // stride,
+            in_w=14 * stride,
+            out_w=13,
+            pad_left=0,
+            stride_h=stride,
+            stride_w=stride,
+        )
+
+
+@pytest.mark.long
+@every_dialect
+def test_every_border_of_a_depthwise_window(built, dialect: str, numbers: str) -> None:
+    functions, compiled = built(dialect)
+    for seed, shape in enumerate([*borders(1), *borders(2), *unusual(), *unusual(), *unusual()]):
+        operands = Operands(functions, numbers, shape, seed)
+        for case in operands.cases(depthwise=True):
+            (got,) = Runner([compiled], [range(1 + seed % 3)]).call(case)
+            judge(case, got, sums_of(dialect)[0], operands.wild, sums_of(dialect)[1])
 
 
 @pytest.mark.parametrize(("dialect", "numbers"), [("exact", "mixed"), ("fast", "fp32")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from odl.operators.broadcast import Arithmetic
@@ -147,6 +147,29 @@ def test_reduce(run: Runner, t: str, wide: bool, sizes: tuple[int, ...], seed: i
     check_reduce(run, t, "f32" if wide else t, sizes, seed, divisor)
 
 
+@pytest.mark.parametrize("t", TYPES)
+def test_a_long_reduction(run: Runner, t: str) -> None:
+    """More pixels than are summed at a time, and a rest."""
+    check_reduce(run, t, t, (2, 1, 2, 131, 5), 0, 1.0)
+
+
+@pytest.mark.parametrize("t", TYPES)
+@pytest.mark.parametrize("moved", ["a", "b", "ab"])
+def test_broadcast_of_moved_tensors(run: Runner, t: str, moved: str) -> None:
+    """Operands whose last axis is not the last one in memory."""
+    random = np.random.default_rng(0)
+    a, b = (random.standard_normal((5, 7)).astype(TYPES[t]) for _ in range(2))
+    shape = {"n0": 1, "n1": 1, "n2": 5, "n3": 7}
+    for name in "ab":
+        steps = (1, 5) if name in moved else (7, 1)
+        shape |= {f"{name}0": 0, f"{name}1": 0, f"{name}2": steps[0], f"{name}3": steps[1]}
+    given = {
+        name: np.ascontiguousarray(item.T) if name in moved else item for name, item in (("a", a), ("b", b))
+    }
+    (y,) = run(f"broadcast_add_{t}_{t}", shape, **given, y=empty((5, 7), t))
+    assert y.tobytes() == (a.astype(np.float32) + b.astype(np.float32)).astype(TYPES[t]).tobytes()
+
+
 @few
 @given(
     t=types,
@@ -248,6 +271,43 @@ def test_batch_norm_train(run: Runner, norm: Norm) -> None:
     check_batch_norm_train(run, norm)
 
 
+@pytest.mark.parametrize("t", TYPES)
+@pytest.mark.parametrize("channels", [1, 3, 9, 17, 20, 37])
+def test_cores_beyond_the_last_vector_of_channels(run: Runner, t: str, channels: int) -> None:
+    """Cores share the pixels of a vector where there are fewer vectors; some of them have none."""
+    eight = Runner(run.libraries, [[0], [7, 2, 5, 0, 3, 6, 1, 4], [4, 2, 0, 3, 1]])
+    check_batch_norm_frozen(eight, Norm(t, 11, channels, 0))
+    check_batch_norm_train(eight, Norm(t, 11, channels, 0))
+
+
+@pytest.mark.parametrize("t", TYPES)
+def test_a_channel_of_one_number_has_no_negative_variance(run: Runner, t: str) -> None:
+    """Whatever its mean is rounded to: the variance is never below zero, nor its root NaN."""
+    random = np.random.default_rng(0)
+    for pixels in range(2, 40):
+        numbers = random.uniform(-9, 9, 8).astype(TYPES[t])
+        eps = float(np.float32(1e-5))
+        given = {
+            "x": np.tile(numbers, (pixels, 1)),
+            "gamma": np.ones(8, TYPES[t]),
+            "beta": np.zeros(8, TYPES[t]),
+        }
+        given |= {"running_mean": np.zeros(8, np.float32), "running_var": np.zeros(8, np.float32)}
+        given |= {"mean": empty(8, "f32"), "invstd": empty(8, "f32"), "y": empty((pixels, 8), t)}
+        _, variance, _, mean, inverse = run(
+            f"batch_norm_train_{t}",
+            {"pixels": pixels, "channels": 8},
+            **given,
+            momentum=1.0,
+            eps=eps,
+            low=-INF,
+            high=INF,
+        )
+        assert (variance >= 0).all() and (variance <= 1e-10).all()
+        np.testing.assert_allclose(mean, numbers.astype(np.float32), rtol=1e-6)
+        assert np.isfinite(inverse).all() and (inverse > 0).all()
+
+
 # ---------------------------------------------------------------------------------------------------- losses
 @few
 @given(
@@ -301,6 +361,7 @@ def test_flags_tell_overflow(run: Runner) -> None:
 # ------------------------------------------------------------------------------------------------ optimizers
 @few
 @given(t=types, copy=st.booleans(), extra=st.booleans(), n=st.integers(1, 40), seed=seeds)
+@example(t="f32", copy=True, extra=True, n=1, seed=0)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers(run: Runner, name: str, t: str, copy: bool, extra: bool, n: int, seed: int) -> None:
     check_optimizer(run, name, t, copy, extra, n, seed)

@@ -18,6 +18,7 @@ from torch import nn
 import odl
 from odl.errors import InputError, MissingToolError
 from odl.graph.ir import Role
+from odl.project.entry_point import CType
 from odl.project.status import Status
 from odl.run.net import Net
 from tests.networks import CLASSES, INPUT, samples, tiny, tiny_build
@@ -130,6 +131,25 @@ def test_a_number_beyond_the_type_of_the_input(dtype: str, target: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_an_input_that_is_no_whole_number_of_vectors(dtype: str) -> None:
+    """The C of the cluster, which converts the input in its L1, on this machine."""
+    torch.manual_seed(0)
+    module = nn.Linear(9, 3)
+    nets = [
+        odl.compile(module, torch.zeros(1, 9), dtype=dtype, prefix="net", **options).load("exact")
+        for options in ({}, {"target": "cv32e40p"})
+    ]
+    x = np.random.default_rng(0).standard_normal((1, 9)).astype(np.float32)
+    outputs = [net.infer(x) for net in nets]
+    np.testing.assert_allclose(outputs[1], outputs[0], rtol=0.01, atol=0.01)
+    for net in nets:
+        assert Handed(x=poked(x, NAN, -1), call="infer").to(net) is Status.BAD_INPUT
+        other = x.copy()
+        other[0, -1] += 1.0
+        assert not np.array_equal(net.infer(other), net.infer(x))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_the_order_of_calls(dtype: str) -> None:
     net = trained(net_of(dtype, accumulate=True))
     before = net.save()
@@ -150,8 +170,85 @@ def test_no_call_comes_before_init(dtype: str) -> None:
         memory[:] = bytes(len(memory))
     for call in ("train_step", "infer"):
         assert Handed(call=call).to(net) is Status.WRONG_ORDER
+    assert Handed(target=Y, call="train_label").to(net) is Status.WRONG_ORDER
     assert outcome(net, lambda: net.set_learning_rate(0.1)) is Status.WRONG_ORDER
     assert not any(bytes(net._words)) and not any(bytes(net._arena))
+
+
+def test_no_call_of_an_option_comes_before_init() -> None:
+    net = tiny_build(accumulate=True, learn="importance").load()
+    for memory in (net._words, net._arena):
+        memory[:] = bytes(len(memory))
+    for call in ("accumulate", "apply", "importance", "reset_importance"):
+        assert Handed(call=call).to(net) is Status.WRONG_ORDER
+    assert not any(bytes(net._words)) and not any(bytes(net._arena))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("call", ["accumulate", "importance", "train_step"])
+def test_calls_of_options_refuse_the_same(call: str, dtype: str) -> None:
+    net = trained(net_of(dtype, accumulate=True, learn="importance"))
+    before = net.save()
+    assert Handed(x=poked(IMAGE, NAN), call=call).to(net) is Status.BAD_INPUT
+    assert Handed(target=poked(TARGET, NAN), call=call).to(net) is Status.BAD_TARGET
+    assert net.save() == before
+    assert Handed(call=call).to(net) is Status.OK and net.save() != before
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_importance_of_a_sample_that_overflows_is_no_sum(dtype: str) -> None:
+    net = net_of(dtype, learn="importance", loss="mse")
+    assert Handed(call="importance").to(net) is Status.OK
+    before = net.save()
+    for target in (poked(TARGET, 3e38), poked(TARGET, -3e38)):
+        assert Handed(target=target, call="importance").to(net) is Status.OVERFLOW
+        assert net.save() == before
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_loss_that_nobody_asks_for_changes_nothing(dtype: str) -> None:
+    states = []
+    for asked in (True, False):
+        net = tiny_build(dtype=dtype, accumulate=True, learn="importance").load()
+        loss = net._ffi.new("float *") if asked else net._ffi.NULL
+        x, target = (net._numbers(item, CType.FLOATS_IN) for item in (IMAGE, TARGET))
+        label = net._numbers(Y, CType.COUNTS_IN)
+        for status in (
+            net._lib.train_step(x, target, net._ffi.NULL, loss),
+            net._lib.train_label(x, label, net._ffi.NULL, loss),
+            net._lib.accumulate(x, target, net._ffi.NULL, loss),
+            net._lib.importance(x, target, loss),
+        ):
+            assert Status.of(status) is Status.OK
+        states.append(net.save())
+    assert states[0] == states[1]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_class_number_trains_as_its_probabilities_do(dtype: str) -> None:
+    states = []
+    for handed in (Handed(), Handed(target=Y, call="train_label")):
+        net = trained(net_of(dtype))
+        assert handed.to(net) is Status.OK
+        states.append(net.save())
+    assert states[0] == states[1]
+
+
+def test_an_inference_that_overflows_with_sound_weights_says_so() -> None:
+    net = trained(net_of("fp16", loss="mse"))
+    before = net.save()
+    assert Handed(x=65000 * np.sign(IMAGE), call="infer").to(net) is Status.OVERFLOW
+    assert net.save() == before
+
+
+def test_a_loss_scale_at_its_largest_stays_there() -> None:
+    torch.manual_seed(0)
+    net = odl.compile(
+        nn.Linear(4, 3), torch.zeros(1, 4), dtype="mixed", loss_scale=65536.0, prefix="net"
+    ).load()
+    for _ in range(1001):
+        net.train_step(np.full((1, 4), 1e-3), np.array([0]), np.array([1e-3]))
+        assert net.status is Status.OK and net.loss_scale == 65536.0
 
 
 @pytest.mark.parametrize("rate", [-0.5, math.nan, math.inf, -math.inf])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,11 @@ from torch import nn
 
 import odl
 from odl.graph.ir import Role
-from odl.project.state_format import HEADER_BYTES, WORD, Header, crc32, pack
+from odl.project.state_format import Header
 from odl.state import Blob, State, find_slots, read
-from tests.networks import INPUT, samples, tiny, tiny_build
+from tests.networks import samples, tiny, tiny_build
+from tests.odl.state.states import MOMENTUM, compiled, everything, sealed, trained
 
-MOMENTUM = odl.SGD(lr=0.01, momentum=0.9)
 BUILDS: Mapping[str, Mapping[str, Any]] = {
     "mixed, adam": {"dtype": "mixed", "optimizer": odl.Adam()},
     "fp16, momentum": {"dtype": "fp16", "optimizer": MOMENTUM},
@@ -26,24 +26,6 @@ BUILDS: Mapping[str, Mapping[str, Any]] = {
     "fp16, waiting": {"dtype": "fp16", "accumulate": True},
     "importance": {"dtype": "mixed", "bn": "frozen", "learn": ("importance",)},
 }
-
-
-def trained(net: odl.Net, steps: int = 3, seed: int = 0) -> odl.Net:
-    """The net after some steps, with gradients that wait where it accumulates."""
-    for step in range(steps):
-        x, y = samples(net.batch, seed * 1000 + step)
-        net.train_step(x, y)
-    if net.project.options.accumulate:
-        net.accumulate(*samples(net.batch, seed * 1000 + steps))
-    if net.project.options.learn:
-        net.call("importance", *samples(net.batch, seed))
-    return net
-
-
-def everything(net: odl.Net) -> dict[str, bytes]:
-    """All that a state restores, as bytes: tensors and counters."""
-    tensors = {name: net.tensor(name).tobytes() for name in net.tensors()}
-    return tensors | {"scale": struct.pack("<f", net.loss_scale), "skipped": pack(net.skipped_steps)}
 
 
 @pytest.mark.parametrize("options", BUILDS.values(), ids=BUILDS.keys())
@@ -87,14 +69,6 @@ def test_pushed_weights_are_a_state_that_the_network_loads() -> None:
 
 
 # ------------------------------------------------------------------------------------------------ moving
-def compiled(
-    model: Callable[[], nn.Module] = tiny, name: str = "tiny", batch: int = 1, **options: Any
-) -> odl.Net:
-    """A net on this machine, whatever its target."""
-    chosen = {"optimizer": MOMENTUM, "dtype": "fp32", "bn": "frozen", **options}
-    return odl.compile(model(), torch.zeros(batch, *INPUT), name=name, **chosen).load("exact")
-
-
 #: Options that change where and how a network is stored, but not what it is.
 ELSEWHERE: tuple[Mapping[str, Any], ...] = (
     {"dtype": "fp16"},
@@ -198,7 +172,7 @@ def test_waiting_gradients_need_a_network_that_accumulates_in_the_same_numbers()
 def linear(dtype: str) -> odl.Net:
     """A layer with a weight for each fp16 number."""
     model = nn.Linear(256, 256, bias=False)
-    return odl.compile(model, torch.zeros(1, 256), dtype=dtype, name="linear").load("exact")
+    return odl.compile(model, torch.zeros(1, 256), dtype=dtype, name="linear", prefix="net").load("exact")
 
 
 def test_numbers_are_converted_as_numpy_converts_them() -> None:
@@ -242,16 +216,6 @@ def test_a_number_beyond_fp16_is_refused(number: float, fits: bool) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ damage
-def sealed(data: bytes, header: Mapping[Header, int]) -> bytes:
-    """A state with other words in its header, and right checksums."""
-    words = list(struct.unpack_from(f"<{len(Header)}I", data))
-    for item, number in header.items():
-        words[list(Header).index(item)] = number
-    words[-1] = crc32(pack(*words[:-1]))
-    text = pack(*words) + data[HEADER_BYTES : -2 * WORD]
-    return text + pack(crc32(text)) + data[-WORD:]
-
-
 def test_a_weight_that_is_not_finite_is_neither_saved_nor_loaded() -> None:
     net = trained(compiled())
     data = read(net.save(), net.project)
