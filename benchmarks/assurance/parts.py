@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.assurance import analyzers, coverage, cycles, misra, stacks
 from benchmarks.assurance.findings import Finding, judge, read_deviations
-from benchmarks.assurance.projects import SMALL, Compilation, Scope, Subject, Unseen, listed
+from benchmarks.assurance.projects import SMALL_MODEL, Compilation, Scope, Subject, Unseen, listed
 from benchmarks.assurance.tools import CLANG, CLANG_TIDY, CPPCHECK, GCC, LLVM_COV, Tool
 from odl.targets.common.toolchain import find_toolchain
 
@@ -19,10 +19,10 @@ from odl.targets.common.toolchain import find_toolchain
 WANTED_COVERAGE = 0.99
 NETWORKS, QUICK_NETWORKS = 24, 1
 QUICK_INPUTS = 3
-_SMALL = Subject("small cv32e40p mixed", SMALL, {"target": "cv32e40p", "dtype": "mixed"})
+SMALL = Subject("small cv32e40p mixed", SMALL_MODEL, {"target": "cv32e40p", "dtype": "mixed"})
 _DSCNN = Subject("dscnn cv32e40p mixed", "dscnn", {"target": "cv32e40p", "dtype": "mixed"})
 #: What is trained on the RTL, with how many random samples; and the stacks that are measured there.
-INPUTS = ((_SMALL, 200), (_DSCNN, 8))
+INPUTS = ((SMALL, 200), (_DSCNN, 8))
 MEASURED_STACKS = frozenset({"autoencoder cv32e40p mixed", "dscnn cv32e40p mixed", "dscnn cv32e40p fp32"})
 
 Say = Callable[[str], None]
@@ -109,7 +109,7 @@ def check_coverage(folder: Path, scope: Scope, say: Say) -> Part:
 def check_cycles(folder: Path, scope: Scope, say: Say) -> Part:
     """The spread of cycles over random inputs."""
     figures, data = {}, []
-    for subject, inputs in ((_SMALL, QUICK_INPUTS),) if scope.quick else INPUTS:
+    for subject, inputs in ((SMALL, QUICK_INPUTS),) if scope.quick else INPUTS:
         name = subject.name
         say(f"cycles of {name}")
         found = cycles.measure(name, subject.project(folder), inputs)

@@ -45,7 +45,7 @@ _SMALL: Mapping[str, Mapping[str, Any]] = {
     "importance": {"dtype": "mixed", "learn": ("importance",)},
 }
 #: The small network.
-SMALL = f"{Path(__file__).with_name('small.py')}:factory"
+SMALL_MODEL = f"{Path(__file__).with_name('small.py')}:factory"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Scope:
             if not self.quick and self.model is None:
                 for name, variation in _SMALL.items():
                     options = {"target": target, **variation}
-                    yield Subject(f"small {target} {variation['dtype']} {name}", SMALL, options)
+                    yield Subject(f"small {target} {variation['dtype']} {name}", SMALL_MODEL, options)
 
     def _of_zoo(self, target: str, model: str) -> Iterator[Subject]:
         for dtype in PRECISIONS:

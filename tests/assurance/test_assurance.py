@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from benchmarks.assurance import analyzers, coverage, cycles, misra, parts, repo
 from benchmarks.assurance.__main__ import main
 from benchmarks.assurance.findings import Deviation, Finding, judge, read_deviations
 from benchmarks.assurance.parts import Part
-from benchmarks.assurance.projects import Compilation, Unseen
+from benchmarks.assurance.projects import Compilation, Extent, Scope, Unseen, listed
 from benchmarks.assurance.stacks import StackFigure
 from odl.errors import InputError, MissingToolError
 from odl.project.manifest import StackEntry
@@ -103,6 +105,10 @@ def test_a_deviation_covers_its_kind_and_must_be_needed() -> None:
         assert verdict.open == (stranger,) and verdict.unused == (other,) and not verdict.ok
         assert len(verdict.lines()) == 2
     assert judge([fits], [one, elsewhere], "misra").ok
+    of_function = Deviation(1, "misra", ("1.1",), ("isa",), "here", "so", "^f_1$")
+    assert not judge([fits], [of_function], "misra").ok
+    assert judge([replace(fits, function="f_1")], [of_function], "misra").ok
+    assert not judge([replace(fits, function="f_10")], [of_function], "misra").ok
 
 
 def export(file: Path, function: str, true: int, false: int, shown: list[bool]) -> dict[str, object]:
@@ -128,6 +134,45 @@ def test_a_branch_that_no_specialisation_takes_is_missing(tmp_path: Path) -> Non
     assert found.branches == (2, 2) and found.mcdc == (2, 2) and not list(found.missing())
     found = coverage.merged([export(one, "f", 3, 0, []), export(other, "g", 0, 1, [])])
     assert found.branches == (2, 4)  # another function
+
+
+@pytest.mark.parametrize(
+    ("lines", "same"),
+    [
+        (["    if (x && y) {", "    if (x", "        && y) {"], True),
+        (["    if (x && y) {", "    if (z && y) {"], False),
+        (["    v = f(", "        x && y);", "    v = f(x && y);"], True),
+        (["    a = b;", "    if (x && y) {", "#endif", "    if (x && y) {"], True),
+    ],
+    ids=range(4),
+)
+def test_a_statement_is_the_same_however_it_is_wrapped(lines: list[str], same: bool, tmp_path: Path) -> None:
+    file = tmp_path / "net.c"
+    file.write_text("\n".join(["int f(int x, int y) {", *lines]))
+    texts = {
+        re.sub(r"\s", "", coverage._statement(file, at, at, line.index("y") + 2))
+        for at, line in enumerate(lines, 2)
+        if "y" in line
+    }
+    assert len(texts) == (1 if same else 2)
+
+
+def test_layers_of_networks_are_of_one_template(tmp_path: Path) -> None:
+    file = tmp_path / "net.c"
+    file.write_text("int f(int x, int y) {\n    if (x && y) {\n")
+    found = coverage.merged([export(file, "net_conv", 1, 0, []), export(file, "net_pool", 0, 1, [])])
+    assert found.branches == (2, 2)
+    found = coverage.merged([export(file, "net_conv", 1, 0, []), export(file, "net_infer", 0, 1, [])])
+    assert found.branches == (2, 4)  # a call of the interface is none
+
+
+def test_a_representative_set_has_the_network_of_every_option() -> None:
+    names = [item.name for item in Scope(Extent.REPRESENTATIVE).subjects()]
+    assert len(names) == len(set(names)) and set(names) < {item.name for item in Scope().subjects()}
+    assert sum(name.startswith("dscnn") for name in names) == 12
+    assert {"resnet8 host mixed", "autoencoder cv32e40p mixed", "small host mixed importance"} <= set(names)
+    few = [*Scope(Extent.REPRESENTATIVE, "resnet8").subjects(), *Scope(Extent.QUICK).subjects()]
+    assert listed(few) == "autoencoder cv32e40p: mixed; autoencoder host: mixed; resnet8 host: mixed"
 
 
 def test_coverage_of_a_network(tmp_path: Path) -> None:
