@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from importlib import resources
 
 from odl.errors import in_python, on_command_line, option
+from odl.learners import Learner
 from odl.optimizers import Optimizer
 from odl.options import DEFAULTS
 from odl.project.network import Network
@@ -41,21 +43,35 @@ def made_by(network: Network) -> str:
 
 
 def _in_python(name: str, value: object) -> str:
-    return f"{name}=odl.{value!r}" if isinstance(value, Optimizer) else in_python(option(name, value))
+    if isinstance(value, Optimizer):
+        return f"{name}=odl.{value!r}"
+    if isinstance(value, tuple):
+        return f"{name}=({', '.join(f'odl.{item!r}' for item in value)},)"
+    return in_python(option(name, value))
 
 
 def _on_command_line(given: dict[str, object]) -> list[str]:
     words: list[str] = []
     for name, value in given.items():
         if isinstance(value, Optimizer):
-            words.append(on_command_line(option(name, value.name)))
-            own = type(value)()
-            for item in dataclasses.fields(value):
-                setting = getattr(value, item.name)
-                if setting != getattr(own, item.name):
-                    text = " ".join(map(repr, setting)) if isinstance(setting, tuple) else repr(setting)
-                    words.append(on_command_line(option(item.name, text)))
+            words += [_typed(name, value.name), *_changed(value)]
+        elif isinstance(value, tuple):
+            words.append(_typed(name, ",".join(item.name for item in value)))
+            words += [word for item in value for word in _changed(item, f"{item.name}_")]
         else:
-            single = ",".join(value) if isinstance(value, tuple) else value
-            words.append(on_command_line(option(name, single)))
+            words.append(_typed(name, value))
     return words
+
+
+def _changed(value: Optimizer | Learner, prefix: str = "") -> Iterator[str]:
+    """The options of the settings that are not as they are by themselves."""
+    for item in dataclasses.fields(value):
+        setting = getattr(value, item.name)
+        if setting != item.default:
+            words = setting if isinstance(setting, tuple) else (setting,)
+            text = " ".join(word if isinstance(word, str) else repr(word) for word in words)
+            yield _typed(f"{prefix}{item.name}", text)
+
+
+def _typed(name: str, value: object) -> str:
+    return on_command_line(option(name, value))
