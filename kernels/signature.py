@@ -17,7 +17,7 @@ from odl.kernels.tiling import Tiling
 #: What a template is specialised with: types by the names of its type parameters, tile sizes, switches.
 Specialisation = Mapping[str, str | int]
 
-_FIXED_TYPES = {"f32": "float", "u8": "uint8_t"}
+_FIXED_TYPES = {"f32": "float", "u8": "uint8_t", "i8": "int8_t", "i32": "int32_t"}
 
 
 class Direction(Enum):
@@ -32,8 +32,8 @@ class Direction(Enum):
 class Operand:
     """A tensor parameter: a pointer.
 
-    `type` is a type parameter of the template (capital letters) or "f32" or "u8". An `optional` operand may be NULL. With
-    `only_with` the parameter exists where that entry of the specialisation is neither False nor "none"; with
+    `type` is a type parameter of the template (capital letters) or "f32", "u8", "i8" or "i32". An `optional` operand may be
+    NULL. With `only_with` the parameter exists where that entry of the specialisation is neither False nor "none"; with
     `updated_with` an operand that is written is read as well where that entry is true.
     """
 

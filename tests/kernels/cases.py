@@ -241,11 +241,17 @@ def _functions() -> Iterator[Function]:
         other = "f32" if t == "f16" else "f16"
         yield one("cast", f"cast_{t}", S=t, D=other)
         yield one("squared_sum", f"squared_sum_{t}", G=t)
+        yield one("quantise", f"quantise_{t}", T=t)
         for copy in ("none", "f16"):
             for extra in (False, True):
                 for optimizer in OPTIMIZERS:
                     call = update_call(optimizer_of(optimizer, extra), t, copy != "none", 1)
                     yield Function(f"{optimizer}_{t}_{copy}_{extra}", call.kernel, call.context)
+    for template in ("gram_update", "class_sum_update", "cholesky", "integer_linear"):
+        yield one(template, template)
+    for within in (False, True):
+        for template in ("covariance", "analytic_weights"):
+            yield one(template, f"{template}_{within}", within=within)
     yield from convolutions(NUMBERS, Tiles(4, 2, 2)).values()
 
 

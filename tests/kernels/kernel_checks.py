@@ -25,6 +25,7 @@ from odl.optimizers import OPTIMIZERS
 from odl.optimizers.base import RunTimeScalar
 from tests.kernels.cases import FUNCTIONS, NUMBERS, TYPES, Shape, optimizer_of, update_call
 from tests.kernels.conv_checks import Operands, check_convolutions
+from tests.kernels.head_checks import check_quantise, check_singular, check_sums, check_weights
 from tests.kernels.kernel_library import INF, Run, close, draw, empty, exact, image, last
 
 #: One rounding to fp16, counted in roundings to fp32.
@@ -523,6 +524,7 @@ def sweep(run: Run) -> None:
         check_add(run, t, 13, 1)
         check_cast_fill(run, t, 13, 1, 0.5)
         check_squared_sum(run, t, 13, 1, 0.25)
+        check_quantise(run, t, (5, 1, 9), 1)
         check_change_layout(run, t, (2, 3, 4, 5), 1)
         pool = Pool((2, 5, 6, 3), (3, 2), (2, 1), (1, 1), False, False, 0)
         check_average_pool(run, t, pool, 2)
@@ -537,6 +539,10 @@ def sweep(run: Run) -> None:
         for name in OPTIMIZERS:
             check_optimizer(run, name, t, True, True, 9, 7)
             check_optimizer(run, name, t, False, False, 9, 8)
+    check_sums(run, 11, 3, 1)
+    for within in (False, True):
+        check_weights(run, 9, 4, within, 1)
+    check_singular(run)
     for seed, variant in enumerate(NUMBERS):
         operands = Operands(FUNCTIONS, variant, Shape(2, 6, 9, 4, 3, 5, 8, 3, 3, 2, 2, 0, 0), seed)
         check_convolutions(lambda case: run(case.function.name, case.shape, **case.arguments), operands)

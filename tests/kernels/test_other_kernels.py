@@ -13,6 +13,7 @@ from odl.operators.unary import Function
 from odl.operators.window import Window
 from odl.optimizers import OPTIMIZERS
 from tests.kernels.cases import TYPES
+from tests.kernels.head_checks import check_quantise, check_sums, check_weights
 from tests.kernels.kernel_checks import (
     UNARY,
     Norm,
@@ -365,3 +366,22 @@ def test_flags_tell_overflow(run: Runner) -> None:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers(run: Runner, name: str, t: str, copy: bool, extra: bool, n: int, seed: int) -> None:
     check_optimizer(run, name, t, copy, extra, n, seed)
+
+
+# --------------------------------------------------------------------------------------------- analytic head
+@few
+@given(t=types, sizes=st.lists(st.integers(1, 20), min_size=1, max_size=4), seed=seeds)
+def test_quantise(run: Runner, t: str, sizes: list[int], seed: int) -> None:
+    check_quantise(run, t, tuple(sizes), seed)
+
+
+@few
+@given(size=st.integers(1, 40), classes=st.integers(1, 5), seed=seeds)
+def test_sums_of_integers(run: Runner, size: int, classes: int, seed: int) -> None:
+    check_sums(run, size, classes, seed)
+
+
+@few
+@given(size=st.integers(1, 40), classes=st.integers(2, 5), within=st.booleans(), seed=seeds)
+def test_analytic_weights(run: Runner, size: int, classes: int, within: bool, seed: int) -> None:
+    check_weights(run, size, classes, within, seed)
