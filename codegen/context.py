@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from odl.codegen.documentation import declared
@@ -113,7 +113,8 @@ class NetContext:
     """Everything that the header, the source, device.c and the entry points' C text say of a network.
 
     Sizes count floats, `…_bytes` bytes, numbers with `_text` are for comments. `io` gives each program's interface by the
-    program's name, `served_by` the name of the program whose function runs it.
+    program's name, `served_by` the name of the program whose function runs it. `moving`: programs that read what training
+    changes.
     """
 
     prefix: str
@@ -156,9 +157,8 @@ class NetContext:
     learners: Mapping[str, Learner]
     records: Mapping[str, Record]
     rewound: Sequence[Stretch]
-    statuses: Mapping[str, str] = field(
-        default_factory=lambda: {item.name: string_literal(item.text) for item in Status}
-    )
+    statuses: Mapping[str, str]
+    moving: frozenset[str]
     target_tolerance: str = float_literal(TARGET_TOLERANCE)
 
     @property
@@ -200,7 +200,13 @@ class NetContext:
             "keeps_samples": "log" in self.learners or "replay" in self.learners,
             "buffer_bytes": BUFFER_BYTES,
             "memory_table": table(self.prefix, self.sections),
+            "own_records": self.own_records,
         }
+
+    def own_records(self, begin: str) -> dict[str, Record]:
+        """The records whose names begin so, by the rest of their names."""
+        found = {name.removeprefix(begin): item for name, item in self.records.items()}
+        return {name: item for name, item in found.items() if begin + name in self.records}
 
 
 def net_context(
@@ -279,7 +285,23 @@ def net_context(
             for value, offset in sorted(schedule.persistent, key=lambda item: item[0].name)
             if value.role.saved and value.name not in own_records
         ],
+        statuses={item.name: string_literal(item.text) for item in declared_statuses(network)},
+        moving=frozenset(
+            item.name for item, planned in schedule.programs.items() if _moves(network, planned.graph)
+        ),
     )
+
+
+def declared_statuses(network: Network) -> list[Status]:
+    """The statuses that a network's header declares."""
+    found = existing(network.options, [program.name for program in network.schedule.programs])
+    returned = {status for item in found for status in item.statuses}
+    return [status for status in Status if status.everywhere or status in returned]
+
+
+def _moves(network: Network, graph: Graph) -> bool:
+    """Whether a graph reads a parameter that is trained, or its working copy."""
+    return any(name.removesuffix(".copy") in network.trained for node in graph.nodes for name in node.reads)
 
 
 def initial_image(network: Network) -> tuple[bytes, list[InitialTensor]]:
@@ -335,7 +357,7 @@ def entry_point_texts(network: Network, context: NetContext) -> EntryPointTexts:
             for item in functions(options, programs)
         ],
         enumerators(found),
-        render(declaration()),
+        render(declaration(declared_statuses(network))),
         {item.name.upper(): render(item.device_call) for item in NUMBERED.values() if item in found},
         [render(text) for text in device_variables(found)],
     )

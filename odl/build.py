@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import nn
 
 from odl.check.report import Report
@@ -22,6 +23,7 @@ from odl.errors import CompileWarning, in_python
 from odl.models import check_weights
 from odl.options import Options
 from odl.project.manifest import MemoryEntry
+from odl.run.arrays import finite, to_array
 from odl.run.library import ProjectBuild
 from odl.run.load import load_net
 from odl.run.net import Net
@@ -112,18 +114,23 @@ def compile(
     *,
     name: str | None = None,
     spec: str | None = None,
+    calibration: ArrayLike | torch.Tensor | None = None,
     **options: Any,
 ) -> Build:
     """Compile the training step of a PyTorch module to C.
 
     Shapes: example_input [N, …]; N is the batch of every call. `spec` is what `odl verify DIR` can make the model from
-    again (a zoo name or file.py:factory). `options` are the fields of `odl.Options`. Raises InputError naming what is
+    again (a zoo name or file.py:factory). `calibration`: inputs [M, …] that the analytic head's features are scaled for
+    (`odl.AnalyticHead`). `options` are the fields of `odl.Options`. Raises InputError naming what is
     not supported and where, and for a name that is no option. A CompileWarning says what fp16 is likely to lose.
     """
     chosen = Options.of(options)
     if isinstance(model, nn.Module):
         check_weights(model)
-    compiled = compile_network(model, example_input, name or type(model).__name__, chosen, spec)
+    data = None if calibration is None else finite(to_array(calibration, "calibration"), "calibration")
+    compiled = compile_network(
+        model, example_input, name or type(model).__name__, chosen, spec, calibration=data
+    )
     for warning in compiled.warnings:
         warnings.warn(in_python(warning), CompileWarning, stacklevel=2)
     return Build(compiled)

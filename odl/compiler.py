@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from odl.calibrate import with_limits
 from odl.errors import InputError, option
 from odl.estimate import estimate_gradients
 from odl.graph.ir import DType, Graph, Role
@@ -72,11 +73,13 @@ def compile_network(
     options: Options,
     spec: str | None = None,
     choose: Callable[[KernelCall], KernelCall] | None = None,
+    calibration: Array | None = None,
 ) -> Compiled:
     """Trace, transform and plan a module's training step.
 
     Shapes: example_input [N, …]; N is the batch of every call. `spec` says how a command line can make the module
-    again; `choose` picks the kernels' variants, None for the tuner's choice. Raises InputError for what is not supported.
+    again; `choose` picks the kernels' variants, None for the tuner's choice. `calibration`: inputs [M, …] that the analytic
+    head's features are scaled for. Raises InputError for what is not supported.
     """
     module, example = _checked_module(module), _checked_example(example_input)
     run_once(module, example)
@@ -91,6 +94,8 @@ def compile_network(
     loss = tuple(value.name for value in traced.values.values() if value.role is Role.LOSS)
     step = run_passes(replace(traced, outputs=loss), OPTIMIZING)
     infer = run_passes(inference, OPTIMIZING)
+    options, estimated = with_limits(options, infer, _initial(module), calibration)
+    warnings += estimated
     stages["2-fused"] = step.dump() + infer.dump()
     kept = frozenset(step.gradients)
     store = Pass("precision", lambda graph: apply_precision(graph, options.dtype, kept, options.accumulate))
@@ -144,6 +149,7 @@ def compile_network(
         inputs,
         output,
         training.apply is not None,
+        frozenset(trained),
         meaning(inference, trained, options),
         spec,
     )

@@ -134,7 +134,6 @@ def _project(model: str, directory: Path, options: Given) -> Path:
             f"{option('target', target.name)}: nothing is counted there; use {_COUNTING[0].name}"
         )
     made = resolve(model)
-    build = compile(
-        made.module, made.example(1), name=made.name, spec=made.spec, **{**options, "loss": made.loss}
-    )
+    chosen: dict[str, Any] = {**options, "loss": made.loss}
+    build = compile(made.module, made.example(1), name=made.name, spec=made.spec, **chosen)
     return build.save(directory)

@@ -36,6 +36,12 @@ def compile_model(
     weights: Annotated[
         Path | None, typer.Option(help="A file with the model's state_dict, written by torch.save.")
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="An NPZ file whose array x holds inputs that the analytic head's features are scaled for."
+        ),
+    ] = None,
     dump: Annotated[
         Path | None, typer.Option(help="Write what every stage gives as text into this directory.")
     ] = None,
@@ -43,6 +49,7 @@ def compile_model(
     """Turn a PyTorch model into a C project that trains it, and say how much memory that takes."""
     Options.of(options)  # what is wrong with an option is said before PyTorch is imported
     from odl.build import compile
+    from odl.calibrate import read_calibration
     from odl.checkpoints import load_weights
     from odl.models import parse_shape, resolve
     from odl.project.directory import check_output
@@ -55,11 +62,17 @@ def compile_model(
     made = resolve(model, None if input_shape is None else parse_shape(input_shape), loss)
     if weights is not None and (taken := load_weights(made.module, weights)) is not None:
         print_line(console, taken)
+    data = None if calibration is None else read_calibration(calibration)
     with console.status(escape(f"compiling {made.name}: trace, passes, memory plan, C")):
         example = made.example(batch)
         warnings.simplefilter("ignore", CompileWarning)  # the report has them
         build = compile(
-            made.module, example, name=made.name, spec=made.spec, **{**options, "loss": made.loss}
+            made.module,
+            example,
+            name=made.name,
+            spec=made.spec,
+            calibration=data,
+            **{**options, "loss": made.loss},
         )
         if dump is not None:
             _dump(build.compiled.stages, dump)

@@ -104,7 +104,7 @@ class Graph:
         """GraphError, a defect of odl, unless the graph that `stage` gave holds together.
 
         Names exist and stand for one thing each. Every value has one producer, before its readers, or is given: it outlives
-        programs, its caller writes it, or it is a parameter's gradient that another program made. Inputs and outputs are
+        programs, its caller writes it, or it has a role that programs hand on. Inputs and outputs are
         the operator's, in its order. Shapes are those of the operator's rule. A node gives and updates values of roles
         that it may give and update, in a type that the role has; what is stored in fp16 together has one type.
         """
@@ -159,6 +159,7 @@ def _faults(graph: Graph) -> Iterator[str]:
 _FORWARD = {
     Role.ACTIVATION,
     Role.SAVED,
+    Role.WORK,
     Role.LOSS,
     Role.GRADIENT,
     Role.PARAMETER_GRADIENT,
@@ -181,7 +182,7 @@ def _order_faults(graph: Graph) -> Iterator[str]:
     exist = {
         name
         for name, value in graph.values.items()
-        if _is_given(value) or (value.role is Role.PARAMETER_GRADIENT and name not in own)
+        if _is_given(value) or (value.role.handed_on and name not in own)
     }
     made: set[str] = set()
     for node in graph.nodes:
@@ -222,7 +223,7 @@ def _node_faults(graph: Graph, node: Node) -> Iterator[str]:
             yield f"a {operator.pass_name} node gives '{name}', whose role is {graph.values[name].role}"
     for name in (node.inputs[name] for name in operator.updated if name in node.inputs):
         role = graph.values[name].role
-        if not role.persistent and role not in (Role.PARAMETER_GRADIENT, Role.SAVED):
+        if not role.persistent and role not in (Role.PARAMETER_GRADIENT, Role.SAVED, Role.WORK):
             yield f"it updates '{name}', whose role is {role}"
 
 

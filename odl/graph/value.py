@@ -52,7 +52,8 @@ class Role(StrEnum):
     """What a value is for, and everything that stages decide by it.
 
     SAVED is what a forward kernel keeps for its gradient besides activations, in a type of its own. RECORD is what an entry
-    point other than training adds up over calls.
+    point other than training adds up over calls. WORK is what such an entry point computes on the way, in a type of its
+    own; a program may hand it to those that follow.
     """
 
     INPUT = "input", _Facts(Purpose.INPUTS, from_caller=True, half=True)
@@ -70,6 +71,7 @@ class Role(StrEnum):
     PARAMETER_GRADIENT = "parameter_gradient", _Facts(Purpose.GRADIENTS)
     OPTIMIZER = "optimizer", _Facts(Purpose.OPTIMIZER, persistent=True)
     RECORD = "record", _Facts(Purpose.RECORDS, persistent=True, dtypes=tuple(DType))
+    WORK = "work", _Facts(Purpose.ACTIVATIONS, dtypes=(DType.F32, DType.I8))
     LOSS = "loss", _Facts(Purpose.ACTIVATIONS, to_caller=True, dtypes=(DType.F32,))
 
     purpose: Purpose
@@ -102,6 +104,11 @@ class Role(StrEnum):
     def saved(self) -> bool:
         """Whether a saved state holds the value: it outlives a step, and nothing makes it again from others."""
         return self.persistent and not self.derived
+
+    @property
+    def handed_on(self) -> bool:
+        """Whether a program can leave such a value to the programs that follow it."""
+        return self in (Role.PARAMETER_GRADIENT, Role.WORK)
 
     @property
     def pinned(self) -> bool:

@@ -98,10 +98,7 @@ class Keys:
         self._chained = chained(graphs)
         following = [graph.values for program, graph in graphs.items() if program.follows]
         self._across = {
-            name
-            for values in following
-            for name, value in values.items()
-            if value.role is Role.PARAMETER_GRADIENT
+            name for values in following for name, value in values.items() if value.role.handed_on
         }
 
     def _key(self, program: Program, name: str) -> str:
@@ -125,7 +122,7 @@ class Keys:
         return self._storages[program].view_of[name] in stagings[program].stored
 
     def across(self, program: Program, name: str) -> bool:
-        """Whether the value is handed from the step to the update."""
+        """Whether the value is handed from a program to one that follows it."""
         return program in self._chained and name in self._across
 
     def taken_over(self, program: Program, name: str) -> bool:
@@ -136,4 +133,5 @@ class Keys:
     def persistent(self, program: Program, name: str) -> bool:
         """Whether the value's bytes survive between calls."""
         value = self._graphs[program].values[name]
-        return value.persistent or (self._request.accumulate and self.across(program, name))
+        waits = self._request.accumulate and value.role is Role.PARAMETER_GRADIENT
+        return value.persistent or (waits and self.across(program, name))

@@ -16,7 +16,10 @@ from odl.project.state_format import Meaning
 
 @dataclass(frozen=True)
 class Network:
-    """A planned network; `initial` gives parameters and statistics by value name, in PyTorch's layout."""
+    """A planned network; `initial` gives parameters and statistics by value name, in PyTorch's layout.
+
+    `trained` names the parameters that training changes.
+    """
 
     name: str
     options: Options
@@ -25,6 +28,7 @@ class Network:
     input_value: Value
     output_value: Value
     deferred: bool
+    trained: frozenset[str]
     meaning: Meaning
     spec: str | None = None
 

@@ -133,10 +133,14 @@ def saved_tensors(values: Iterable[Value], options: Options) -> tuple[SavedTenso
 
 
 def _tensor_id(value: Value, options: Options) -> int:
-    """Gradients that wait are of one kind of numbers and of one loss scale; all else is itself in every network."""
+    """Gradients that wait are of one kind of numbers and of one loss scale, a primitive's own records of its settings too.
+
+    All else is itself in every network.
+    """
     numbers = _numbers(options) if value.role is Role.PARAMETER_GRADIENT else ""
     for learner in options.learn:
-        if value.role is Role.RECORD and value.name.startswith(f"{learner.name}."):
+        own = value.role is Role.RECORD and value.name.startswith((f"{learner.name}.", f"{learner.name}:"))
+        if own:
             numbers = _of_learner(learner, options)
     return identifier("tensor", value.role, value.name, *value.shape, numbers)
 

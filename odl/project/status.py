@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Self
 
@@ -47,6 +48,15 @@ class Status(IntEnum):
     STATE_TOO_SMALL = 41, "the memory, a slot or the buffer is too small for the state"
     STATE_STORAGE = 42, "the storage failed, or its sizes make no sense"
     STATE_LOST = 43, "the storage failed while a sound state was restored; the network is as compiled"
+    HEAD_FULL = 64, "the analytic head has as many samples as its sums can certainly hold"
+    HEAD_EMPTY = 65, "the analytic head has no sample to solve with, or none of that class to take out"
+    HEAD_STALE = 66, "weights below the analytic head changed since its first sample: reset the head"
+    HEAD_SINGULAR = (
+        67,
+        "the analytic head's equations have no solution: add samples, or compile with more shrinkage",
+    )
+    HEAD_UNSOLVED = 68, "the analytic head has no weights yet, or lost them with a sample: solve it"
+    HEAD_RANGE = 69, "the sample's features are NaN, infinite or overflow on the way"
 
     def __new__(cls, number: int, text: str) -> Self:
         """A member whose value is its number."""
@@ -59,6 +69,11 @@ class Status(IntEnum):
     def of(cls, number: int) -> Status:
         """The status of that number; KeyError where there is none."""
         return {int(item): item for item in cls}[number]
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether every project's C declares it; others do where one of their functions returns it."""
+        return self < 64
 
     @property
     def refused(self) -> bool:
@@ -75,10 +90,10 @@ class Status(IntEnum):
 TARGET_TOLERANCE = 1e-3
 
 
-def declaration(*, comments: bool = True) -> str:
+def declaration(declared: Iterable[Status] = Status, *, comments: bool = True) -> str:
     """The enumeration in C, as Jinja text over the prefix."""
     lines = ["typedef enum {{ prefix }}_status {"]
-    for item in Status:
+    for item in declared:
         if comments:
             lines.append(f"    /* {item.text[0].upper()}{item.text[1:]}. */")
         lines.append(f"    {{{{ PREFIX }}}}_{item.name} = {item.value},")

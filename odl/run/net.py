@@ -128,10 +128,41 @@ class Net(LearningCalls):
 
     def infer(self, x: ArrayLike | torch.Tensor) -> Array:
         """Outputs for x [M, …], M any multiple of the batch; float32 [M, …]."""
-        entry_point = self._entry_points["infer"]
+        return self._outputs(self._entry_points["infer"], x)
+
+    def _outputs(self, entry_point: EntryPoint, x: Any) -> Array:
         parts = [np.empty((0, *self.output.shape[1:]), dtype=np.float32)]
         parts += [cast(Array, self._call(entry_point, {X.name: batch})) for batch in self._arrays.batches(x)]
         return np.concatenate(parts)
+
+    def head_add(self, x: ArrayLike | torch.Tensor, y: ArrayLike | torch.Tensor) -> None:
+        """Add samples x [M, …] of classes y [M] to the analytic head's sums; InputError at the first that is refused."""
+        self._count("head_add", x, y)
+
+    def head_remove(self, x: ArrayLike | torch.Tensor, y: ArrayLike | torch.Tensor) -> None:
+        """Take samples out of the analytic head's sums that were added before, as if they had never been seen."""
+        self._count("head_remove", x, y)
+
+    def _count(self, name: str, x: Any, y: Any) -> None:
+        samples = self._arrays.samples(x)
+        labels = np.atleast_1d(np.asarray(y.detach().cpu() if isinstance(y, torch.Tensor) else y))
+        if len(labels) != len(samples):
+            raise InputError(f"y has {len(labels)} labels; x has {len(samples)} samples")
+        for sample, label in zip(samples, labels, strict=True):
+            self.call(name, sample, label)
+
+    def head_solve(self) -> None:
+        """Compute the analytic head's weights; InputError where its sums do not give any."""
+        self.call("head_solve")
+
+    def head_infer(self, x: ArrayLike | torch.Tensor) -> Array:
+        """The analytic head's scores for x [M, …]; float32 [M, classes]."""
+        return self._outputs(self._entry_point("head_infer"), x)
+
+    def head_reset(self) -> None:
+        """Forget all samples of the analytic head, and its weights."""
+        self._entry_point("head_solve")
+        self._take(self._lib.head_reset())
 
     def call(self, name: str, x: Any = None, y: Any = None, weight: Any = None) -> float | Array | None:
         """Call an entry point by its name without the prefix, with one batch of what its C function takes.

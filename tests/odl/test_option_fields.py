@@ -72,7 +72,7 @@ def test_every_field_is_on_the_help_page(cli: Any, name: str) -> None:
 
 def test_the_keywords_of_compile_are_the_fields() -> None:
     known = inspect.signature(odl.compile).parameters
-    assert list(known) == ["model", "example_input", "name", "spec", *FACTS]
+    assert list(known) == ["model", "example_input", "name", "spec", "calibration", *FACTS]
     assert {name: known[name].default for name in FACTS} == dict(DEFAULTS)
 
 
