@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from odl.data import Dataset
 from odl.learn.method import ForgettingMethod, data_bytes, losses
-from odl.learn.network import Size
+from odl.learn.network import Size, last_layer
 from odl.learn.steps import dot, moved
 from odl.learn.task import ForgettingTask, drawn
-from odl.learn.trainer import Floats, Trainer
+from odl.learn.trainer import Floats, Trainer, Weights
 
 
 @dataclass(frozen=True)
@@ -57,19 +58,28 @@ class SSD(ForgettingMethod):
         return 8 * size.parameters
 
 
+def fresh_outputs(weights: Weights, layer: str, classes: NDArray[np.int64]) -> dict[str, Floats]:
+    """A copy in which the last layer knows nothing of some classes."""
+    copied = {name: own.copy() for name, own in weights.items()}
+    for name in (f"{layer}.weight", f"{layer}.bias"):
+        copied[name][classes] = 0
+    return copied
+
+
 @dataclass(frozen=True)
 class ResistantSSD(SSD):
     """SSD, then updates that make relearning harder: the loss of the forgotten samples shall stay up after an attack.
 
     Each update attacks a copy with up to `attack` steps of SGD on forgotten samples and takes the gradient there, as if
-    the copy were the network (first order). A forgotten sample whose loss is above `cap` pulls no further.
+    the copy were the network (first order). In every second update the copy's outputs for the forgotten classes start from
+    zero, as an attacker may have it. A forgotten sample whose loss is above `cap` pulls no further.
     """
 
     name: ClassVar[str] = "ssd-resist"
     paper: ClassVar[str] = "SSD; then Tamirisa et al. 2024, Tamper-Resistant Safeguards, arXiv:2408.00761"
     equations: ClassVar[str] = "TAR, algorithm 1, first order, with cross-entropy on retained samples"
-    updates: int = 300
-    attack: int = 8
+    updates: int = 400
+    attack: int = 12
     rate: float = 0.01
     share: float = 0.5
     cap: float = 2.5
@@ -82,8 +92,11 @@ class ResistantSSD(SSD):
         trainer.set_learning_rate(self.rate)
         size = min(self.micro_batch, len(task.forget))
         forgotten = drawn(task.forget, size, self.updates * (self.attack + 1), generator)
-        for retain in drawn(task.retained, self.micro_batch, self.updates, generator):
+        head = last_layer(task.network.folded(len(task.train.classes)))
+        for update, retain in enumerate(drawn(task.retained, self.micro_batch, self.updates, generator)):
             weights = trainer.weights()
+            if update % 2:
+                trainer.set_weights(fresh_outputs(weights, head, np.unique(task.forget.y)))
             for _ in range(int(generator.integers(1, self.attack + 1))):
                 batch = next(forgotten)
                 trainer.train(batch.x, batch.y)
