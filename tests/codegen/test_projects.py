@@ -93,6 +93,24 @@ def test_zoo_projects_train_under_sanitizers(name, dtype, tmp_path):
     run(directory)
 
 
+LEARNING = (odl.Importance(), odl.Dampening(), odl.Log(samples=8, states=3), odl.Replay(samples=3, mix=2))
+
+
+@pytest.mark.parametrize("target", ["host", "cv32e40p"])
+def test_firmware_that_learns_and_forgets_runs_under_sanitizers(target, tmp_path):
+    """Every primitive at once; its example trains, saves, loads, forgets and prints the digest, in gcc and clang alike."""
+    build = tiny_build(learn=LEARNING, accumulate=True, optimizer=odl.Adam(), target=target, prefix="net")
+    directory = written(build, tmp_path / "net")
+    printed = []
+    for compiler in [f"gcc {SANITIZERS}", *([CLANG] if CLANG else [])]:
+        make(directory, f"CC={compiler}", f"CFLAGS=-O1 {MORE_WARNINGS}", "-B", "examples/learner")
+        done = subprocess.run(["./examples/learner"], cwd=directory, capture_output=True, text=True)
+        assert done.returncode == 0 and not done.stderr, done.stderr[-3000:]
+        printed.append(done.stdout)
+    assert re.search(r"^forgetting takes 5 steps\n[0-9a-f]{64}$", printed[0], re.MULTILINE), printed[0]
+    assert len(set(printed)) == 1
+
+
 #: Two floats are passed in half of a register; whatever lies in the other half is nobody's.
 POISONED = {
     "times.c": """
