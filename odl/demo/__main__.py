@@ -1,10 +1,12 @@
-"""`python -m odl.demo`: both deployments, a table, exit code 1 when a claim does not hold."""
+"""`python -m odl.demo`: adapts, learns new words, forgets a voice; exit code 1 when a claim does not hold."""
 
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,19 +15,29 @@ from rich.table import Table
 
 from odl.data import SplitName
 from odl.demo.deployment import SCENARIOS, Outcome, Scenario, run
+from odl.demo.new_words import run_new_words
+from odl.demo.two_voices import run_two_voices
 from odl.errors import InputError, OdlError
 
 EVALUATED: tuple[SplitName, ...] = ("test", "validation")
 
 
 def demo(
-    network: Annotated[str, typer.Option(help="resnet8, dscnn or all.")] = "all",
+    network: Annotated[
+        str, typer.Option(help="resnet8 or dscnn: one adaptation and nothing else; all: everything.")
+    ] = "all",
     seed: Annotated[int, typer.Option(help="Seed of data, pretraining and order.", min=0)] = 0,
     split: Annotated[
         str, typer.Option(help="What accuracies are measured on: test, or validation to choose settings.")
     ] = "test",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Folder of plots; one in the system's temporary folder by default."
+        ),
+    ] = None,
 ) -> None:
-    """Pretrain two networks on an easy domain and let the generated C adapt them to a harder one."""
+    """Pretrain networks, and let the generated C adapt them, teach them new words, and forget a voice."""
     chosen = [scenario for scenario in SCENARIOS if network in (scenario.network, "all")]
     if not chosen:
         raise InputError(f"--network {network}: must be resnet8, dscnn or all")
@@ -37,11 +49,16 @@ def demo(
     console.print(_table(outcomes))
     console.print(_reading(outcomes[0]), style="dim")
     problems = [f"{outcome.scenario.network}: {text}" for outcome in outcomes for text in outcome.problems()]
+    if network == "all":
+        problems += _learn_words(console, output or Path(tempfile.gettempdir()) / "odl-demo", evaluated)
+        problems += _forget_voice(console, seed, evaluated)
     for text in problems:
         console.print(f"[bold red]{text}[/]")
     if problems:
         raise typer.Exit(1)
     console.print("The generated C adapts as PyTorch does: within 1 point, at least 88 % after.")
+    if network == "all":
+        console.print("It learns new words without losing the old ones, and forgets a voice to the bit.")
 
 
 def _run_one(console: Console, scenario: Scenario, seed: int, split: SplitName) -> Outcome:
@@ -51,6 +68,45 @@ def _run_one(console: Console, scenario: Scenario, seed: int, split: SplitName) 
     outcome = run(scenario, seed, report.progress, split)
     report.finish()
     return outcome
+
+
+def _learn_words(console: Console, output: Path, split: SplitName) -> list[str]:
+    """The run that learns stage after stage; what it claims and does not show."""
+    console.rule("new words")
+    console.print("DS-CNN knows six words; the device hears six more, two at a time and each clip once.")
+    report = _Lines(console)
+    outcome = run_new_words(output / split, report.progress, split)
+    report.finish()
+    for row in outcome.rows:
+        final, kept = row.figures["final"].text(1), row.figures["bytes"].text(0)
+        console.print(f"{row.method}: {final} % of all twelve words, {kept} bytes kept", highlight=False)
+    console.print(f"plots: {outcome.plot}", soft_wrap=True, highlight=False)
+    return outcome.problems()
+
+
+def _forget_voice(console: Console, seed: int, split: SplitName) -> list[str]:
+    """The run that forgets; what it claims and does not show."""
+    console.rule("a voice is forgotten")
+    console.print(
+        "DS-CNN learns from two new voices in noise, sample by sample; then the first takes its clips back."
+    )
+    report = _Lines(console)
+    outcome = run_two_voices(seed, report.progress, split)
+    report.finish()
+    table = Table("accuracy on clips that were not learned", "first voice", "second voice")
+    for title, pair in (
+        ("before", outcome.before),
+        ("with both", outcome.both),
+        ("the first forgotten", outcome.without),
+    ):
+        table.add_row(title, *(_percent(share) for share in pair))
+    console.print(table)
+    console.print(
+        f"forgetting took {outcome.steps} of {outcome.learned} steps, {outcome.seconds:.1f} s; the log takes "
+        f"{outcome.log_bytes / 1000:.0f} KB\ndigest {outcome.digest.hex()}",
+        highlight=False,
+    )
+    return outcome.problems()
 
 
 class _Lines:

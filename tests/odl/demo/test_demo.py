@@ -14,8 +14,11 @@ from rich.console import Console
 
 from odl.demo import __main__ as demo
 from odl.demo.deployment import SCENARIOS, Outcome, Scenario, run, standard_error
+from odl.demo.new_words import NewWords
+from odl.demo.two_voices import TwoVoices
 from odl.errors import InputError
 from odl.learn.loops import RESNET8
+from odl.learn.summary import Row, Spread
 
 GOOD = Outcome(
     scenario=SCENARIOS[0],
@@ -133,3 +136,20 @@ def test_a_short_run(private_cache: Path) -> None:
     assert 0.1 < outcome.easy_accuracy <= 1.0 and 0.0 < outcome.standard_error < 0.05
     # Two small updates in either arithmetic change hardly any decision.
     assert abs(outcome.device - outcome.pytorch) < 0.01
+
+
+def test_a_claim_about_forgetting_that_does_not_hold_is_a_problem() -> None:
+    good = TwoVoices((0.6, 0.7), (0.8, 0.9), (0.7, 0.8), True, b"", 144, 72, 0.1, 1000)
+    assert good.problems() == []
+    assert "is not that of a device" in replace(good, same=False).problems()[0]
+    assert "learned nothing" in replace(good, both=(0.6, 0.7)).problems()[0]
+    assert "learned nothing" in replace(good, both=(float("nan"), 0.7)).problems()[0]
+
+
+def test_a_claim_about_new_words_that_does_not_hold_is_a_problem(tmp_path: Path) -> None:
+    def row(method: str, final: float) -> Row:
+        return Row(method, "fast", (0,), {"final": Spread(final, 0.0, 1)}, ())
+
+    assert NewWords((row("naive", 17.0), row("slda", 88.0)), tmp_path).problems() == []
+    for wrong in (40.0, float("nan")):
+        assert NewWords((row("naive", 17.0), row("slda", wrong)), tmp_path).problems()

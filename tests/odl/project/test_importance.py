@@ -113,7 +113,10 @@ def test_a_project_says_that_it_learns_importance_and_others_say_nothing(tmp_pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"learn": "importnace"}, 'learn="importnace": must be some of dampening, head, importance, log, replay'),
+        (
+            {"learn": "importnace"},
+            'learn="importnace": must be some of dampening, head, importance, log, replay',
+        ),
         (
             {"learn": "importance", "bn": "train"},
             'learn="importance" squares.*batch of 1.*bn="fold" or "frozen"',
