@@ -85,6 +85,9 @@ def cases() -> Iterator[Case]:
         options = {"optimizer": momentum, "dtype": dtype, "bn": "train"}
         yield Case(f"batch norm, momentum, {dtype}", _convolutional(), _BATCH, options)
     yield Case("linear, sgd, fp16", nn.Linear(60, 3), (2, 60), {"dtype": "fp16"})
+    learn = (odl.Log(samples=8, states=2), odl.Replay(samples=4))
+    log = {"dtype": "mixed", "learn": learn, "accumulate": True, "optimizer": momentum}
+    yield Case("log and replay, momentum, mixed", _convolutional(), (1, *_BATCH[1:]), log)
     importance = {"dtype": "mixed", "bn": "frozen", "learn": ("importance",), "optimizer": momentum}
     yield Case("importance, momentum, mixed", _convolutional(), (1, *_BATCH[1:]), importance)
 
@@ -119,8 +122,11 @@ def build(case: Case, folder: Path, change: Mapping[str, str], flags: tuple[str,
     train = "net_train_step(x, target, NULL, NULL)"
     if case.options.get("accumulate"):
         train = "if (random_below(3u) != 0u) {net_accumulate(x, target, NULL, NULL);} else {net_apply();}"
-    if "learn" in case.options:
+    if case.name.startswith("importance"):
         train = "net_train_step(x, target, NULL, NULL); net_importance(x, target, NULL)"
+    if case.name.startswith("log"):
+        train = "static uint32_t id; const uint32_t label = random_below(3u), gone = id / 2u; id++;"
+        train += "if (net_learn(x, &label, id, NULL) == NET_LOG_FULL) {net_drop_log();} (void)net_forget(&gone, 1u)"
     command = ["gcc", *compiler, "-Wno-error", f"-DTRAIN={train}", *flags, str(PROGRAM), *sources, "-lm"]
     subprocess.run([*command, "-o", str(folder / "power_cuts")], cwd=project, check=True)
     return folder / "power_cuts"

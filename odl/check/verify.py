@@ -17,6 +17,7 @@ import numpy as np
 from torch import nn
 
 from odl.check.bounds import CEILING, SMALLEST_NORMAL, UNIT_ROUNDOFF, gradient_bound, relative_error, within
+from odl.check.forgetting import with_forgetting
 from odl.check.movement import with_movement
 from odl.check.observe import Observer
 from odl.check.reference import Reference, ReferenceStep, Sample
@@ -70,7 +71,7 @@ class Verifier:
                 if not self._report().ok:  # what failed before says more
                     break
                 raise CheckFailedError("every step overflows: the loss scale never settles")
-            samples = [self._sample() for _ in range(accumulated)]
+            samples = [self.sample() for _ in range(accumulated)]
             try:
                 result = self._step(samples, rate, done)
             except InputError as error:
@@ -90,7 +91,7 @@ class Verifier:
     def with_movement(self, report: Report, initial: bytes, steps: int = 20) -> Report:
         """The report, and how far the weights go from the state `initial` at the compiled learning rate."""
         self._net.load(initial)
-        samples = [self._sample() for _ in range(steps)]
+        samples = [self.sample() for _ in range(steps)]
         return with_movement(report, self._net, self._reference, self._trainable, samples, self._optimizer.lr)
 
     # --- one step -------------------------------------------------------------------------------------------
@@ -197,7 +198,7 @@ class Verifier:
                 self._note(name, "skipped step", relative_error(after[name], before[name]), 0.0)
 
     def _check_inference(self) -> None:
-        sample, state, seen = self._sample(), self._state(), Observer(self._net)
+        sample, state, seen = self.sample(), self._state(), Observer(self._net)
         with self._net.observed(seen):
             got = self._net.infer(sample.x)
         self._digest("output", "inference", got)
@@ -227,7 +228,8 @@ class Verifier:
     def _state(self) -> dict[str, Array]:
         return {name: self._net.tensor(name) for name in self._net.tensors()}
 
-    def _sample(self) -> Sample:
+    def sample(self) -> Sample:
+        """A random input, target and sample weights."""
         net, random = self._net, self._random
         x = random.standard_normal(net.input.shape).astype(np.float32)
         if self._loss == "cross_entropy":
@@ -318,10 +320,10 @@ def verify(
     `twin`, the host's exact build of the same project, must then show the same bits in every tensor.
     """
     verifier = Verifier(net, module, optimizer, trainable, seed)
-    initial = None if net.on_device else net.save()
+    initial = net.save()
     report = verifier.run(steps, accumulated, progress)
     if twin is not None:
         report = report.compared(Verifier(twin, module, optimizer, trainable, seed).run(steps, accumulated))
-    if initial is not None and net.project.options.dtype is Precision.FP16:
+    if not net.on_device and net.project.options.dtype is Precision.FP16:
         report = verifier.with_movement(report, initial)
-    return report
+    return with_forgetting(report, net, initial, verifier.sample())

@@ -91,9 +91,13 @@ static void move_state(uint32_t core, uint32_t cores) {
 }
 
 static void keep_state(uint32_t slice) {
+    struct {{ prefix }}_state words = {{ prefix }}_state;
+{% for scalar in scalars if scalar.name not in saved_words %}
+    words.{{ scalar.name }} = 0.0f; /* no part of a training state */
+{% endfor %}
     given.log_state = log_state(slice);
     given.returns = 0;
-    memcpy(given.log_state, &{{ prefix }}_state, sizeof {{ prefix }}_state);
+    memcpy(given.log_state, &words, sizeof words);
     odl_parallel(move_state);
 }
 
