@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -48,6 +49,15 @@ def test_every_document_is_in_the_index():
     index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
     linked = {(ROOT / "docs" / link).resolve() for link in _LINK.findall(index)}
     assert {path for path in DOCUMENTS if path.name != "index.md"} <= linked
+
+
+def test_the_readme_tells_the_cycles_that_are_committed():
+    """Every count of the two networks that stands in benchmarks/cycles.json, on eight cores by default."""
+    committed = json.loads((ROOT / "benchmarks/cycles.json").read_text(encoding="utf-8"))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    cases = [case for case in committed if case.startswith(("resnet8", "dscnn")) and "fp32 1" not in case]
+    told = [case for case in cases if f"{committed[case]['cycles']:,}" in text]
+    assert set(cases) - set(told) == {"resnet8 mixed 1 cores", "dscnn mixed 1 cores"}
 
 
 def test_a_missing_path_is_seen():
