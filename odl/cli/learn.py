@@ -16,7 +16,7 @@ from odl.errors import CheckFailedError, InputError
 
 if TYPE_CHECKING:
     from odl.data import SplitName
-    from odl.learn.results import Cell, Folder
+    from odl.learn.results import Cell, Folder, Settings
 
 Made = TypeVar("Made")
 
@@ -85,11 +85,13 @@ def continual(
     """Compare methods that learn one stage after another."""
     from odl.learn.experiment import run_continual
     from odl.learn.methods import continual_method
+    from odl.learn.results import Settings
     from odl.learn.scenarios import continual_scenario
 
     chosen = {text: continual_method(text) for text in _texts("--methods", methods)}
     made, part = continual_scenario(scenario), _split(split)
-    folder, todo = _begin("continual", output, scenario, part, dtype, list(chosen), engines, seeds)
+    settings = Settings("continual", scenario, part, dtype)
+    folder, todo = _begin(output, settings, list(chosen), engines, seeds)
     run_continual(made, chosen, todo, folder, part, dtype, _lines())
     _report(folder)
 
@@ -113,11 +115,13 @@ def unlearn(
     """Compare methods that forget, beside networks that never saw what was forgotten."""
     from odl.learn.forgetting import run_forgetting
     from odl.learn.methods import forgetting_method
+    from odl.learn.results import Settings
     from odl.learn.scenarios import forgetting_scenario
 
     chosen = {text: forgetting_method(text) for text in _texts("--methods", methods)}
     made, part = forgetting_scenario(scenario), _split(split)
-    folder, todo = _begin("unlearn", output, scenario, part, dtype, list(chosen), engines, seeds)
+    settings = Settings("unlearn", scenario, part, dtype, references)
+    folder, todo = _begin(output, settings, list(chosen), engines, seeds)
     run_forgetting(made, chosen, todo, folder, part, dtype, references, _lines())
     _report(folder)
 
@@ -162,28 +166,21 @@ def certify(
 
 
 def _begin(
-    kind: str,
-    output: Path,
-    scenario: str,
-    split: str,
-    dtype: str,
-    methods: list[str],
-    engines: str,
-    seeds: int,
+    output: Path, settings: Settings, methods: list[str], engines: str, seeds: int
 ) -> tuple[Folder, list[Cell]]:
     """The folder, and what it is to hold."""
     from odl.learn.experiment import cells
     from odl.learn.network import ENGINES
-    from odl.learn.results import Folder, Settings
+    from odl.learn.results import Folder
 
     wanted = _texts("--on", engines)
     for engine in wanted:
         if engine not in ENGINES:
             raise InputError(f"--on {engine}: must be one of {', '.join(ENGINES)}")
-    if dtype not in ("fp32", "fp16", "mixed"):
-        raise InputError(f"--dtype {dtype}: must be fp32, fp16 or mixed")
+    if settings.dtype not in ("fp32", "fp16", "mixed"):
+        raise InputError(f"--dtype {settings.dtype}: must be fp32, fp16 or mixed")
     folder = Folder(output)
-    folder.begin(Settings(kind, scenario, split, dtype))
+    folder.begin(settings)
     return folder, cells(methods, wanted, seeds)
 
 

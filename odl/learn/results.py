@@ -22,12 +22,16 @@ _SETTINGS = "experiment.json"
 
 @dataclass(frozen=True)
 class Settings:
-    """What all results of a folder have in common. `kind` is "continual" or "unlearn"."""
+    """What all results of a folder have in common.
+
+    `kind` is "continual" or "unlearn"; `references` is how many retrained networks methods are measured by.
+    """
 
     kind: str
     scenario: str
     split: str
     dtype: str
+    references: int = 0
     version: str = VERSION
 
 

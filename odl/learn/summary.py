@@ -26,7 +26,7 @@ CONTINUAL = (
     Figure("final", "final %", "accuracy on the test samples of all stages after the last one"),
     Figure("acc", "ACC %", "the same, stages weighing equally"),
     Figure("bwt", "BWT", "what later stages changed about earlier ones; below zero they were forgotten"),
-    Figure("fwt", "FWT", "accuracy on a stage just before it is learned, minus guessing"),
+    Figure("fwt", "FWT", "accuracy on a stage just before it is learned, minus guessing", brief=False),
     Figure("forgetting", "forgetting", "the way down from each stage's best accuracy"),
     Figure("bytes", "bytes", "bytes on a device beyond plain training, replay included", 0),
     Figure("mega_macs", "MMACs", "multiply-accumulates of learning, judging not counted", 0),
@@ -69,9 +69,9 @@ class Spread:
     count: int
 
     def text(self, digits: int) -> str:
-        """Mean ± deviation; without one for a single seed."""
+        """Mean ± deviation; without one for a single seed, or where all are equal."""
         mean = f"{self.mean:,.{digits}f}"
-        return mean if self.count < 2 else f"{mean} ± {self.deviation:,.{digits}f}"
+        return mean if self.count < 2 or self.deviation == 0 else f"{mean} ± {self.deviation:,.{digits}f}"
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class ER(ContinualMethod):
     eviction: Eviction = Eviction.BALANCED
     new: int = 4
     replayed: int = 12
-    rate: float = 0.03
+    rate: float = 0.02
 
     @override
     def begin(self, trainer: Trainer, task: ContinualTask, generator: np.random.Generator) -> ContinualRun:
