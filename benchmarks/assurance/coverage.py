@@ -38,6 +38,8 @@ _TESTS = (
 )
 #: Without those that compile for a sanitizer or a device, or change the C.
 _WITHOUT = "not sanitized and not fault and not cv32e40p and not qemu and not verified"
+#: Those of many shapes at random, which take most of the time and meet few branches that no other test meets.
+_RANDOM = "many_shapes"
 #: What tests of kernels compile: all kernels in one file.
 _ALL_KERNELS = "all.c"
 #: What the specialisations of one line of a kernel's template differ in: types, the terms that are summed in fp16 at
@@ -97,8 +99,10 @@ class Coverage:
                     yield Finding(CHECKER, f"never {side}", place.file, place.text, function=place.function)
 
 
-def measure(folder: Path, networks: int, tests: bool = True, jobs: int = 4) -> Coverage:
+def measure(folder: Path, networks: int, tests: bool = True, random: bool = True, jobs: int = 4) -> Coverage:
     """Drive that many random networks in `folder` and, with `tests`, the tests and states; say what was reached.
+
+    Without `random` the tests that draw many shapes are left out.
 
     MissingToolError without LLVM, CheckFailedError where a network or a test fails.
     """
@@ -131,7 +135,7 @@ def measure(folder: Path, networks: int, tests: bool = True, jobs: int = 4) -> C
             "-m",
             "long or not long",
             "-k",
-            _WITHOUT,
+            _WITHOUT if random else f"{_WITHOUT} and not {_RANDOM}",
             "--basetemp",
             str(folder / "tests"),
         )

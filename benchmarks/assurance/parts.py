@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.assurance import analyzers, coverage, cycles, misra, stacks
 from benchmarks.assurance.findings import Finding, judge, read_deviations
-from benchmarks.assurance.projects import SMALL_MODEL, Compilation, Scope, Subject, Unseen, listed
+from benchmarks.assurance.projects import SMALL_MODEL, Compilation, Extent, Scope, Subject, Unseen, listed
 from benchmarks.assurance.tools import CLANG, CLANG_TIDY, CPPCHECK, GCC, LLVM_COV, Tool
 from odl.targets.common.toolchain import find_toolchain
 
@@ -87,7 +87,13 @@ def check_coverage(folder: Path, scope: Scope, say: Say) -> Part:
     place.mkdir()
     networks = QUICK_NETWORKS if scope.quick else NETWORKS
     say(f"coverage by {networks} networks")
-    found = coverage.measure(place, networks, tests=not scope.quick)
+    random = scope.extent is Extent.ALL
+    found = coverage.measure(place, networks, tests=not scope.quick, random=random)
+    return judged_coverage(found, scope, networks)
+
+
+def judged_coverage(found: coverage.Coverage, scope: Scope, networks: int) -> Part:
+    """What was reached, against the list of deviations."""
     verdict = judge(found.missing(), read_deviations(), coverage.CHECKER, whole=scope.whole)
     taken, every = found.branches
     shown, conditions = found.mcdc
@@ -95,6 +101,9 @@ def check_coverage(folder: Path, scope: Scope, say: Say) -> Part:
     share = taken / (every - explained)
     figures = {
         "driving networks": str(networks),
+        "driving tests": "none"
+        if scope.quick
+        else f"all{'' if scope.extent is Extent.ALL else ' but those of many shapes at random'}",
         "templates, headers and files of networks": str(len({place.file for place in found.outcomes})),
         "branches taken": f"{taken:,} of {every:,}: {taken / every:.2%}",
         "of the others, explained": f"{explained:,}; without them {share:.2%}",

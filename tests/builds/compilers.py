@@ -52,9 +52,14 @@ def sources(project: Path) -> Iterator[Path]:
 def diagnostics(
     compiler: str, project: Path, source: Path, options: Sequence[str], *, runtime: str = "host"
 ) -> str:
-    """What a compiler says to one source at these options, with the warnings of a project's Makefile."""
+    """What a compiler says to one source at these options, with the warnings of a project's Makefile.
+
+    A debug file, which wants to be told what to do, observes.
+    """
+    network, debug, _ = source.stem.rpartition("_debug")
+    wanted = [f"-D{network.upper()}_OBSERVE"] if debug else []
     command = [
-        compiler, *flags.STANDARD, *flags.WARNINGS, *flags.HOST, *options,
+        compiler, *flags.STANDARD, *flags.WARNINGS, *flags.HOST, *wanted, *options,
         "-Iisa", f"-I{runtime}", "-I.", "-c", str(source.relative_to(project)), "-o", "/dev/null",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
