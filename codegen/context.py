@@ -198,7 +198,10 @@ class NetContext:
             "target_text": self.target_text,
             "classes": self.classes,
             "keeps_samples": "log" in self.learners or "replay" in self.learners,
-            "saved_words": [word.name for word in self.state.words],
+            "unsaved_words": sorted(
+                ({item.name for item in self.scalars} | {item.name for item in self.state.counters})
+                - {word.name for word in self.state.words}
+            ),
             "buffer_bytes": BUFFER_BYTES,
             "memory_table": table(self.prefix, self.sections),
             "own_records": self.own_records,

@@ -19,6 +19,7 @@ from odl.learners.dampening import Dampening
 from odl.learners.importance import Importance
 from odl.learners.log import Log
 from odl.learners.replay import Replay
+from odl.learners.watch import Watch
 from odl.optimizers.base import Optimizer, Restored, RunTimeScalar
 from odl.options import Options
 from odl.plan.program import Schedule
@@ -28,15 +29,17 @@ from odl.project.state_format import NO_ID, WORD, WORDS_ID, Meaning, identifier
 
 @dataclass(frozen=True)
 class Counter:
-    """A word of the training state that counts, from zero. `restored`: into which networks a saved one is taken.
+    """A word of the training state that counts, or with `counts` False a float; it starts at zero.
 
-    `learner`: the learning primitive that it belongs to, whose settings the networks have to share; None: every network's.
+    `restored`: into which networks a saved one is taken. `learner`: the learning primitive that it belongs to, whose
+    settings the networks have to share; None: every network's.
     """
 
     name: str
     comment: str
     restored: Restored = Restored.ALWAYS
     learner: type[Learner] | None = None
+    counts: bool = True
 
 
 #: All counters, in the order of `struct <prefix>_state`, where they stand behind the run-time scalars.
@@ -50,6 +53,10 @@ _COUNTERS = (
     Counter("importance_count", "samples in the sums of squared gradients", learner=Importance),
     Counter("reference_count", "samples in the reference", learner=Dampening),
     Counter("replay_count", "samples in the replay buffer", learner=Replay),
+    Counter("running_loss", "mean over the latest steps", learner=Watch, counts=False),
+    Counter("watched_steps", "that it is of", learner=Watch),
+    Counter("running_entropy", "of the latest outputs", Restored.NEVER, learner=Watch, counts=False),
+    Counter("watched_outputs", "that it is of", Restored.NEVER, learner=Watch),
     Counter("replay_draws", "random numbers drawn", learner=Replay),
 )
 
@@ -153,7 +160,11 @@ def saved_words(options: Options) -> tuple[SavedWord, ...]:
         for item in scalars
         if item.restored is not Restored.NEVER
     ]
-    found += [SavedWord(_word_id(item, options), item.name, 0, counts=True) for item in counters(options)]
+    found += [
+        SavedWord(_word_id(item, options), item.name, 0, item.counts)
+        for item in counters(options)
+        if item.restored is not Restored.NEVER
+    ]
     return tuple(sorted(found, key=lambda item: item.id))
 
 

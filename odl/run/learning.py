@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from odl.errors import InputError
+from odl.errors import InputError, option
 from odl.graph.operator import Array
 from odl.learners.log import Log
+from odl.learners.watch import Watch
 from odl.project.entry_point import LABEL, CType, EntryPoint, X
 from odl.project.entry_points.dampening import PERCENTILE, STRENGTH
 from odl.project.entry_points.learn import ID
@@ -85,6 +86,22 @@ class LearningCalls(ABC):
         if len(found) > log.samples:
             raise InputError(f"{len(found)} ids are given; the log has room for {log.samples} samples")
         return {IDS.name: found, COUNT.name: len(found)}
+
+    @property
+    def running_loss(self) -> float:
+        """The running mean of the loss; InputError where the network was not compiled with learn=odl.Watch()."""
+        return float(self._watched("running_loss"))
+
+    @property
+    def running_entropy(self) -> float:
+        """The running mean of the entropy of the outputs, in nats."""
+        return float(self._watched("running_entropy"))
+
+    def _watched(self, name: str) -> float:
+        if not hasattr(self._host, name):
+            raise InputError(f"{name} needs a network compiled with {option('learn', Watch.name)}")
+        found: float = getattr(self._host, name)()
+        return found
 
     def keep_importance(self) -> None:
         """Make the mean importance so far the reference of `dampen`; the sums start anew."""

@@ -111,3 +111,15 @@ def test_dampening_has_the_hosts_bits(target: dict[str, Any]) -> None:
             net.call("importance", X[index : index + 1], Y[index : index + 1])
     assert device.dampen(80.0, 0.5) == host.dampen(80.0, 0.5) > 0
     assert device.save() == host.save() and device.digest() == host.digest()
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=str)
+def test_running_means_have_the_hosts_bits(target: dict[str, Any]) -> None:
+    build = compiled((odl.Watch(horizon=2),), **target)
+    device, host = build.load(), build.load("exact")
+    for net in (device, host):
+        for index in range(3):
+            net.train_step(X[index], Y[index])
+        net.infer(X[:3])
+    assert device.running_loss == host.running_loss > 0
+    assert device.running_entropy == host.running_entropy > 0

@@ -19,6 +19,12 @@ for (uint32_t i = 0; i < {{ PREFIX }}_OUTPUT_SIZE; i++) {
     output[i] = odl_load_{{ result.dtype }}(&y_tensor[i]);
     given.overflow |= isfinite(output[i]) ? 0u : 1u;
 }
+{% if "watch" in learners and cross_entropy %}
+for (uint32_t n = 0; given.overflow == 0 && n < {{ PREFIX }}_BATCH; n++) {
+    const float entropy = entropy_of(output + n * {{ classes }}u);
+    watch(entropy, &{{ prefix }}_state.running_entropy, &{{ prefix }}_state.watched_outputs);
+}
+{% endif %}
 return explained_outcome();"""
 
 NET_INFER = EntryPoint(

@@ -92,8 +92,8 @@ static void move_state(uint32_t core, uint32_t cores) {
 
 static void keep_state(uint32_t slice) {
     struct {{ prefix }}_state words = {{ prefix }}_state;
-{% for scalar in scalars if scalar.name not in saved_words %}
-    words.{{ scalar.name }} = 0.0f; /* no part of a training state */
+{% for word in unsaved_words %}
+    words.{{ word }} = 0; /* no part of a training state */
 {% endfor %}
     given.log_state = log_state(slice);
     given.returns = 0;
@@ -104,7 +104,11 @@ static void keep_state(uint32_t slice) {
 static void return_to_state(uint32_t slice) {
     given.log_state = log_state(slice);
     given.returns = 1;
+    const struct {{ prefix }}_state now = {{ prefix }}_state;
     memcpy(&{{ prefix }}_state, given.log_state, sizeof {{ prefix }}_state);
+{% for scalar in unsaved_words %}
+    {{ prefix }}_state.{{ scalar }} = now.{{ scalar }};
+{% endfor %}
     {{ prefix }}_state.log_count = slice * {{ PREFIX }}_LOG_SLICE; /* older steps may have been dropped since */
     odl_parallel(move_state);
 {% if has_refresh %}

@@ -83,6 +83,10 @@ static {{ prefix }}_status compute_gradients(float *loss) {
     }
     if (status == {{ PREFIX }}_OK) {
         {{ prefix }}_state.steps++;
+{% if "watch" in learners %}
+        const float watched = *{{ PREFIX }}_AT(float, {{ io.step.result.offset }}u);
+        watch(watched, &{{ prefix }}_state.running_loss, &{{ prefix }}_state.watched_steps);
+{% endif %}
     }
     return status;
 }""",

@@ -115,7 +115,7 @@ def test_a_project_says_that_it_learns_importance_and_others_say_nothing(tmp_pat
     [
         (
             {"learn": "importnace"},
-            'learn="importnace": must be some of dampening, head, importance, log, replay',
+            'learn="importnace": must be some of dampening, head, importance, log, replay, watch',
         ),
         (
             {"learn": "importance", "bn": "train"},
