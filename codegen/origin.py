@@ -69,7 +69,8 @@ def _changed(value: Optimizer | Learner, prefix: str = "") -> Iterator[str]:
         setting = getattr(value, item.name)
         if setting != item.default:
             words = setting if isinstance(setting, tuple) else (setting,)
-            text = " ".join(word if isinstance(word, str) else repr(word) for word in words)
+            separator = "," if isinstance(value, Learner) else " "
+            text = separator.join(word if isinstance(word, str) else repr(word) for word in words)
             yield _typed(f"{prefix}{item.name}", text)
 
 
