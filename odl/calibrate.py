@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,17 +72,24 @@ def read_calibration(path: Path) -> Array:
         raise InputError(f"{path} is no NPZ file with an array x: {error}") from error
 
 
+def averages(graph: Graph, taps: Sequence[Value], given: Mapping[str, Array]) -> list[Array]:
+    """The averages [N, channels] of some of a graph's values, computed by the operators' references.
+
+    `given`: the graph's input, parameters and statistics, in whose type it computes.
+    """
+    arrays = dict(given)
+    for node in graph.nodes:
+        made = node.operator.reference(**{name: arrays[value] for name, value in node.inputs.items()})
+        arrays.update({value: made[name] for name, value in node.outputs.items()})
+    return [arrays[value.name].reshape(*value.shape[:2], -1).mean(axis=2) for value in taps]
+
+
 def _largest(
-    graph: Graph, given: Value, taps: tuple[Value, ...], tensors: Mapping[str, Array], inputs: Array
+    graph: Graph, given: Value, taps: Sequence[Value], tensors: Mapping[str, Array], inputs: Array
 ) -> list[float]:
     """The largest average of each tapped value over its channels and all inputs, in float32."""
     largest = [0.0] * len(taps)
     for sample in inputs:
-        arrays = {**tensors, given.name: np.broadcast_to(sample, given.shape)}
-        for node in graph.nodes:
-            made = node.operator.reference(**{name: arrays[value] for name, value in node.inputs.items()})
-            arrays.update({value: made[name] for name, value in node.outputs.items()})
-        for place, value in enumerate(taps):
-            averages = arrays[value.name].reshape(*value.shape[:2], -1).mean(axis=2)
-            largest[place] = max(largest[place], float(np.abs(averages).max()))
+        found = averages(graph, taps, {**tensors, given.name: np.broadcast_to(sample, given.shape)})
+        largest = [max(old, float(np.abs(new).max())) for old, new in zip(largest, found, strict=True)]
     return largest

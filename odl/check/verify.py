@@ -18,6 +18,7 @@ from torch import nn
 
 from odl.check.bounds import CEILING, SMALLEST_NORMAL, UNIT_ROUNDOFF, gradient_bound, relative_error, within
 from odl.check.forgetting import with_forgetting
+from odl.check.head import check_head
 from odl.check.movement import with_movement
 from odl.check.observe import Observer
 from odl.check.reference import Reference, ReferenceStep, Sample
@@ -25,6 +26,7 @@ from odl.check.report import Key, Report, Row
 from odl.errors import CheckFailedError, InputError, option
 from odl.graph.ir import Role
 from odl.graph.operator import Array
+from odl.learners.analytic_head import AnalyticHead
 from odl.optimizers.base import Optimizer
 from odl.precision import Precision
 from odl.project.status import Status
@@ -46,7 +48,7 @@ class Verifier:
         self, net: Net, module: nn.Module, optimizer: Optimizer, trainable: Sequence[str], seed: int = 0
     ) -> None:
         options = net.project.options
-        self._net, self._optimizer = net, optimizer
+        self._net, self._module, self._optimizer = net, module, optimizer
         self._precision = options.dtype
         self._accumulate = options.accumulate
         self._trainable = tuple(trainable)
@@ -86,6 +88,7 @@ class Verifier:
             if progress is not None:
                 progress(done, steps)
         self._check_inference()
+        self._check_head()
         return self._report()
 
     def with_movement(self, report: Report, initial: bytes, steps: int = 20) -> Report:
@@ -206,6 +209,13 @@ class Verifier:
         self._note("output", "inference", relative_error(got, wanted), self._ceiling)
         for name, error in errors.items():
             self._note(name, "inference", error, self._ceiling)
+
+    def _check_head(self) -> None:
+        head = self._net.project.options.learner(AnalyticHead)
+        if head is not None:
+            for found in check_head(self._net, self._module, head, self._random, self._ceiling):
+                self._note(found.tensor, found.kind, found.error, found.bound)
+                self._digest(found.tensor, found.kind, found.bits)
 
     # --- bits -----------------------------------------------------------------------------------------------------
 

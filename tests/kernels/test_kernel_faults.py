@@ -54,7 +54,7 @@ FAULTS = {
         "1u + (uint32_t)counts[sample[0]] +",
     ),
     "not centred": ("covariance", "const float centre = -mean", "const float centre = 0.5f * -mean"),
-    "diagonal unscaled": ("cholesky", "row[0] = root;", ""),
+    "diagonal unscaled": ("cholesky", "    row[0] = root;\n", ""),
     "halves forgotten": ("analytic_weights", "size; k-- > 0u", "size - 1u; k-- > 0u"),
     "bias forgotten": ("integer_linear", "float sum = bias[c];", "float sum = 0.0f;"),
     "no bias correction": ("adam", "1.0f / __builtin_sqrtf(bias_correction2)", "1.0f"),

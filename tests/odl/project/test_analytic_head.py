@@ -227,8 +227,38 @@ def test_its_bytes_are_stated_and_a_project_without_it_has_none(tmp_path):
     )
 
 
-def test_such_a_project_is_verified_like_any_other():
-    assert head_build().verify(steps=1).ok
+CHECKED = {"head features", "head weights", "head scores", "head sums"}
+
+
+@pytest.mark.parametrize("form", ["slda", "ridge"])
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "mixed"])
+def test_such_a_project_is_verified_and_so_is_the_head(form, dtype):
+    head = odl.AnalyticHead(form=form, shrinkage=0.1, limits=(0.5, 0.5))
+    build = odl.compile(deep(), torch.zeros(1, *INPUT), learn=head, dtype=dtype)
+    report = build.verify(steps=1)
+    assert {row.tensor for row in report.rows} >= CHECKED
+    assert all(row.ok for row in report.rows if row.tensor in CHECKED), report.rows
+
+
+@pytest.mark.parametrize(
+    ("kernel", "before", "after", "tensor"),
+    [
+        ("quantise", "* factor_a", "* factor_a * 1.1f", "head features"),
+        ("gram_update", "factor * from[j]", "factor * from[j] + 40", "head sums"),
+        ("covariance", "shrinkage * (trace", "2.0f * shrinkage * (trace", "head weights"),
+        ("integer_linear", "float sum = bias[c];", "float sum = 0.9f * bias[c];", "head scores"),
+    ],
+)
+def test_verification_sees_what_is_wrong_with_the_head(tmp_path, kernel, before, after, tensor):
+    head = odl.AnalyticHead(shrinkage=0.1, limits=(0.5, 0.5))
+    build = odl.compile(deep(), torch.zeros(1, *INPUT), learn=head, dtype="fp32", prefix="net")
+    build.save(tmp_path / "net")
+    (file,) = (tmp_path / "net" / "kernels").glob(f"net_{kernel}*.c")
+    text = file.read_text()
+    assert before in text
+    file.write_text(text.replace(before, after))
+    wrong = {row.tensor for row in build.verify(steps=1).rows if not row.ok}
+    assert tensor in wrong
 
 
 @pytest.mark.parametrize(
