@@ -34,7 +34,7 @@ _TESTS = (
     *(f"tests/kernels/test_{name}.py" for name in ("conv_kernels", "other_kernels", "elementary_functions")),
     *(f"tests/odl/run/test_{name}.py" for name in ("net", "status", "incomplete_batch")),
     *(f"tests/odl/state/test_{name}.py" for name in ("saved_states", "storages")),
-    "tests/odl/project/test_importance.py",
+    *(f"tests/odl/project/test_{name}.py" for name in ("importance", "log")),
 )
 #: Without those that compile for a sanitizer or a device, or change the C.
 _WITHOUT = "not sanitized and not fault and not cv32e40p and not qemu and not verified"
