@@ -71,15 +71,16 @@ class ResistantSSD(SSD):
     """SSD, then updates that make relearning harder: the loss of the forgotten samples shall stay up after an attack.
 
     Each update attacks a copy with up to `attack` steps of SGD on forgotten samples and takes the gradient there, as if
-    the copy were the network (first order). In every second update the copy's outputs for the forgotten classes start from
-    zero, as an attacker may have it. A forgotten sample whose loss is above `cap` pulls no further.
+    the copy were the network (first order). In a share `fresh` of the updates the copy's outputs for the forgotten classes
+    start from zero, as an attacker may have it. A forgotten sample whose loss is above `cap` pulls no further.
     """
 
     name: ClassVar[str] = "ssd-resist"
     paper: ClassVar[str] = "SSD; then Tamirisa et al. 2024, Tamper-Resistant Safeguards, arXiv:2408.00761"
     equations: ClassVar[str] = "TAR, algorithm 1, first order, with cross-entropy on retained samples"
-    updates: int = 400
-    attack: int = 12
+    updates: int = 120
+    attack: int = 8
+    fresh: float = 0.7
     rate: float = 0.01
     share: float = 0.5
     cap: float = 2.5
@@ -93,9 +94,9 @@ class ResistantSSD(SSD):
         size = min(self.micro_batch, len(task.forget))
         forgotten = drawn(task.forget, size, self.updates * (self.attack + 1), generator)
         head = last_layer(task.network.folded(len(task.train.classes)))
-        for update, retain in enumerate(drawn(task.retained, self.micro_batch, self.updates, generator)):
+        for retain in drawn(task.retained, self.micro_batch, self.updates, generator):
             weights = trainer.weights()
-            if update % 2:
+            if generator.random() < self.fresh:
                 trainer.set_weights(fresh_outputs(weights, head, np.unique(task.forget.y)))
             for _ in range(int(generator.integers(1, self.attack + 1))):
                 batch = next(forgotten)
