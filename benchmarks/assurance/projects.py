@@ -43,6 +43,13 @@ _SMALL: Mapping[str, Mapping[str, Any]] = {
     "momentum, last layer": {"dtype": "fp16", "optimizer": odl.SGD(momentum=0.9), "update": "last:1"},
     "squared error": {"dtype": "fp32", "loss": "mse", "accumulate": True},
     "importance": {"dtype": "mixed", "learn": ("importance",)},
+    "log, replay, watch, dampening": {
+        "dtype": "mixed",
+        "learn": (odl.Log(samples=8, states=2), odl.Replay(samples=4), "watch", "importance", "dampening"),
+        "accumulate": True,
+    },
+    "reservoir": {"dtype": "fp16", "learn": odl.Replay(samples=4, eviction="reservoir"), "accumulate": True},
+    "analytic head": {"dtype": "mixed", "learn": "head"},
 }
 #: The small network.
 SMALL_MODEL = f"{Path(__file__).with_name('small.py')}:factory"

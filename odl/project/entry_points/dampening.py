@@ -215,7 +215,8 @@ given.not_finite = 0;
 if (given.not_finite != 0) {
     return {{ PREFIX }}_NOT_FINITE;
 }
-given.limit = limit_for((uint32_t)(percentile / 100.0f * (float)weights));
+const float wanted = percentile / 100.0f * (float)weights;
+given.limit = limit_for((uint32_t)wanted);
 given.strength = strength * (float)samples; /* sums stand for means: both sides times the samples */
 given.below = 0;
 odl_parallel(dampen_weights);

@@ -79,14 +79,14 @@ static uint8_t *log_state(uint32_t slice) {
 
 /* A core's share of a training state, into the log or out of it. */
 static void move_state(uint32_t core, uint32_t cores) {
-    uint8_t *log = given.log_state + sizeof {{ prefix }}_state;
+    uint8_t *kept = given.log_state + sizeof {{ prefix }}_state;
     for (size_t i = 0; i < sizeof log_tensors / sizeof *log_tensors; i++) {
         const uint32_t words = (log_tensors[i].bytes + 3u) / 4u;
         const uint32_t begin = 4u * odl_share_begin(words, core, cores);
         const uint32_t bytes = 4u * odl_share_begin(words, core + 1, cores) - begin;
         uint8_t *const tensor = {{ prefix }}_arena + log_tensors[i].offset;
-        memcpy((given.returns != 0 ? tensor : log) + begin, (given.returns != 0 ? log : tensor) + begin, bytes);
-        log += 4u * words;
+        memcpy((given.returns != 0 ? tensor : kept) + begin, (given.returns != 0 ? kept : tensor) + begin, bytes);
+        kept = &kept[4u * words];
     }
 }
 

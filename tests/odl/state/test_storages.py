@@ -178,6 +178,29 @@ def test_a_block_that_cannot_be_read_is_a_damaged_state(net: Net) -> None:
     assert found == {Status.OK, Status.STATE_STORAGE}
 
 
+def test_a_save_is_later_than_a_state_that_could_not_be_read_then(net: Net) -> None:
+    """The only state's body fails to be read once: the next save must not look older when it can be read again."""
+    flash = Flash(net)
+    flash.put(0, replace(Blob.of(net.save()), generation=5).to_bytes())
+    trained(net, seed=3)
+    wanted, block = everything(net), BLOCK
+
+    def once(at: int) -> bool:
+        call = flash.calls[at]
+        return (
+            call.kind == "read"
+            and call.meets(block)
+            and not any(item.kind == "erase" for item in flash.calls)
+        )
+
+    flash.fails = once
+    assert flash.save() is Status.OK
+    flash.fails = lambda at: False
+    trained(net, seed=9)
+    assert flash.load() is Status.OK
+    assert everything(net) == wanted
+
+
 def test_what_was_not_written_as_asked_is_no_state(net: Net) -> None:
     flash = Flash(net)
     old, _, before = after_another_save(flash)
