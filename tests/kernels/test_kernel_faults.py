@@ -47,7 +47,7 @@ FAULTS = {
     "scale forgotten": ("mean_squared_error", "2.0f * ", ""),
     "uphill": ("sgd", "-learning_rate", "learning_rate"),
     "rounded towards zero": ("quantise", "(limited + 0x1.8p23f) - 0x1.8p23f", "limited"),
-    "a row begins too late": ("gram_update", "i * (i - 1u) / 2u", "i * i / 2u"),
+    "a row begins too late": ("gram_update", "above * (above - 1u) / 2u", "above * above / 2u"),
     "a sample counts twice": (
         "class_sum_update",
         "(uint32_t)counts[sample[0]] +",
@@ -55,7 +55,7 @@ FAULTS = {
     ),
     "not centred": ("covariance", "const float centre = -mean", "const float centre = 0.5f * -mean"),
     "diagonal unscaled": ("cholesky", "    row[0] = root;\n", ""),
-    "halves forgotten": ("analytic_weights", "size; k-- > 0u", "size - 1u; k-- > 0u"),
+    "halves forgotten": ("analytic_weights", "size_t left = size;", "size_t left = size - 1;"),
     "bias forgotten": ("integer_linear", "float sum = bias[c];", "float sum = 0.0f;"),
     "no bias correction": ("adam", "1.0f / __builtin_sqrtf(bias_correction2)", "1.0f"),
 }
