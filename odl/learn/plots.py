@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
 
 from odl.learn.summary import Row
 
@@ -76,7 +77,8 @@ def _curves(rows: Sequence[Row], across: str, up: str, values: Callable[[Row], n
         axes.plot(values(row), marker="o", label=_label(row))
     axes.set(xlabel=across, ylabel=up)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    canvas.legend(fontsize="small", loc="outside right upper")
     return canvas
 
 
